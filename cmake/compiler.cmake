@@ -1,0 +1,53 @@
+# Language level, warnings and sanitizers for every target of the project.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+
+find_program(OCTET_CCACHE ccache)
+if(OCTET_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${OCTET_CCACHE})
+endif()
+
+# a*b+c is rounded twice wherever a kernel does not ask for an FMA by name:
+# results must not depend on what the compiler contracts.
+add_compile_options(-ffp-contract=off)
+
+if(OCTET_SANITIZE)
+  add_compile_options(-fsanitize=${OCTET_SANITIZE} -fno-omit-frame-pointer
+                      -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${OCTET_SANITIZE})
+endif()
+if(OCTET_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined
+                      -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=address,undefined)
+endif()
+
+# Warnings are errors, for our own sources only (not for generated code).
+function(octet_warnings target)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Werror
+                                           -Wno-sign-compare)
+endfunction()
+
+# octet_library(<name> SOURCES ... DEPS ... [PRIVATE_DEPS ...])
+# A static library whose headers are included from the project's root.
+function(octet_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${name} PUBLIC ${ARG_DEPS} PRIVATE ${ARG_PRIVATE_DEPS})
+  octet_warnings(${name})
+endfunction()
+
+# octet_test(<name> SOURCES ... DEPS ... [LABELS ...]) registers one GoogleTest
+# binary with CTest, each test case on its own line of the report.
+function(octet_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS} GTest::gmock
+                                        GTest::gtest_main)
+  octet_warnings(${name})
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60
+                       PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 300)
+endfunction()

@@ -1,0 +1,89 @@
+// y = activation(x W^T + bias) [+ residual], with W in INT8.
+//
+//   acc[m,n] = sum_k code(x)[m,k] * W[n,k]                     (int32, exact)
+//   y[m,n]   = act(w_scale[n] * (x_scale[m] * acc[m,n]) + outliers[m,n]
+//                  + bias[n]) + residual[m,n]
+//
+// Activations become codes on the way in, in one of two ways:
+//   per token (dynamic)  x_scale[m] = max_k |x[m,k]| / 127, zero point 0
+//   static affine        x_scale = input_scale for every row, fixed zero point
+//
+// LLM.int8 (Dettmers et al. 2022): columns of x listed as outliers, and live
+// values with |x| >= outlier_threshold, leave the INT8 product before the row
+// scale is taken, and are multiplied in float.
+//
+// A row's result is bit-identical whatever other rows are in the batch and
+// however many threads run: M and N are partitioned, K never is.
+
+#ifndef OCTET_KERNELS_INT8_LINEAR_H_
+#define OCTET_KERNELS_INT8_LINEAR_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "kernels/activation.h"
+#include "kernels/matrix_view.h"
+#include "kernels/phase_clock.h"
+#include "kernels/thread_pool.h"
+
+namespace octet::kernels {
+
+enum class ActivationCoding : uint8_t { kPerToken, kStaticAffine };
+
+// Row-major weights as a bundle holds them. Everything is copied or packed by
+// Create; nothing here has to outlive it.
+struct Int8LinearSpec {
+  MatrixView<const int8_t> codes;  // [N, K]; -128 is accepted
+  absl::Span<const float> scales;  // [N], all positive and finite
+  absl::Span<const float> bias;    // [N], or empty
+  ActivationCoding coding = ActivationCoding::kPerToken;
+  float input_scale = 1.0F;                   // kStaticAffine only
+  int32_t input_zero_point = 0;               // kStaticAffine only, in [0, 255]
+  absl::Span<const int32_t> outlier_columns;  // sorted, unique, < K
+  MatrixView<const uint16_t> outlier_weights;  // FP16 bits [columns, N]
+  float outlier_threshold = 0.0F;  // 0: live values are not looked at
+};
+
+struct LinearCall {
+  Activation activation = Activation::kNone;
+  MatrixView<const float> residual;  // [M, N], or data == nullptr
+  ThreadPool* pool = nullptr;        // nullptr: the calling thread alone
+  PhaseTimes* times = nullptr;       // added to, if given
+};
+
+class Int8Linear {
+ public:
+  // Errors: INVALID_ARGUMENT naming the field, when shapes disagree, a scale
+  // is not positive and finite, or an outlier column is out of order or range.
+  static absl::StatusOr<Int8Linear> Create(const Int8LinearSpec& spec);
+
+  Int8Linear(Int8Linear&&) noexcept;
+  Int8Linear& operator=(Int8Linear&&) noexcept;
+  ~Int8Linear();
+
+  // x [M, K], y [M, N]; any M >= 0. A row of x with a NaN or an infinity gives
+  // a row of NaN; callers that must refuse it look first (AllFinite).
+  // Errors: INVALID_ARGUMENT when a shape does not fit.
+  absl::Status Run(MatrixView<const float> x, MatrixView<float> y,
+                   const LinearCall& call) const;
+
+  size_t in_features() const;
+  size_t out_features() const;
+  size_t packed_bytes() const;           // what stays in memory
+  std::string_view kernel_name() const;  // e.g. "dot_u8s8_avx512vnni_6x64"
+  std::string_view isa() const;          // e.g. "avx512vnni"
+
+ private:
+  class Impl;
+  explicit Int8Linear(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace octet::kernels
+
+#endif  // OCTET_KERNELS_INT8_LINEAR_H_

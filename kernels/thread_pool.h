@@ -1,0 +1,44 @@
+// The one pool of compute threads of a process.
+//
+//   pool.ParallelFor(tasks, body)   runs body(0) ... body(tasks - 1), each once
+//
+// Results never depend on the number of threads: a task's work is fixed by its
+// index alone. Several threads may call ParallelFor at the same time; each call
+// returns when its own tasks are done, and the calling thread helps.
+
+#ifndef OCTET_KERNELS_THREAD_POOL_H_
+#define OCTET_KERNELS_THREAD_POOL_H_
+
+#include <cstddef>
+#include <memory>
+
+#include "absl/functional/function_ref.h"
+
+namespace octet::kernels {
+
+// CPUs this process may really use: the affinity mask, lowered by the cgroup's
+// CPU quota (v2 cpu.max, v1 cfs_quota_us), rounded up, at least 1.
+size_t UsableCpus();
+
+class ThreadPool {
+ public:
+  // `threads` counts the calling thread: 1 starts no worker. 0 = UsableCpus().
+  explicit ThreadPool(size_t threads = 0);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  size_t threads() const { return threads_; }
+
+  // Not reentrant from inside a task. `body` must not throw.
+  void ParallelFor(size_t tasks, absl::FunctionRef<void(size_t)> body);
+
+ private:
+  class Workers;
+  size_t threads_;
+  std::unique_ptr<Workers> workers_;
+};
+
+}  // namespace octet::kernels
+
+#endif  // OCTET_KERNELS_THREAD_POOL_H_

@@ -1,0 +1,56 @@
+// A bundle directory: model.safetensors, config.json, octet.json and the
+// checkpoint's other small files. See docs/bundle-format.md.
+
+#ifndef OCTET_SERVER_BUNDLE_BUNDLE_H_
+#define OCTET_SERVER_BUNDLE_BUNDLE_H_
+
+#include <filesystem>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/bundle/manifest.h"
+#include "server/model/importer.h"
+#include "server/model/model.h"
+#include "server/model/tensor.h"
+
+namespace octet::bundle {
+
+// A checkpoint or bundle directory, opened.
+struct ModelFiles {
+  model::ConfigFiles configs;
+  std::unique_ptr<model::TensorSource> tensors;
+};
+
+// Reads every *.json of at most 1 MiB below `directory` and maps the tensors.
+absl::StatusOr<ModelFiles> OpenModelFiles(
+    const std::filesystem::path& directory);
+
+struct Bundle {
+  Manifest manifest;
+  ModelFiles files;
+};
+
+enum class Verify { kSizes, kDigests };
+
+// INVALID_ARGUMENT when octet.json is wrong; DATA_LOSS when a file's size or
+// digest is not what octet.json says.
+absl::StatusOr<Bundle> OpenBundle(const std::filesystem::path& directory,
+                                  Verify verify);
+
+// Imports the graph and packs the weights by the bundle's plan.
+absl::StatusOr<std::unique_ptr<const model::Model>> LoadModel(
+    const Bundle& bundle);
+
+// The same for a float checkpoint, every linear in FP32.
+absl::StatusOr<std::unique_ptr<const model::Model>> LoadFloatModel(
+    const ModelFiles& files);
+
+// Digests every file of `directory`, writes octet.json (its `files` filled in)
+// and syncs. Call it last, before the directory is published.
+absl::Status WriteManifest(const std::filesystem::path& directory,
+                           Manifest manifest);
+
+}  // namespace octet::bundle
+
+#endif  // OCTET_SERVER_BUNDLE_BUNDLE_H_

@@ -1,0 +1,50 @@
+// The weights of one linear, ready to run, whatever their scheme.
+//
+// Tensors of layer P, as a bundle names them:
+//   P.weight            [N, K]  F32 / F16 / BF16, or I8
+//   P.bias              [N]     float, optional
+//   P.weight_scale      [N, 1]  F32, with I8 weights
+//   P.input_scale       [1]     F32, w8a8_static
+//   P.input_zero_point  [1]     I8, w8a8_static; u8 zero point minus 128
+//   P.outlier_columns   [C]     I32, sorted, llm_int8
+//   P.outlier_weight    [C, N]  F16, llm_int8
+
+#ifndef OCTET_SERVER_MODEL_LINEAR_LAYER_H_
+#define OCTET_SERVER_MODEL_LINEAR_LAYER_H_
+
+#include <cstddef>
+#include <memory>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "kernels/int8_linear.h"
+#include "kernels/matrix_view.h"
+#include "server/model/graph.h"
+#include "server/model/scheme.h"
+#include "server/model/tensor.h"
+
+namespace octet::model {
+
+class LinearLayer {
+ public:
+  virtual ~LinearLayer() = default;
+
+  // x [M, K] -> y [M, N]. A row's result does not depend on other rows.
+  virtual absl::Status Run(kernels::MatrixView<const float> x,
+                           kernels::MatrixView<float> y,
+                           const kernels::LinearCall& call) const = 0;
+
+  virtual size_t weight_bytes() const = 0;  // resident
+  virtual std::string_view kernel_name() const = 0;
+  virtual std::string_view isa() const = 0;
+};
+
+// Errors: NOT_FOUND or INVALID_ARGUMENT naming the tensor.
+absl::StatusOr<std::unique_ptr<LinearLayer>> MakeLinearLayer(
+    const Linear& linear, const LinearScheme& scheme,
+    const TensorSource& tensors);
+
+}  // namespace octet::model
+
+#endif  // OCTET_SERVER_MODEL_LINEAR_LAYER_H_

@@ -1,0 +1,108 @@
+// A graph with its weights packed: what Forward and MatMul run on. Immutable
+// after Create, safe to use from many threads.
+
+#ifndef OCTET_SERVER_MODEL_MODEL_H_
+#define OCTET_SERVER_MODEL_MODEL_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "kernels/matrix_view.h"
+#include "kernels/phase_clock.h"
+#include "kernels/thread_pool.h"
+#include "server/model/graph.h"
+#include "server/model/linear_layer.h"
+#include "server/model/scheme.h"
+#include "server/model/tensor.h"
+
+namespace octet::model {
+
+// What Forward takes: ragged token sequences, or float rows.
+struct ModelInput {
+  std::vector<int32_t> token_ids;  // all sequences, one after the other
+  std::vector<int32_t> lengths;    // tokens of each sequence, each >= 1
+  std::vector<float> features;     // [feature_rows, input width]
+  size_t feature_rows = 0;
+
+  size_t rows() const;  // tokens, or feature rows
+};
+
+struct ModelOutput {
+  std::vector<float> values;  // [rows, cols]
+  size_t rows = 0;
+  size_t cols = 0;
+};
+
+enum class OutputKind : uint8_t {
+  kOutput,  // the graph's own output (pooled, normalized where configured)
+  kHidden,  // one row per token, before pooling
+};
+
+// Sees every linear's input and output while a model runs. Calls arrive in
+// execution order on the calling thread. An error stops the run.
+class LinearObserver {
+ public:
+  virtual ~LinearObserver() = default;
+  virtual absl::Status OnLinear(const Linear& linear,
+                                kernels::MatrixView<const float> x,
+                                kernels::MatrixView<const float> y) = 0;
+};
+
+// Phase times of quantized linears, by kind of layer ("output.dense"), so that
+// the number of series does not grow with depth.
+using LayerKindTimes = std::map<std::string, kernels::PhaseTimes, std::less<>>;
+
+struct RunOptions {
+  OutputKind output = OutputKind::kOutput;
+  kernels::ThreadPool* pool = nullptr;
+  LinearObserver* observer = nullptr;
+  LayerKindTimes* times = nullptr;
+  // Asked between operators; CANCELLED when it says true.
+  std::function<bool()> cancelled;
+};
+
+class Model {
+ public:
+  // `plan` says the scheme of each linear; tensors are those of linear_layer.h.
+  static absl::StatusOr<std::unique_ptr<const Model>> Create(
+      Graph graph, const TensorSource& tensors, const Plan& plan);
+  ~Model();
+
+  // Errors: INVALID_ARGUMENT naming field, index and limit (token id out of
+  // the vocabulary, sequence too long or empty, wrong width, non-finite value);
+  // FAILED_PRECONDITION for a linear_set, which has no forward.
+  absl::StatusOr<ModelOutput> Forward(const ModelInput& input,
+                                      const RunOptions& options) const;
+
+  // NOT_FOUND lists layers that come close.
+  absl::StatusOr<const LinearLayer*> FindLinear(std::string_view layer) const;
+
+  const Graph& graph() const;
+  const Plan& plan() const;
+  size_t resident_bytes() const;
+
+ private:
+  class Impl;
+  explicit Model(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// Checks an input against the graph, with the errors Forward documents.
+absl::Status ValidateInput(const Graph& graph, const ModelInput& input);
+
+// "encoder.layer.3.output.dense" -> "output.dense": what comes after the last
+// number, or the whole name.
+std::string LayerKind(std::string_view layer);
+
+}  // namespace octet::model
+
+#endif  // OCTET_SERVER_MODEL_MODEL_H_

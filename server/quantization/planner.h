@@ -1,0 +1,58 @@
+// Which layer gets which scheme, and why.
+
+#ifndef OCTET_SERVER_QUANTIZATION_PLANNER_H_
+#define OCTET_SERVER_QUANTIZATION_PLANNER_H_
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/model/graph.h"
+#include "server/model/scheme.h"
+#include "server/quantization/statistics.h"
+
+namespace octet::quantization {
+
+enum class OutlierRule { kAbsolute, kSigma };
+
+// Patterns are shell globs over layer names: "encoder.layer.*.output.dense".
+struct PlanRequest {
+  model::Scheme scheme = model::Scheme::kW8A8Dynamic;
+  model::Scheme float_scheme = model::Scheme::kFp16;  // for what stays float
+  std::vector<std::string> include;                   // empty: every linear
+  std::vector<std::string> exclude;                   // wins over include
+  bool keep_first = false;  // first linear(s) stay float
+  bool keep_last = false;   // last linear stays float
+  struct Override {
+    std::string pattern;
+    model::Scheme scheme;
+  };
+  std::vector<Override> overrides;  // the last that matches wins
+  OutlierRule outlier_rule = OutlierRule::kAbsolute;
+  double outlier_threshold = 6.0;  // absolute value, or multiple of sigma
+};
+
+struct LayerPlan {
+  model::LinearScheme scheme;
+  std::vector<int32_t> outlier_columns;  // kLlmInt8
+  std::string reason;                    // "" or why it stays float
+};
+
+struct QuantizationPlan {
+  std::map<std::string, LayerPlan> layers;  // every linear of the graph
+  std::vector<std::string> warnings;
+};
+
+// First linears are those that read the first linear's input (q, k and v
+// together), so that engines which merge them can load the bundle.
+// Errors: INVALID_ARGUMENT when a pattern matches no layer or a threshold is
+// not positive; FAILED_PRECONDITION when a scheme needs statistics of a layer
+// that calibration has not seen.
+absl::StatusOr<QuantizationPlan> MakePlan(const model::Graph& graph,
+                                          const PlanRequest& request,
+                                          const StatisticsByLayer& statistics);
+
+}  // namespace octet::quantization
+
+#endif  // OCTET_SERVER_QUANTIZATION_PLANNER_H_
