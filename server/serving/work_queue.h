@@ -1,0 +1,49 @@
+// Work that waits for a compute thread, bounded, so that overload is answered
+// at once and gRPC's own threads never compute.
+
+#ifndef OCTET_SERVER_SERVING_WORK_QUEUE_H_
+#define OCTET_SERVER_SERVING_WORK_QUEUE_H_
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "server/telemetry/metrics.h"
+
+namespace octet::serving {
+
+struct Work {
+  // Called on a worker. `queued` is how long it waited.
+  std::function<void(absl::Duration queued)> run;
+  // Called instead of `run` when the work is dropped before it starts:
+  // CANCELLED, DEADLINE_EXCEEDED, or UNAVAILABLE at shutdown.
+  std::function<void(absl::Status)> drop;
+  // Asked right before `run`; may be empty.
+  std::function<bool()> cancelled;
+  absl::Time deadline = absl::InfiniteFuture();
+};
+
+class WorkQueue {
+ public:
+  // `metrics` may be nullptr and must outlive the queue.
+  WorkQueue(size_t workers, size_t capacity, telemetry::Metrics* metrics);
+  ~WorkQueue();  // drains: what was admitted is finished
+
+  // RESOURCE_EXHAUSTED, at once, when the queue is full; neither `run` nor
+  // `drop` is called then. UNAVAILABLE after Drain.
+  absl::Status Submit(Work work);
+
+  // Admits no more and waits until what was admitted is done, or drops what
+  // has not started by `deadline`.
+  void Drain(absl::Time deadline);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace octet::serving
+
+#endif  // OCTET_SERVER_SERVING_WORK_QUEUE_H_
