@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Makes a Debian 12 arm64 root with everything the arm64-qemu preset links.
+# usage: cmake/make-arm64-sysroot.sh DIRECTORY   (needs mmdebstrap)
+set -euo pipefail
+root=${1:?usage: $0 DIRECTORY}
+packages=libgrpc++-dev,libprotobuf-dev,libabsl-dev,libdnnl-dev
+packages+=,prometheus-cpp-dev,libgtest-dev,libgmock-dev,libbenchmark-dev
+packages+=,nlohmann-json3-dev,libcli11-dev,libspdlog-dev,libssl-dev
+packages+=,libarchive-dev,libisal-dev,libc6-dev,libstdc++-12-dev
+mmdebstrap --arch=arm64 --variant=extract --include="$packages" \
+  bookworm "$root"
+# Absolute links inside a root lead out of it; make them relative.
+find "$root" -type l -lname '/*' -print0 | while IFS= read -r -d '' link; do
+  ln -sfnr "$root$(readlink "$link")" "$link"
+done
