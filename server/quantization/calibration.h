@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/matrix_view.h"
@@ -24,12 +25,16 @@ namespace octet::quantization {
 inline constexpr uint64_t kFewSamples = 100;
 inline constexpr uint64_t kManySamples = 1000;
 inline constexpr size_t kKeptSamples = 64;  // sequences, or rows per layer
+// Hashes remembered to find duplicates: 512 KiB. Later samples still count,
+// and are compared with these.
+inline constexpr size_t kRememberedHashes = 65536;
 
 struct Calibration {
   std::string checkpoint;  // id
   uint64_t batches = 0;
   uint64_t samples = 0;  // sequences, feature rows, or activation rows
   uint64_t duplicate_samples = 0;  // seen before, by hash of their content
+  absl::flat_hash_set<uint64_t> sample_hashes;  // at most kRememberedHashes
   StatisticsByLayer layers;
   model::ModelInput kept_inputs;                        // first kKeptSamples
   std::map<std::string, std::vector<float>> kept_rows;  // activation batches
@@ -51,10 +56,12 @@ absl::Status ObserveActivations(const model::Graph& graph,
                                 kernels::MatrixView<const float> x,
                                 Calibration& calibration);
 
-// INVALID_ARGUMENT when the checkpoints or the layers' widths differ.
+// INVALID_ARGUMENT when the checkpoints or the layers' widths differ; `into` is
+// then as before.
 absl::Status Merge(const Calibration& from, Calibration& into);
 
-// One file, replaced atomically.
+// One file (safetensors), replaced atomically. LoadCalibration: NOT_FOUND, or
+// DATA_LOSS for a file that Save did not write.
 absl::Status Save(const Calibration& calibration,
                   const std::filesystem::path& file);
 absl::StatusOr<Calibration> LoadCalibration(const std::filesystem::path& file);

@@ -3,6 +3,7 @@
 #ifndef OCTET_SERVER_QUANTIZATION_PLANNER_H_
 #define OCTET_SERVER_QUANTIZATION_PLANNER_H_
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "server/model/graph.h"
 #include "server/model/scheme.h"
+#include "server/quantization/affine.h"
 #include "server/quantization/statistics.h"
 
 namespace octet::quantization {
@@ -35,6 +37,7 @@ struct PlanRequest {
 
 struct LayerPlan {
   model::LinearScheme scheme;
+  AffineParameters input;                // kW8A8Static
   std::vector<int32_t> outlier_columns;  // kLlmInt8
   std::string reason;                    // "" or why it stays float
 };
@@ -44,8 +47,13 @@ struct QuantizationPlan {
   std::vector<std::string> warnings;
 };
 
-// First linears are those that read the first linear's input (q, k and v
-// together), so that engines which merge them can load the bundle.
+// Linears that read the same value (q, k and v) are planned as one: the first
+// linears are all that read the first one's input, and static range and
+// outlier columns come from the statistics of all of them, so that engines
+// which merge them can load the bundle. A layer of so few inputs that INT8 and
+// its scales would be larger than 16 bits stays float unless an override says
+// otherwise.
+//
 // Errors: INVALID_ARGUMENT when a pattern matches no layer or a threshold is
 // not positive; FAILED_PRECONDITION when a scheme needs statistics of a layer
 // that calibration has not seen.

@@ -1,0 +1,50 @@
+// Float weights [N, K] to INT8 codes, symmetric, one scale per output channel.
+//
+//   s[n]   = max_k |W[n,k]| / 127             (FP32; 1 when the row is zero)
+//   q[n,k] = clip(round_half_even(W[n,k] / s[n]), -127, 127)
+//
+// The quotient is taken as kernels/rounding.h says, so any IEEE machine gives
+// the same codes.
+
+#ifndef OCTET_SERVER_QUANTIZATION_WEIGHT_QUANTIZER_H_
+#define OCTET_SERVER_QUANTIZATION_WEIGHT_QUANTIZER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "kernels/matrix_view.h"
+#include "kernels/thread_pool.h"
+
+namespace octet::quantization {
+
+struct QuantizedWeight {
+  std::vector<int8_t> codes;  // [N, K], row-major
+  std::vector<float> scales;  // [N]
+  size_t zero_channels = 0;   // rows of nothing but zeros
+};
+
+// `name` is the tensor's, for messages. INVALID_ARGUMENT when a value is not
+// finite. `pool` may be nullptr.
+absl::StatusOr<QuantizedWeight> QuantizeWeight(
+    std::string_view name, kernels::MatrixView<const float> weight,
+    kernels::ThreadPool* pool);
+
+// The weights of some input columns as FP16 bits, transposed: [columns, N].
+// INVALID_ARGUMENT when a value is beyond FP16.
+absl::StatusOr<std::vector<uint16_t>> ExtractOutlierWeights(
+    std::string_view name, kernels::MatrixView<const float> weight,
+    absl::Span<const int32_t> columns);
+
+// INVALID_ARGUMENT naming tensor and index, "[3, 17]", of the first value that
+// is NaN or infinite.
+absl::Status CheckFinite(std::string_view name, absl::Span<const float> values,
+                         absl::Span<const int64_t> shape);
+
+}  // namespace octet::quantization
+
+#endif  // OCTET_SERVER_QUANTIZATION_WEIGHT_QUANTIZER_H_
