@@ -1,0 +1,36 @@
+// A file's bytes, mapped read-only for as long as this object lives.
+//
+// Published directories never change, so that nobody truncates a mapped file
+// (which would be a SIGBUS for its readers).
+
+#ifndef OCTET_SERVER_BUNDLE_MAPPED_FILE_H_
+#define OCTET_SERVER_BUNDLE_MAPPED_FILE_H_
+
+#include <cstddef>
+#include <filesystem>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+
+namespace octet::bundle {
+
+class MappedFile {
+ public:
+  static absl::StatusOr<MappedFile> Open(const std::filesystem::path& path);
+
+  MappedFile(MappedFile&& other) noexcept
+      : bytes_(std::exchange(other.bytes_, {})) {}
+  MappedFile& operator=(MappedFile&&) = delete;
+  ~MappedFile();
+
+  absl::Span<const std::byte> bytes() const { return bytes_; }
+
+ private:
+  explicit MappedFile(absl::Span<const std::byte> bytes) : bytes_(bytes) {}
+  absl::Span<const std::byte> bytes_;
+};
+
+}  // namespace octet::bundle
+
+#endif  // OCTET_SERVER_BUNDLE_MAPPED_FILE_H_
