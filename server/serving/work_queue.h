@@ -18,7 +18,7 @@ struct Work {
   // Called on a worker. `queued` is how long it waited.
   std::function<void(absl::Duration queued)> run;
   // Called instead of `run` when the work is dropped before it starts:
-  // CANCELLED, DEADLINE_EXCEEDED, or UNAVAILABLE at shutdown.
+  // CANCELLED or DEADLINE_EXCEEDED on a worker, UNAVAILABLE in Drain.
   std::function<void(absl::Status)> drop;
   // Asked right before `run`; may be empty.
   std::function<bool()> cancelled;
@@ -27,7 +27,8 @@ struct Work {
 
 class WorkQueue {
  public:
-  // `metrics` may be nullptr and must outlive the queue.
+  // At most `capacity` requests wait, besides the `workers` that run; both are
+  // at least 1. `metrics` may be nullptr and must outlive the queue.
   WorkQueue(size_t workers, size_t capacity, telemetry::Metrics* metrics);
   ~WorkQueue();  // drains: what was admitted is finished
 
@@ -35,8 +36,8 @@ class WorkQueue {
   // `drop` is called then. UNAVAILABLE after Drain.
   absl::Status Submit(Work work);
 
-  // Admits no more and waits until what was admitted is done, or drops what
-  // has not started by `deadline`.
+  // Admits no more and waits until what was admitted is done. What has not
+  // started by `deadline` is dropped; what has started is always waited for.
   void Drain(absl::Time deadline);
 
  private:

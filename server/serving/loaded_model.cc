@@ -1,0 +1,131 @@
+#include "server/serving/loaded_model.h"
+
+#include <cmath>
+#include <optional>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/time/clock.h"
+#include "absl/types/span.h"
+#include "kernels/finite.h"
+#include "kernels/status_macros.h"
+#include "server/model/linear_layer.h"
+
+namespace octet::serving {
+namespace {
+
+absl::Status CheckMatMulInput(const model::Linear& linear,
+                              kernels::MatrixView<const float> x) {
+  if (x.cols != linear.in_features) {
+    return absl::InvalidArgumentError(
+        "x has " + std::to_string(x.cols) + " columns; layer '" + linear.layer +
+        "' takes " + std::to_string(linear.in_features));
+  }
+  for (size_t row = 0; row < x.rows; ++row) {
+    const std::optional<size_t> column =
+        kernels::FirstNonFinite(absl::MakeConstSpan(x.row(row), x.cols));
+    if (column.has_value()) {
+      return absl::InvalidArgumentError(
+          "x[" + std::to_string(row) + ", " + std::to_string(*column) +
+          "] is " + (std::isnan(x.row(row)[*column]) ? "NaN" : "infinite"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+LoadedModel::LoadedModel(std::string id, std::string source, int64_t version,
+                         std::unique_ptr<const model::Model> model,
+                         telemetry::Metrics* metrics)
+    : id_(std::move(id)),
+      source_(std::move(source)),
+      version_(version),
+      load_time_(absl::Now()),
+      model_(std::move(model)),
+      metrics_(metrics) {
+  for (const model::Linear* linear : model_->graph().Linears()) {
+    linears_.emplace(linear->layer, linear);
+  }
+}
+
+std::string LoadedModel::isa() const {
+  for (const auto& [layer, scheme] : model_->plan()) {
+    if (!model::IsInt8(scheme.scheme)) continue;
+    const auto linear = model_->FindLinear(layer);
+    if (linear.ok()) return std::string((*linear)->isa());
+  }
+  return "";
+}
+
+absl::StatusOr<model::ModelOutput> LoadedModel::Forward(
+    const model::ModelInput& input, model::RunOptions options,
+    kernels::PhaseTimes* times) const {
+  model::LayerKindTimes by_kind;
+  if (options.times == nullptr) options.times = &by_kind;
+  const absl::Time start = absl::Now();
+  ASSIGN_OR_RETURN(model::ModelOutput output, model_->Forward(input, options));
+  ModelStats call;
+  call.forward_count = 1;
+  call.row_count = static_cast<int64_t>(input.rows());
+  Count(call, *options.times, absl::Now() - start, times);
+  return output;
+}
+
+absl::StatusOr<model::ModelOutput> LoadedModel::MatMul(
+    std::string_view layer, kernels::MatrixView<const float> x,
+    kernels::ThreadPool* pool, kernels::PhaseTimes* times) const {
+  ASSIGN_OR_RETURN(const model::LinearLayer* const weights,
+                   model_->FindLinear(layer));
+  const auto linear = linears_.find(layer);
+  if (linear == linears_.end()) {
+    return absl::InternalError("layer '" + std::string(layer) +
+                               "' has weights but is not in the graph");
+  }
+  RETURN_IF_ERROR(CheckMatMulInput(*linear->second, x));
+  const absl::Time start = absl::Now();
+  model::ModelOutput output;
+  output.rows = x.rows;
+  output.cols = linear->second->out_features;
+  output.values.resize(output.rows * output.cols);
+  kernels::PhaseTimes phases;
+  kernels::LinearCall how;
+  how.pool = pool;
+  how.times = &phases;
+  RETURN_IF_ERROR(
+      weights->Run(x, {output.values.data(), output.rows, output.cols}, how));
+  ModelStats call;
+  call.matmul_count = 1;
+  call.row_count = static_cast<int64_t>(x.rows);
+  Count(call, {{model::LayerKind(layer), phases}}, absl::Now() - start, times);
+  return output;
+}
+
+ModelStats LoadedModel::stats() const {
+  absl::MutexLock lock(&mutex_);
+  return stats_;
+}
+
+void LoadedModel::Count(const ModelStats& call,
+                        const model::LayerKindTimes& by_kind,
+                        absl::Duration compute,
+                        kernels::PhaseTimes* times) const {
+  kernels::PhaseTimes sum;
+  for (const auto& [kind, phases] : by_kind) sum += phases;
+  if (times != nullptr) *times += sum;
+  {
+    absl::MutexLock lock(&mutex_);
+    stats_.forward_count += call.forward_count;
+    stats_.matmul_count += call.matmul_count;
+    stats_.row_count += call.row_count;
+    stats_.times += sum;
+  }
+  if (metrics_ == nullptr) return;
+  for (const auto& [kind, phases] : by_kind) {
+    metrics_->LinearSeconds(id_, kind, phases);
+  }
+  metrics_->ComputeStages(id_, absl::ToDoubleSeconds(compute), sum);
+  metrics_->Rows(id_, static_cast<size_t>(call.row_count));
+}
+
+}  // namespace octet::serving

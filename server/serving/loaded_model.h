@@ -1,0 +1,82 @@
+// One loaded version of one model, and what it has done.
+
+#ifndef OCTET_SERVER_SERVING_LOADED_MODEL_H_
+#define OCTET_SERVER_SERVING_LOADED_MODEL_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "kernels/matrix_view.h"
+#include "kernels/phase_clock.h"
+#include "kernels/thread_pool.h"
+#include "server/model/graph.h"
+#include "server/model/model.h"
+#include "server/telemetry/metrics.h"
+
+namespace octet::serving {
+
+struct ModelStats {
+  int64_t forward_count = 0;
+  int64_t matmul_count = 0;
+  int64_t row_count = 0;
+  kernels::PhaseTimes times;
+};
+
+// Immutable but for its counts; safe to use from many threads.
+class LoadedModel {
+ public:
+  LoadedModel(std::string id, std::string source, int64_t version,
+              std::unique_ptr<const model::Model> model,
+              telemetry::Metrics* metrics);
+
+  const std::string& id() const { return id_; }
+  const std::string& source() const { return source_; }  // "bundles/x"
+  int64_t version() const { return version_; }
+  absl::Time load_time() const { return load_time_; }
+  const model::Model& model() const { return *model_; }
+  std::string isa() const;  // of its INT8 layers; "" without any
+
+  // Runs and counts. Exports rows, phase times and the stages of compute: all
+  // of a request's metrics but decode, queue and encode, which are the
+  // caller's. `times`, if given, is added the sum of the phases.
+  // `options.times` must be nullptr or empty.
+  absl::StatusOr<model::ModelOutput> Forward(const model::ModelInput& input,
+                                             model::RunOptions options,
+                                             kernels::PhaseTimes* times) const;
+  // x [M, K] -> y [M, N]. NOT_FOUND names the layer; INVALID_ARGUMENT a width
+  // or the index of a non-finite value.
+  absl::StatusOr<model::ModelOutput> MatMul(std::string_view layer,
+                                            kernels::MatrixView<const float> x,
+                                            kernels::ThreadPool* pool,
+                                            kernels::PhaseTimes* times) const;
+
+  ModelStats stats() const;
+
+ private:
+  // Adds one call that took `compute`, whose `times` are in `by_kind`.
+  void Count(const ModelStats& call, const model::LayerKindTimes& by_kind,
+             absl::Duration compute, kernels::PhaseTimes* times) const;
+
+  const std::string id_;
+  const std::string source_;
+  const int64_t version_;
+  const absl::Time load_time_;
+  const std::unique_ptr<const model::Model> model_;
+  telemetry::Metrics* const metrics_;
+  std::map<std::string, const model::Linear*, std::less<>> linears_;
+  mutable absl::Mutex mutex_;
+  mutable ModelStats stats_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace octet::serving
+
+#endif  // OCTET_SERVER_SERVING_LOADED_MODEL_H_

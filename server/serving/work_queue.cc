@@ -1,0 +1,169 @@
+#include "server/serving/work_queue.h"
+
+#include <algorithm>
+#include <deque>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+
+namespace octet::serving {
+namespace {
+
+// Why admitted work must not run any more; OK when it still should.
+absl::Status WhyDrop(const Work& work) {
+  if (work.cancelled && work.cancelled()) {
+    return absl::CancelledError("cancelled before it was computed");
+  }
+  if (absl::Now() >= work.deadline) {
+    return absl::DeadlineExceededError(
+        "the deadline passed before the request was computed");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+class WorkQueue::Impl {
+ public:
+  Impl(size_t workers, size_t capacity, telemetry::Metrics* metrics)
+      : capacity_(std::max<size_t>(capacity, 1)), metrics_(metrics) {
+    const size_t threads = std::max<size_t>(workers, 1);
+    if (metrics_ != nullptr) {
+      metrics_->QueueCapacity(capacity_);
+      metrics_->Workers(threads);
+    }
+    threads_.reserve(threads);
+    for (size_t i = 0; i < threads; ++i) {
+      threads_.emplace_back([this] { Serve(); });
+    }
+  }
+
+  ~Impl() {
+    Drain(absl::InfiniteFuture());
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+  absl::Status Submit(Work work) {
+    absl::MutexLock lock(&mutex_);
+    if (draining_) {
+      Rejected("draining");
+      return absl::UnavailableError("the server is shutting down");
+    }
+    if (waiting_.size() >= capacity_) {
+      Rejected("queue_full");
+      return absl::ResourceExhaustedError(
+          "the queue is full: " + std::to_string(capacity_) +
+          " requests are waiting; try again later");
+    }
+    waiting_.push_back({std::move(work), absl::Now()});
+    DepthChanged();
+    return absl::OkStatus();
+  }
+
+  void Drain(absl::Time deadline) {
+    std::deque<Waiting> late;
+    {
+      absl::MutexLock lock(&mutex_);
+      draining_ = true;
+      if (!mutex_.AwaitWithDeadline(absl::Condition(this, &Impl::Idle),
+                                    deadline)) {
+        late.swap(waiting_);
+        DepthChanged();
+      }
+    }
+    for (Waiting& item : late) {
+      Drop(item.work, absl::UnavailableError("the server is shutting down"),
+           "shutdown");
+    }
+    absl::MutexLock lock(&mutex_);
+    mutex_.Await(absl::Condition(this, &Impl::Idle));
+  }
+
+ private:
+  struct Waiting {
+    Work work;
+    absl::Time since;
+  };
+
+  bool Idle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return waiting_.empty() && running_ == 0;
+  }
+  bool HasWorkOrEnds() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return !waiting_.empty() || draining_;
+  }
+
+  // A worker's life: ends when the queue drains and nothing waits.
+  void Serve() {
+    while (true) {
+      Waiting item;
+      {
+        absl::MutexLock lock(&mutex_);
+        mutex_.Await(absl::Condition(this, &Impl::HasWorkOrEnds));
+        if (waiting_.empty()) return;
+        item = std::move(waiting_.front());
+        waiting_.pop_front();
+        ++running_;
+        DepthChanged();
+      }
+      Finish(item);
+      item = {};  // what the callbacks hold is released before Drain returns
+      absl::MutexLock lock(&mutex_);
+      --running_;
+    }
+  }
+
+  void Finish(const Waiting& item) {
+    if (absl::Status why = WhyDrop(item.work); !why.ok()) {
+      const char* reason =
+          absl::IsCancelled(why) ? "cancelled" : "deadline_exceeded";
+      Drop(item.work, std::move(why), reason);
+      return;
+    }
+    const absl::Time start = absl::Now();
+    item.work.run(start - item.since);
+    if (metrics_ != nullptr) {
+      metrics_->WorkerBusy(absl::ToDoubleSeconds(absl::Now() - start));
+    }
+  }
+
+  void Drop(const Work& work, absl::Status why, const char* reason) {
+    if (metrics_ != nullptr) metrics_->WorkDropped(reason, "queue");
+    if (work.drop) work.drop(std::move(why));
+  }
+
+  void Rejected(const char* reason) {
+    if (metrics_ != nullptr) metrics_->WorkRejected(reason);
+  }
+
+  // Under the lock, so that an older depth never overwrites a newer one.
+  void DepthChanged() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (metrics_ != nullptr) metrics_->QueueDepth(waiting_.size());
+  }
+
+  const size_t capacity_;
+  telemetry::Metrics* const metrics_;
+  absl::Mutex mutex_;
+  std::deque<Waiting> waiting_ ABSL_GUARDED_BY(mutex_);
+  size_t running_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<std::thread> threads_;
+};
+
+WorkQueue::WorkQueue(size_t workers, size_t capacity,
+                     telemetry::Metrics* metrics)
+    : impl_(std::make_unique<Impl>(workers, capacity, metrics)) {}
+
+WorkQueue::~WorkQueue() = default;
+
+absl::Status WorkQueue::Submit(Work work) {
+  return impl_->Submit(std::move(work));
+}
+
+void WorkQueue::Drain(absl::Time deadline) { impl_->Drain(deadline); }
+
+}  // namespace octet::serving
