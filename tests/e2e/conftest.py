@@ -1,0 +1,90 @@
+"""Fixtures of the end-to-end tests."""
+
+import pathlib
+import tempfile
+
+import numpy as np
+import pytest
+
+from support import checkpoints, texts
+from support.client import Client, feature_inputs, token_inputs
+from support.paths import minilm
+from support.reference import BertReference
+from support.server import Server
+
+
+@pytest.fixture
+def start_server():
+    """start_server(data_dir=None, *flags); whatever it started is stopped."""
+    servers = []
+    directories = []
+
+    def start(data_dir: pathlib.Path | None = None, *flags: str) -> Server:
+        if data_dir is None:
+            directory = tempfile.TemporaryDirectory(prefix="octet-data-")
+            directories.append(directory)
+            data_dir = pathlib.Path(directory.name)
+        server = Server(data_dir, *flags)
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.kill()
+    for directory in directories:
+        directory.cleanup()
+
+
+@pytest.fixture(scope="module")
+def server():
+    """One server for all tests of a module."""
+    with tempfile.TemporaryDirectory(prefix="octet-data-") as directory:
+        server = Server(pathlib.Path(directory))
+        yield server
+        server.kill()
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    with Client(server.address) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def model_dir() -> pathlib.Path:
+    return minilm()
+
+
+@pytest.fixture(scope="session")
+def held_out(model_dir):
+    """Token ids of texts that calibration never sees."""
+    return texts.tokenize(model_dir, texts.held_out_texts())
+
+
+@pytest.fixture(scope="session")
+def reference(model_dir) -> BertReference:
+    return BertReference(model_dir)
+
+
+@pytest.fixture(scope="module")
+def prepared(client):
+    """Small models, served: "mlp" and "bert" in FP32, "mlp-int8" and
+    "bert-int8" quantized with the calibrations "mlp" and "bert"."""
+    rng = np.random.default_rng(7)
+    rows = rng.normal(0, 1, (128, 48)).astype(np.float32)
+    sequences = [
+        rng.integers(0, checkpoints.BERT["vocab_size"], n).tolist()
+        for n in rng.integers(1, 20, 128)
+    ]
+    for name, files, batch in (
+        ("mlp", checkpoints.mlp(), feature_inputs(rows)),
+        ("bert", checkpoints.bert(), token_inputs(sequences)),
+    ):
+        client.upload_checkpoint(name, files)
+        client.create_calibration(name, name)
+        client.upload_batches(name, [batch])
+        operation = client.quantize(name, f"{name}-int8", name)
+        assert operation.bundle == f"bundles/{name}-int8", operation
+        client.load(name, f"checkpoints/{name}")
+        client.load(f"{name}-int8", f"bundles/{name}-int8")
+    return client

@@ -1,0 +1,96 @@
+"""One octet-server process on loopback ports of its own."""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.request
+
+from support.paths import binary
+
+_READY = re.compile(r"ready grpc=(\S+) metrics=(\S+)")
+
+
+class Server:
+    """Starts on construction; stop() asks, kill() does not."""
+
+    def __init__(self, data_dir: pathlib.Path, *flags: str, ready_in=60.0):
+        self.data_dir = pathlib.Path(data_dir)
+        self.flags = flags
+        self.ready_in = ready_in
+        self.start()
+
+    def start(self):
+        self.log = tempfile.NamedTemporaryFile(  # noqa: SIM115
+            mode="w+", prefix="octet-server-", suffix=".log"
+        )
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("OCTET_")
+        }
+        self.process = subprocess.Popen(
+            [
+                binary("octet-server"),
+                "--grpc-address=127.0.0.1:0",
+                "--metrics-address=127.0.0.1:0",
+                f"--data-dir={self.data_dir}",
+                *self.flags,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self.log,
+            env=environment,
+        )
+        self.address, self.metrics_address = self._wait_until_ready()
+
+    def _wait_until_ready(self):
+        deadline = time.monotonic() + self.ready_in
+        while time.monotonic() < deadline:
+            ready = _READY.search(self.log_text())
+            if ready:
+                return ready.groups()
+            if self.process.poll() is not None:
+                raise RuntimeError(
+                    f"exited with {self.process.returncode} before it was "
+                    f"ready:\n{self.log_text()}"
+                )
+            time.sleep(0.02)
+        self.kill()
+        raise RuntimeError(f"not ready after {self.ready_in} s")
+
+    def log_text(self) -> str:
+        return pathlib.Path(self.log.name).read_text(errors="replace")
+
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    def terminate(self):
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self, timeout=60.0) -> int:
+        return self.process.wait(timeout)
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        if self.running():
+            self.terminate()
+        return self.wait()
+
+    def kill(self):
+        """SIGKILL, as a power cut would."""
+        if self.running():
+            self.process.kill()
+        self.process.wait(10)
+
+    def restart(self):
+        self.kill()
+        self.start()
+
+    def metrics_text(self) -> str:
+        url = f"http://{self.metrics_address}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as response:
+            return response.read().decode()

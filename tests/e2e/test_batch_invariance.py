@@ -1,0 +1,122 @@
+"""A row's result does not depend on its neighbours in the batch, bit for bit,
+through the API, for every scheme and on any number of threads."""
+
+import numpy as np
+import pytest
+
+from support import checkpoints
+from support.api import pb
+from support.client import Client, feature_inputs, token_inputs
+
+SCHEMES = {
+    "fp32": pb.SCHEME_FP32,
+    "fp16": pb.SCHEME_FP16,
+    "bf16": pb.SCHEME_BF16,
+    "dynamic": pb.SCHEME_W8A8_DYNAMIC,
+    "static": pb.SCHEME_W8A8_STATIC,
+    "llm-int8": pb.SCHEME_LLM_INT8,
+}
+ROWS = 67  # no multiple of any tile
+
+
+def random_rows(seed, rows=ROWS):
+    """Rows of different sizes, a few with live outliers."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(0, 1, (rows, 48)) * rng.uniform(0.01, 3, (rows, 1))
+    x[::9, seed % 48] = 25
+    return x.astype(np.float32)
+
+
+def random_sequences(seed, count=24):
+    rng = np.random.default_rng(seed)
+    vocabulary = checkpoints.BERT["vocab_size"]
+    longest = checkpoints.BERT["max_position_embeddings"]
+    return [
+        rng.integers(0, vocabulary, n).tolist()
+        for n in rng.integers(1, longest + 1, count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def models(prepared):
+    for name, scheme in SCHEMES.items():
+        for model in ("mlp", "bert"):
+            bundle = f"{model}-{name}"
+            operation = prepared.quantize(
+                model,
+                bundle,
+                model,
+                scheme=pb.SCHEME_W8A8_DYNAMIC,
+                overrides=[pb.SchemeOverride(pattern="*", scheme=scheme)],
+                outlier_threshold=3.0,
+            )
+            assert operation.bundle == f"bundles/{bundle}", operation
+            layers = prepared.report(bundle).layers
+            assert {layer.scheme for layer in layers} == {scheme}
+            prepared.load(bundle, f"bundles/{bundle}")
+    return prepared
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_matmul_row_alone_is_the_row_in_a_batch(models, scheme):
+    x = random_rows(1)
+    together = models.matmul(f"mlp-{scheme}", "fc1", x)
+    for i in range(ROWS):
+        alone = models.matmul(f"mlp-{scheme}", "fc1", x[i : i + 1])
+        np.testing.assert_array_equal(alone[0], together[i], f"row {i}")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_feature_row_alone_is_the_row_in_a_batch(models, scheme):
+    x = random_rows(2)
+    together = models.forward(f"mlp-{scheme}", feature_inputs(x))
+    for i in range(0, ROWS, 5):
+        alone = models.forward(f"mlp-{scheme}", feature_inputs(x[i : i + 1]))
+        np.testing.assert_array_equal(alone[0], together[i], f"row {i}")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_sequence_alone_is_the_sequence_in_a_batch(models, scheme):
+    sequences = random_sequences(3)
+    together = models.embed(f"bert-{scheme}", sequences)
+    for i, sequence in enumerate(sequences):
+        alone = models.embed(f"bert-{scheme}", [sequence])
+        np.testing.assert_array_equal(alone[0], together[i], f"sequence {i}")
+
+
+def test_a_neighbour_with_outliers_changes_nothing(models):
+    calm = random_rows(4, 8)
+    wild = np.full((1, 48), 20, np.float32)
+    for scheme in SCHEMES:
+        alone = models.matmul(f"mlp-{scheme}", "fc1", calm)
+        mixed = models.matmul(
+            f"mlp-{scheme}", "fc1", np.concatenate([wild, calm])
+        )
+        np.testing.assert_array_equal(mixed[1:], alone, scheme)
+
+
+def test_real_model_on_other_thread_counts(
+    start_server, model_dir, held_out, tmp_path
+):
+    """MiniLM: FP32 and INT8, alone and together, with one thread and two."""
+    batch = held_out[:12]
+    answers = {}
+    for threads in (1, 2):
+        server = start_server(tmp_path / "data", f"--threads={threads}")
+        with Client(server.address) as client:
+            if threads == 1:
+                client.upload_checkpoint(
+                    "minilm", checkpoints.from_directory(model_dir)
+                )
+                client.quantize("minilm", "int8")
+                client.load("fp32", "checkpoints/minilm")
+                client.load("int8", "bundles/int8")
+            for model in ("fp32", "int8"):
+                together = client.embed(model, batch)
+                answers[model, threads] = together
+                for i, sequence in enumerate(batch):
+                    alone = client.forward(model, token_inputs([sequence]))
+                    np.testing.assert_array_equal(alone[0], together[i])
+        assert server.stop() == 0
+    for model in ("fp32", "int8"):
+        np.testing.assert_array_equal(answers[model, 1], answers[model, 2])
