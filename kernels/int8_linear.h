@@ -8,6 +8,13 @@
 //   per token (dynamic)  x_scale[m] = max_k |x[m,k]| / 127, zero point 0
 //   static affine        x_scale = input_scale for every row, fixed zero point
 //
+// Every product and sum above is rounded to FP32 on its own, in the order of
+// the formula (acc as one rounding of the exact integer), on every instruction
+// set: results are bit-equal across them. outliers[m,n] is a chain of fused
+// multiply-adds from 0: first the outlier columns in their order, x * FP16
+// weight, then live outliers by rising k, x * (w_scale[n] * W[n,k]). A bias of
+// -0 counts as +0, and so does one that is absent.
+//
 // LLM.int8 (Dettmers et al. 2022): columns of x listed as outliers, and live
 // values with |x| >= outlier_threshold, leave the INT8 product before the row
 // scale is taken, and are multiplied in float.
@@ -32,6 +39,8 @@
 #include "kernels/thread_pool.h"
 
 namespace octet::kernels {
+
+struct Kernel;  // registry.h
 
 enum class ActivationCoding : uint8_t { kPerToken, kStaticAffine };
 
@@ -61,6 +70,9 @@ class Int8Linear {
   // Errors: INVALID_ARGUMENT naming the field, when shapes disagree, a scale
   // is not positive and finite, or an outlier column is out of order or range.
   static absl::StatusOr<Int8Linear> Create(const Int8LinearSpec& spec);
+  // On a kernel of one's own choice; the CPU must be able to run it.
+  static absl::StatusOr<Int8Linear> CreateWith(const Kernel& kernel,
+                                               const Int8LinearSpec& spec);
 
   Int8Linear(Int8Linear&&) noexcept;
   Int8Linear& operator=(Int8Linear&&) noexcept;

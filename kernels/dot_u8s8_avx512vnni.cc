@@ -1,0 +1,119 @@
+// u8 x s8 with vpdpbusd, which sums four products into an int32 lane and
+// wraps (vpdpbusds would saturate).
+//
+// 6 x 64: 24 accumulators + 4 weights + 1 broadcast < 32 zmm. Every loop over
+// accumulators is fully unrolled and the instruction is written inline: GCC 12
+// otherwise keeps them on the stack or copies them around the intrinsic
+// (tests/kernels/no_spills_test.cmake looks at the result).
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/microkernel.h"
+
+namespace octet::kernels {
+namespace {
+
+constexpr size_t kLanes = 16;
+
+inline __attribute__((always_inline)) void DotAdd(__m512i& sum, __m512i a,
+                                                  __m512i b) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+}
+
+inline __attribute__((always_inline)) __m512i BroadcastGroup(const uint8_t* a) {
+  int32_t codes = 0;
+  std::memcpy(&codes, a, sizeof(codes));
+  return _mm512_set1_epi32(codes);
+}
+
+// Few rows have few accumulators: several chains along K hide the latency of
+// vpdpbusd (4 to 5 cycles at one or two per cycle).
+constexpr size_t Chains(size_t rows) {
+  return rows == 1 ? 4 : rows == 2 ? 2 : 1;
+}
+
+// One group of k into the accumulators of one chain.
+template <size_t kRows, size_t kVectors>
+inline __attribute__((always_inline)) void Step(
+    __m512i (&sums)[kRows][kVectors], const uint8_t* a, size_t a_stride,
+    const int8_t* b) {
+  __m512i weights[kVectors];
+#pragma GCC unroll 4
+  for (size_t v = 0; v < kVectors; ++v) {
+    weights[v] = _mm512_loadu_si512(b + v * kLanes * kGroup);
+  }
+#pragma GCC unroll 6
+  for (size_t r = 0; r < kRows; ++r) {
+    const __m512i codes = BroadcastGroup(a + r * a_stride);
+#pragma GCC unroll 4
+    for (size_t v = 0; v < kVectors; ++v) DotAdd(sums[r][v], codes, weights[v]);
+  }
+}
+
+template <size_t kRows, size_t kVectors>
+void Dot(const DotTile& tile) {
+  constexpr size_t kChains = Chains(kRows);
+  constexpr size_t kStride = kVectors * kLanes * kGroup;
+  __m512i sums[kChains][kRows][kVectors];
+#pragma GCC unroll 6
+  for (size_t r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (size_t v = 0; v < kVectors; ++v) {
+      sums[0][r][v] = _mm512_loadu_si512(tile.seed + v * kLanes);
+#pragma GCC unroll 4
+      for (size_t i = 1; i < kChains; ++i) {
+        sums[i][r][v] = _mm512_setzero_si512();
+      }
+    }
+  }
+  const uint8_t* a = tile.a;
+  const int8_t* b = tile.b;
+  size_t g = 0;
+  for (; g + kChains <= tile.groups; g += kChains) {
+#pragma GCC unroll 4
+    for (size_t i = 0; i < kChains; ++i) {
+      Step(sums[i], a + i * kGroup, tile.a_stride, b + i * kStride);
+    }
+    a += kChains * kGroup;
+    b += kChains * kStride;
+  }
+  if constexpr (kChains > 1) {
+    for (; g < tile.groups; ++g, a += kGroup, b += kStride) {
+      Step(sums[0], a, tile.a_stride, b);
+    }
+  }
+#pragma GCC unroll 6
+  for (size_t r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (size_t v = 0; v < kVectors; ++v) {
+#pragma GCC unroll 4
+      for (size_t i = 1; i < kChains; ++i) {
+        sums[0][r][v] = _mm512_add_epi32(sums[0][r][v], sums[i][r][v]);
+      }
+      _mm512_storeu_si512(tile.acc + r * kMaxTileColumns + v * kLanes,
+                          sums[0][r][v]);
+    }
+  }
+}
+
+// [rows - 1][width / 16 - 1]
+constexpr DotFunction kTiles[kMaxTileRows][kMaxTileColumns / kLanes] = {
+    {Dot<1, 1>, Dot<1, 2>, Dot<1, 3>, Dot<1, 4>},
+    {Dot<2, 1>, Dot<2, 2>, Dot<2, 3>, Dot<2, 4>},
+    {Dot<3, 1>, Dot<3, 2>, Dot<3, 3>, Dot<3, 4>},
+    {Dot<4, 1>, Dot<4, 2>, Dot<4, 3>, Dot<4, 4>},
+    {Dot<5, 1>, Dot<5, 2>, Dot<5, 3>, Dot<5, 4>},
+    {Dot<6, 1>, Dot<6, 2>, Dot<6, 3>, Dot<6, 4>},
+};
+
+}  // namespace
+
+void DotU8S8Avx512Vnni_6x64(const DotTile& tile) {
+  kTiles[tile.rows - 1][tile.width / kLanes - 1](tile);
+}
+
+}  // namespace octet::kernels

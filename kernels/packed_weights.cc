@@ -1,0 +1,63 @@
+#include "kernels/packed_weights.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+#include "kernels/matrix_view.h"
+#include "kernels/microkernel.h"
+#include "kernels/registry.h"
+
+namespace octet::kernels {
+namespace {
+
+size_t RoundUp(size_t value, size_t step) {
+  return (value + step - 1) / step * step;
+}
+
+}  // namespace
+
+PackedWeights::PackedWeights(const Kernel& kernel,
+                             MatrixView<const int8_t> codes)
+    : n_(codes.rows),
+      k_(codes.cols),
+      nr_(kernel.nr),
+      groups_(RoundUp(k_, kGroup) / kGroup),
+      padded_n_(RoundUp(n_, kernel.nr_step)),
+      codes_(padded_n_ * groups_ * kGroup),
+      column_sums_(padded_n_, 0) {
+  for (size_t i = 0; i < panels(); ++i) PackPanel(panel(i), codes);
+}
+
+Panel PackedWeights::panel(size_t index) const {
+  const size_t begin = index * nr_;
+  return {.codes = codes_.As<int8_t>() + begin * groups_ * kGroup,
+          .begin = begin,
+          .columns = std::min(nr_, n_ - begin),
+          .width = std::min(nr_, padded_n_ - begin)};
+}
+
+void PackedWeights::PackPanel(const Panel& panel,
+                              MatrixView<const int8_t> codes) {
+  int8_t* out = codes_.As<int8_t>() + (panel.codes - codes_.As<int8_t>());
+  for (size_t c = 0; c < panel.columns; ++c) {
+    const int8_t* row = codes.row(panel.begin + c);
+    int32_t sum = 0;
+    for (size_t k = 0; k < k_; ++k) {
+      out[(k / kGroup * panel.width + c) * kGroup + k % kGroup] = row[k];
+      sum += row[k];
+    }
+    column_sums_[panel.begin + c] = sum;
+    const int8_t minimum = *std::min_element(row, row + k_);
+    if (minimum == std::numeric_limits<int8_t>::min()) {
+      max_exact_k_ = kMaxExactKWithMinimum;
+    }
+  }
+}
+
+size_t PackedWeights::bytes() const {
+  return codes_.size() + column_sums_.size() * sizeof(int32_t);
+}
+
+}  // namespace octet::kernels

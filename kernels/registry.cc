@@ -1,0 +1,44 @@
+#include "kernels/registry.h"
+
+#include "absl/types/span.h"
+#include "kernels/cpu_features.h"
+#include "kernels/microkernel.h"
+#include "kernels/tile_ops.h"
+
+namespace octet::kernels {
+
+extern const TileOps kScalarTileOps;
+void DotScalar1x16(const DotTile& tile);
+#if defined(__x86_64__)
+extern const TileOps kAvx2TileOps;
+extern const TileOps kAvx512TileOps;
+void DotU8S8Avx2_6x8(const DotTile& tile);
+void DotU8S8Avx512Vnni_6x64(const DotTile& tile);
+#endif
+
+namespace {
+
+// name, isa, mr, nr, nr_step, dot, ops
+constexpr Kernel kKernels[] = {
+    {"dot_scalar_1x16", Isa::kScalar, 1, 16, 1, DotScalar1x16, &kScalarTileOps},
+#if defined(__x86_64__)
+    {"dot_u8s8_avx2_6x8", Isa::kAvx2, 6, 8, 8, DotU8S8Avx2_6x8, &kAvx2TileOps},
+    {"dot_u8s8_avx512vnni_6x64", Isa::kAvx512Vnni, 6, 64, 16,
+     DotU8S8Avx512Vnni_6x64, &kAvx512TileOps},
+#endif
+};
+
+}  // namespace
+
+absl::Span<const Kernel> Kernels() { return kKernels; }
+
+const Kernel& SelectKernel(const CpuFeatures& features) {
+  const Isa best = BestIsa(features);
+  const Kernel* selected = &kKernels[0];
+  for (const Kernel& kernel : kKernels) {
+    if (kernel.isa <= best) selected = &kernel;
+  }
+  return *selected;
+}
+
+}  // namespace octet::kernels

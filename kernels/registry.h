@@ -1,0 +1,34 @@
+// The table of microkernels, and which one a CPU runs.
+
+#ifndef OCTET_KERNELS_REGISTRY_H_
+#define OCTET_KERNELS_REGISTRY_H_
+
+#include <cstddef>
+#include <string_view>
+
+#include "absl/types/span.h"
+#include "kernels/cpu_features.h"
+#include "kernels/microkernel.h"
+#include "kernels/tile_ops.h"
+
+namespace octet::kernels {
+
+struct Kernel {
+  std::string_view name;  // grammar in kernels/README.md
+  Isa isa = Isa::kScalar;
+  size_t mr = 1;       // rows of a tile
+  size_t nr = 1;       // columns of a panel
+  size_t nr_step = 1;  // the last panel is as wide as needed, in these steps
+  DotFunction dot = nullptr;
+  const TileOps* ops = nullptr;  // quantize, outliers, epilogue on this ISA
+};
+
+// Every kernel of this build, slowest first.
+absl::Span<const Kernel> Kernels();
+
+// The fastest kernel whose features are all present.
+const Kernel& SelectKernel(const CpuFeatures& features);
+
+}  // namespace octet::kernels
+
+#endif  // OCTET_KERNELS_REGISTRY_H_

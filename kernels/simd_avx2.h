@@ -1,0 +1,135 @@
+// Eight floats in a YMM register. Operations as in simd_scalar.h.
+//
+// Only sources compiled for AVX2 include this. Bits are compared as signed
+// integers: every value here has a clear sign bit.
+
+#ifndef OCTET_KERNELS_SIMD_AVX2_H_
+#define OCTET_KERNELS_SIMD_AVX2_H_
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace octet::kernels {
+
+struct FloatX8 {
+  static constexpr size_t kLanes = 8;
+
+  struct Bits {
+    __m256i v;
+  };
+
+  __m256 v;
+
+  static FloatX8 Set(float x) { return {_mm256_set1_ps(x)}; }
+  static FloatX8 Load(const float* p) { return {_mm256_loadu_ps(p)}; }
+  static FloatX8 LoadPart(const float* p, size_t n) {
+    return {_mm256_maskload_ps(p, FirstLanes(n))};
+  }
+  static FloatX8 LoadInt32(const int32_t* p) {
+    return {_mm256_cvtepi32_ps(
+        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+  }
+  static FloatX8 LoadFp16(const uint16_t* p) {
+    return {
+        _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+  }
+  static FloatX8 LoadByte(const int8_t* p, size_t index) {
+    const __m256i groups =
+        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    const __m128i up = _mm_cvtsi32_si128(24 - 8 * static_cast<int>(index));
+    return {_mm256_cvtepi32_ps(
+        _mm256_srai_epi32(_mm256_sll_epi32(groups, up), 24))};
+  }
+  void Store(float* p) const { _mm256_storeu_ps(p, v); }
+  void StorePart(float* p, size_t n) const {
+    _mm256_maskstore_ps(p, FirstLanes(n), v);
+  }
+  void StoreCodes(int32_t offset, uint8_t* p) const {
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), Codes(offset));
+  }
+  void StoreCodesPart(int32_t offset, uint8_t* p, size_t n) const {
+    alignas(16) uint8_t codes[16];
+    _mm_store_si128(reinterpret_cast<__m128i*>(codes), Codes(offset));
+    for (size_t i = 0; i < n; ++i) p[i] = codes[i];
+  }
+
+  friend FloatX8 operator+(FloatX8 a, FloatX8 b) {
+    return {_mm256_add_ps(a.v, b.v)};
+  }
+  friend FloatX8 operator-(FloatX8 a, FloatX8 b) {
+    return {_mm256_sub_ps(a.v, b.v)};
+  }
+  friend FloatX8 operator*(FloatX8 a, FloatX8 b) {
+    return {_mm256_mul_ps(a.v, b.v)};
+  }
+  friend FloatX8 operator/(FloatX8 a, FloatX8 b) {
+    return {_mm256_div_ps(a.v, b.v)};
+  }
+  static FloatX8 Fma(FloatX8 a, FloatX8 b, FloatX8 c) {
+    return {_mm256_fmadd_ps(a.v, b.v, c.v)};
+  }
+  static FloatX8 Min(FloatX8 a, FloatX8 b) { return {_mm256_min_ps(a.v, b.v)}; }
+  static FloatX8 Max(FloatX8 a, FloatX8 b) { return {_mm256_max_ps(a.v, b.v)}; }
+  static FloatX8 Abs(FloatX8 a) { return {_mm256_castsi256_ps(AbsBits(a).v)}; }
+  static FloatX8 CopySign(FloatX8 magnitude, FloatX8 sign) {
+    const __m256 bit = _mm256_set1_ps(-0.0F);
+    return {_mm256_or_ps(_mm256_andnot_ps(bit, magnitude.v),
+                         _mm256_and_ps(bit, sign.v))};
+  }
+  static FloatX8 IfLess(FloatX8 a, FloatX8 b, FloatX8 yes, FloatX8 no) {
+    return {_mm256_blendv_ps(no.v, yes.v, _mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ))};
+  }
+  static FloatX8 PowerOfTwo(FloatX8 shifted) {
+    const __m256i n = _mm256_slli_epi32(_mm256_castps_si256(shifted.v), 23);
+    return {_mm256_castsi256_ps(
+        _mm256_add_epi32(n, _mm256_set1_epi32(0x3f800000)))};
+  }
+
+  static Bits SetBits(uint32_t bits) {
+    return {_mm256_set1_epi32(static_cast<int32_t>(bits))};
+  }
+  static Bits LoadBits(const uint32_t* p) {
+    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
+  }
+  static Bits LoadBitsPart(const uint32_t* p, size_t n) {
+    return {
+        _mm256_maskload_epi32(reinterpret_cast<const int*>(p), FirstLanes(n))};
+  }
+  static Bits AbsBits(FloatX8 a) {
+    return {_mm256_and_si256(_mm256_castps_si256(a.v),
+                             _mm256_set1_epi32(0x7fffffff))};
+  }
+  static Bits MaxBits(Bits a, Bits b) { return {_mm256_max_epi32(a.v, b.v)}; }
+  static FloatX8 And(FloatX8 a, Bits mask) {
+    return {_mm256_and_ps(a.v, _mm256_castsi256_ps(mask.v))};
+  }
+  static FloatX8 ZeroFrom(FloatX8 a, Bits limit) {
+    return And(a, {_mm256_cmpgt_epi32(limit.v, AbsBits(a).v)});
+  }
+  static uint32_t Largest(Bits a) {
+    __m128i m = _mm_max_epi32(_mm256_castsi256_si128(a.v),
+                              _mm256_extracti128_si256(a.v, 1));
+    m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
+    m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1));
+    return static_cast<uint32_t>(_mm_cvtsi128_si32(m));
+  }
+
+ private:
+  static __m256i FirstLanes(size_t n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int32_t>(n)),
+                              _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  }
+  __m128i Codes(int32_t offset) const {
+    const __m256i codes =
+        _mm256_add_epi32(_mm256_cvtps_epi32(v), _mm256_set1_epi32(offset));
+    const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(codes),
+                                           _mm256_extracti128_si256(codes, 1));
+    return _mm_packus_epi16(words, words);
+  }
+};
+
+}  // namespace octet::kernels
+
+#endif  // OCTET_KERNELS_SIMD_AVX2_H_

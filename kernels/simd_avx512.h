@@ -1,0 +1,127 @@
+// Sixteen floats in a ZMM register. Operations as in simd_scalar.h.
+//
+// Only sources compiled for AVX-512 include this.
+
+#ifndef OCTET_KERNELS_SIMD_AVX512_H_
+#define OCTET_KERNELS_SIMD_AVX512_H_
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace octet::kernels {
+
+struct FloatX16 {
+  static constexpr size_t kLanes = 16;
+
+  struct Bits {
+    __m512i v;
+  };
+
+  __m512 v;
+
+  static FloatX16 Set(float x) { return {_mm512_set1_ps(x)}; }
+  static FloatX16 Load(const float* p) { return {_mm512_loadu_ps(p)}; }
+  static FloatX16 LoadPart(const float* p, size_t n) {
+    return {_mm512_maskz_loadu_ps(FirstLanes(n), p)};
+  }
+  static FloatX16 LoadInt32(const int32_t* p) {
+    return {_mm512_cvtepi32_ps(_mm512_loadu_si512(p))};
+  }
+  static FloatX16 LoadFp16(const uint16_t* p) {
+    return {_mm512_cvtph_ps(
+        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+  }
+  static FloatX16 LoadByte(const int8_t* p, size_t index) {
+    const __m128i up = _mm_cvtsi32_si128(24 - 8 * static_cast<int>(index));
+    return {_mm512_cvtepi32_ps(
+        _mm512_srai_epi32(_mm512_sll_epi32(_mm512_loadu_si512(p), up), 24))};
+  }
+  void Store(float* p) const { _mm512_storeu_ps(p, v); }
+  void StorePart(float* p, size_t n) const {
+    _mm512_mask_storeu_ps(p, FirstLanes(n), v);
+  }
+  void StoreCodes(int32_t offset, uint8_t* p) const {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                     _mm512_cvtepi32_epi8(Codes(offset)));
+  }
+  void StoreCodesPart(int32_t offset, uint8_t* p, size_t n) const {
+    _mm512_mask_cvtepi32_storeu_epi8(p, FirstLanes(n), Codes(offset));
+  }
+
+  friend FloatX16 operator+(FloatX16 a, FloatX16 b) {
+    return {_mm512_add_ps(a.v, b.v)};
+  }
+  friend FloatX16 operator-(FloatX16 a, FloatX16 b) {
+    return {_mm512_sub_ps(a.v, b.v)};
+  }
+  friend FloatX16 operator*(FloatX16 a, FloatX16 b) {
+    return {_mm512_mul_ps(a.v, b.v)};
+  }
+  friend FloatX16 operator/(FloatX16 a, FloatX16 b) {
+    return {_mm512_div_ps(a.v, b.v)};
+  }
+  static FloatX16 Fma(FloatX16 a, FloatX16 b, FloatX16 c) {
+    return {_mm512_fmadd_ps(a.v, b.v, c.v)};
+  }
+  static FloatX16 Min(FloatX16 a, FloatX16 b) {
+    return {_mm512_min_ps(a.v, b.v)};
+  }
+  static FloatX16 Max(FloatX16 a, FloatX16 b) {
+    return {_mm512_max_ps(a.v, b.v)};
+  }
+  static FloatX16 Abs(FloatX16 a) {
+    return {_mm512_castsi512_ps(AbsBits(a).v)};
+  }
+  static FloatX16 CopySign(FloatX16 magnitude, FloatX16 sign) {
+    const __m512 bit = _mm512_set1_ps(-0.0F);
+    return {_mm512_or_ps(_mm512_andnot_ps(bit, magnitude.v),
+                         _mm512_and_ps(bit, sign.v))};
+  }
+  static FloatX16 IfLess(FloatX16 a, FloatX16 b, FloatX16 yes, FloatX16 no) {
+    return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ), no.v,
+                                 yes.v)};
+  }
+  static FloatX16 PowerOfTwo(FloatX16 shifted) {
+    const __m512i n = _mm512_slli_epi32(_mm512_castps_si512(shifted.v), 23);
+    return {_mm512_castsi512_ps(
+        _mm512_add_epi32(n, _mm512_set1_epi32(0x3f800000)))};
+  }
+
+  static Bits SetBits(uint32_t bits) {
+    return {_mm512_set1_epi32(static_cast<int32_t>(bits))};
+  }
+  static Bits LoadBits(const uint32_t* p) { return {_mm512_loadu_si512(p)}; }
+  static Bits LoadBitsPart(const uint32_t* p, size_t n) {
+    return {_mm512_maskz_loadu_epi32(FirstLanes(n), p)};
+  }
+  static Bits AbsBits(FloatX16 a) {
+    return {_mm512_and_si512(_mm512_castps_si512(a.v),
+                             _mm512_set1_epi32(0x7fffffff))};
+  }
+  static Bits MaxBits(Bits a, Bits b) { return {_mm512_max_epi32(a.v, b.v)}; }
+  static FloatX16 And(FloatX16 a, Bits mask) {
+    return {_mm512_castsi512_ps(
+        _mm512_and_si512(_mm512_castps_si512(a.v), mask.v))};
+  }
+  static FloatX16 ZeroFrom(FloatX16 a, Bits limit) {
+    return {_mm512_maskz_mov_ps(_mm512_cmplt_epi32_mask(AbsBits(a).v, limit.v),
+                                a.v)};
+  }
+  static uint32_t Largest(Bits a) {
+    return static_cast<uint32_t>(_mm512_reduce_max_epi32(a.v));
+  }
+
+ private:
+  static __mmask16 FirstLanes(size_t n) {
+    return static_cast<__mmask16>((1U << n) - 1);
+  }
+  __m512i Codes(int32_t offset) const {
+    return _mm512_add_epi32(_mm512_cvtps_epi32(v), _mm512_set1_epi32(offset));
+  }
+};
+
+}  // namespace octet::kernels
+
+#endif  // OCTET_KERNELS_SIMD_AVX512_H_
