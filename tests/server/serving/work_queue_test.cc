@@ -1,0 +1,255 @@
+#include "server/serving/work_queue.h"
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/server/telemetry/scrape.h"
+
+namespace octet::serving {
+namespace {
+
+using ::testing::Optional;
+
+// Keeps one worker busy until it is released.
+class Blocker {
+ public:
+  Work work() {
+    Work work;
+    work.run = [this](absl::Duration) {
+      started_.Notify();
+      release_.WaitForNotification();
+    };
+    work.drop = [](const absl::Status&) { FAIL() << "a blocker was dropped"; };
+    return work;
+  }
+  void WaitUntilItRuns() { started_.WaitForNotification(); }
+  void Release() { release_.Notify(); }
+
+ private:
+  absl::Notification started_;
+  absl::Notification release_;
+};
+
+Work Counting(std::atomic<int>& runs, std::atomic<int>& drops) {
+  Work work;
+  work.run = [&](absl::Duration) { ++runs; };
+  work.drop = [&](const absl::Status&) { ++drops; };
+  return work;
+}
+
+TEST(WorkQueue, RunsEachWorkOnceInOrderOnOneWorker) {
+  std::vector<int> order;
+  {
+    WorkQueue queue(1, 100, nullptr);
+    for (int i = 0; i < 50; ++i) {
+      Work work;
+      work.run = [&order, i](absl::Duration queued) {
+        EXPECT_GE(queued, absl::ZeroDuration());
+        order.push_back(i);
+      };
+      ASSERT_TRUE(queue.Submit(std::move(work)).ok());
+    }
+  }
+  ASSERT_EQ(order.size(), 50);
+  for (int i = 0; i < 50; ++i) EXPECT_EQ(order[i], i);
+}
+
+TEST(WorkQueue, AFullQueueRefusesAtOnceAndCallsNothing) {
+  telemetry::Metrics metrics;
+  std::atomic<int> runs = 0;
+  std::atomic<int> drops = 0;
+  Blocker blocker;
+  {
+    WorkQueue queue(1, 2, &metrics);
+    ASSERT_TRUE(queue.Submit(blocker.work()).ok());
+    blocker.WaitUntilItRuns();
+    ASSERT_TRUE(queue.Submit(Counting(runs, drops)).ok());
+    ASSERT_TRUE(queue.Submit(Counting(runs, drops)).ok());
+    // Returns although nothing can move: the worker is ours.
+    const absl::Status refused = queue.Submit(Counting(runs, drops));
+    EXPECT_TRUE(absl::IsResourceExhausted(refused)) << refused;
+    const auto scrape = telemetry::Collect(metrics);
+    EXPECT_THAT(scrape.Value("octet_queue_depth"), Optional(2));
+    EXPECT_THAT(scrape.Value("octet_queue_capacity"), Optional(2));
+    EXPECT_THAT(
+        scrape.Value("octet_work_rejected_total{reason=\"queue_full\"}"),
+        Optional(1));
+    blocker.Release();
+  }
+  EXPECT_EQ(runs, 2);
+  EXPECT_EQ(drops, 0);
+  EXPECT_THAT(telemetry::Collect(metrics).Value("octet_queue_depth"),
+              Optional(0));
+}
+
+TEST(WorkQueue, CancelledWorkIsDroppedBeforeItRuns) {
+  telemetry::Metrics metrics;
+  std::atomic<bool> cancelled = false;
+  absl::Status dropped;
+  Blocker blocker;
+  {
+    WorkQueue queue(1, 2, &metrics);
+    ASSERT_TRUE(queue.Submit(blocker.work()).ok());
+    blocker.WaitUntilItRuns();
+    Work work;
+    work.run = [](absl::Duration) { FAIL() << "cancelled work ran"; };
+    work.drop = [&](absl::Status why) { dropped = std::move(why); };
+    work.cancelled = [&] { return cancelled.load(); };
+    ASSERT_TRUE(queue.Submit(std::move(work)).ok());
+    cancelled = true;  // while it waits
+    blocker.Release();
+  }
+  EXPECT_TRUE(absl::IsCancelled(dropped)) << dropped;
+  EXPECT_THAT(
+      telemetry::Collect(metrics).Value(
+          "octet_work_dropped_total{reason=\"cancelled\",stage=\"queue\"}"),
+      Optional(1));
+}
+
+TEST(WorkQueue, ExpiredWorkIsDroppedBeforeItRuns) {
+  telemetry::Metrics metrics;
+  absl::Status dropped;
+  std::atomic<int> runs = 0;
+  std::atomic<int> drops = 0;
+  {
+    WorkQueue queue(1, 2, &metrics);
+    Work work;
+    work.run = [](absl::Duration) { FAIL() << "expired work ran"; };
+    work.drop = [&](absl::Status why) { dropped = std::move(why); };
+    work.deadline = absl::Now() - absl::Seconds(1);
+    ASSERT_TRUE(queue.Submit(std::move(work)).ok());
+    Work in_time = Counting(runs, drops);
+    in_time.deadline = absl::Now() + absl::Hours(1);
+    ASSERT_TRUE(queue.Submit(std::move(in_time)).ok());
+  }
+  EXPECT_TRUE(absl::IsDeadlineExceeded(dropped)) << dropped;
+  EXPECT_EQ(runs, 1);
+  EXPECT_THAT(telemetry::Collect(metrics).Value(
+                  "octet_work_dropped_total{reason=\"deadline_exceeded\","
+                  "stage=\"queue\"}"),
+              Optional(1));
+}
+
+TEST(WorkQueue, DrainFinishesWhatWasAdmittedAndAdmitsNoMore) {
+  std::atomic<int> runs = 0;
+  std::atomic<int> drops = 0;
+  WorkQueue queue(2, 100, nullptr);
+  for (int i = 0; i < 60; ++i) {
+    ASSERT_TRUE(queue.Submit(Counting(runs, drops)).ok());
+  }
+  queue.Drain(absl::InfiniteFuture());
+  EXPECT_EQ(runs, 60);
+  EXPECT_EQ(drops, 0);
+  const absl::Status late = queue.Submit(Counting(runs, drops));
+  EXPECT_TRUE(absl::IsUnavailable(late)) << late;
+  queue.Drain(absl::InfiniteFuture());  // again is harmless
+  EXPECT_EQ(runs, 60);
+}
+
+TEST(WorkQueue, DrainDropsWhatHasNotStartedInTimeAndWaitsForWhatHas) {
+  telemetry::Metrics metrics;
+  std::atomic<int> runs = 0;
+  std::vector<absl::Status> dropped;
+  std::atomic<bool> blocker_done = false;
+  Blocker blocker;
+  WorkQueue queue(1, 10, &metrics);
+  Work first = blocker.work();
+  first.run = [&, run = first.run](absl::Duration queued) {
+    run(queued);
+    blocker_done = true;
+  };
+  ASSERT_TRUE(queue.Submit(std::move(first)).ok());
+  blocker.WaitUntilItRuns();
+  for (int i = 0; i < 3; ++i) {
+    Work work;
+    work.run = [&](absl::Duration) { ++runs; };
+    work.drop = [&](absl::Status why) {
+      dropped.push_back(std::move(why));
+      if (dropped.size() == 3) blocker.Release();
+    };
+    ASSERT_TRUE(queue.Submit(std::move(work)).ok());
+  }
+  queue.Drain(absl::Now());
+  EXPECT_TRUE(blocker_done);
+  EXPECT_EQ(runs, 0);
+  ASSERT_EQ(dropped.size(), 3);
+  for (const absl::Status& why : dropped) {
+    EXPECT_TRUE(absl::IsUnavailable(why)) << why;
+  }
+  EXPECT_THAT(
+      telemetry::Collect(metrics).Value(
+          "octet_work_dropped_total{reason=\"shutdown\",stage=\"queue\"}"),
+      Optional(3));
+}
+
+TEST(WorkQueue, ManyProducersGetOneAnswerForEachWork) {
+  constexpr int kProducers = 6;
+  constexpr int kEach = 400;
+  telemetry::Metrics metrics;
+  std::atomic<int> runs = 0;
+  std::atomic<int> drops = 0;
+  std::atomic<int> refusals = 0;
+  {
+    WorkQueue queue(3, 8, &metrics);
+    std::vector<std::thread> producers;
+    for (int p = 0; p < kProducers; ++p) {
+      producers.emplace_back([&, p] {
+        for (int i = 0; i < kEach; ++i) {
+          Work work = Counting(runs, drops);
+          if ((i + p) % 7 == 0) work.cancelled = [] { return true; };
+          if (!queue.Submit(std::move(work)).ok()) ++refusals;
+        }
+      });
+    }
+    for (std::thread& producer : producers) producer.join();
+  }
+  EXPECT_EQ(runs + drops + refusals, kProducers * kEach);
+  const auto scrape = telemetry::Collect(metrics);
+  EXPECT_THAT(scrape.Value("octet_work_rejected_total{reason=\"queue_full\"}"),
+              Optional(refusals.load()));
+  EXPECT_THAT(
+      scrape.Value(
+          "octet_work_dropped_total{reason=\"cancelled\",stage=\"queue\"}"),
+      Optional(drops.load()));
+}
+
+TEST(WorkQueue, SubmittingWhileDrainingNeverLosesWork) {
+  std::atomic<int> runs = 0;
+  std::atomic<int> drops = 0;
+  std::atomic<int> refusals = 0;
+  constexpr int kEach = 300;
+  WorkQueue queue(2, 16, nullptr);
+  std::vector<std::thread> producers;
+  for (int p = 0; p < 3; ++p) {
+    producers.emplace_back([&] {
+      for (int i = 0; i < kEach; ++i) {
+        if (!queue.Submit(Counting(runs, drops)).ok()) ++refusals;
+      }
+    });
+  }
+  queue.Drain(absl::Now() + absl::Milliseconds(1));
+  for (std::thread& producer : producers) producer.join();
+  EXPECT_EQ(runs + drops + refusals, 3 * kEach);
+}
+
+TEST(WorkQueue, WorkersReportTheTimeTheyWereBusy) {
+  telemetry::Metrics metrics;
+  {
+    WorkQueue queue(1, 4, &metrics);
+    Work work;
+    work.run = [](absl::Duration) { absl::SleepFor(absl::Milliseconds(20)); };
+    ASSERT_TRUE(queue.Submit(std::move(work)).ok());
+  }
+  const auto scrape = telemetry::Collect(metrics);
+  EXPECT_THAT(scrape.Value("octet_workers"), Optional(1));
+  EXPECT_THAT(scrape.Value("octet_worker_busy_seconds_total"),
+              Optional(testing::Ge(0.02)));
+}
+
+}  // namespace
+}  // namespace octet::serving
