@@ -1,0 +1,148 @@
+#include "server/bundle/bundle.h"
+
+#include <algorithm>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "kernels/status_macros.h"
+#include "server/bundle/atomic_file.h"
+#include "server/bundle/directory_store.h"
+#include "server/bundle/io.h"
+#include "server/bundle/safetensors.h"
+#include "server/bundle/sha256.h"
+#include "server/model/str_cat.h"
+
+namespace octet::bundle {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::string_view kManifest = "octet.json";
+constexpr uint64_t kMaxManifestBytes = uint64_t{64} << 20;
+constexpr uint64_t kMaxConfigBytes = uint64_t{1} << 20;
+constexpr size_t kMaxConfigs = 64;
+
+absl::Status CheckFile(const fs::path& directory, const std::string& path,
+                       const FileDigest& expected, Verify verify) {
+  uint64_t size = 0;
+  const absl::StatusOr<FileDescriptor> fd =
+      OpenRegularFile(directory / path, &size);
+  if (!fd.ok()) {
+    return absl::DataLossError(model::StrCat(
+        "the bundle's file ", Quoted(path),
+        " can not be read: ", std::string(fd.status().message())));
+  }
+  if (size != expected.size_bytes) {
+    return absl::DataLossError(
+        model::StrCat("the bundle's file ", Quoted(path), " has ", size,
+                      " bytes; octet.json says ", expected.size_bytes));
+  }
+  if (verify == Verify::kSizes) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::string actual, Sha256OfFile(directory / path));
+  if (actual == expected.sha256) return absl::OkStatus();
+  return absl::DataLossError(
+      model::StrCat("the bundle's file ", Quoted(path), " has SHA-256 ", actual,
+                    "; octet.json says ", expected.sha256));
+}
+
+// The directory holds the files octet.json lists, and no others.
+absl::Status CheckFiles(const fs::path& directory, const Manifest& manifest,
+                        Verify verify) {
+  for (const auto& [path, digest] : manifest.files) {
+    RETURN_IF_ERROR(CheckFile(directory, path, digest, verify));
+  }
+  ASSIGN_OR_RETURN(const std::vector<std::string> present,
+                   ListFiles(directory));
+  for (const std::string& path : present) {
+    if (path != kManifest && !manifest.files.contains(path)) {
+      return absl::DataLossError(model::StrCat(
+          "the bundle's file ", Quoted(path), " is not in octet.json"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<ModelFiles> OpenModelFiles(const fs::path& directory) {
+  ModelFiles files;
+  ASSIGN_OR_RETURN(const std::vector<std::string> paths, ListFiles(directory));
+  for (const std::string& path : paths) {
+    std::error_code error;
+    const fs::path file = directory / path;
+    if (!path.ends_with(".json") || path.front() == '.' || path == kManifest ||
+        fs::file_size(file, error) > kMaxConfigBytes) {
+      continue;
+    }
+    if (files.configs.size() == kMaxConfigs) {
+      return absl::InvalidArgumentError(model::StrCat(
+          "the checkpoint has more than ", kMaxConfigs, " .json files"));
+    }
+    ASSIGN_OR_RETURN(files.configs[path], ReadSmallFile(file, kMaxConfigBytes));
+  }
+  ASSIGN_OR_RETURN(files.tensors, OpenSafetensors(directory));
+  return files;
+}
+
+absl::StatusOr<Bundle> OpenBundle(const fs::path& directory, Verify verify) {
+  absl::StatusOr<std::string> text =
+      ReadSmallFile(directory / kManifest, kMaxManifestBytes);
+  if (absl::IsNotFound(text.status())) {
+    return absl::InvalidArgumentError("the bundle has no octet.json");
+  }
+  RETURN_IF_ERROR(text.status());
+  Bundle bundle;
+  ASSIGN_OR_RETURN(bundle.manifest, ParseManifest(*text));
+  RETURN_IF_ERROR(CheckFiles(directory, bundle.manifest, verify));
+  ASSIGN_OR_RETURN(bundle.files, OpenModelFiles(directory));
+  return bundle;
+}
+
+absl::StatusOr<std::unique_ptr<const model::Model>> LoadModel(
+    const Bundle& bundle) {
+  ASSIGN_OR_RETURN(model::Graph graph,
+                   model::Import(bundle.files.configs, *bundle.files.tensors));
+  if (graph.family != bundle.manifest.family) {
+    return absl::InvalidArgumentError(
+        model::StrCat("octet.json: family: ", Quoted(bundle.manifest.family),
+                      "; config.json describes ", Quoted(graph.family)));
+  }
+  const std::vector<const model::Linear*> linears = graph.Linears();
+  for (const auto& [layer, scheme] : bundle.manifest.plan) {
+    if (std::none_of(linears.begin(), linears.end(),
+                     [&](const auto* l) { return l->layer == layer; })) {
+      return absl::InvalidArgumentError(model::StrCat(
+          "octet.json: plan: the model has no linear ", Quoted(layer)));
+    }
+  }
+  return model::Model::Create(std::move(graph), *bundle.files.tensors,
+                              bundle.manifest.plan);
+}
+
+absl::StatusOr<std::unique_ptr<const model::Model>> LoadFloatModel(
+    const ModelFiles& files) {
+  ASSIGN_OR_RETURN(model::Graph graph,
+                   model::Import(files.configs, *files.tensors));
+  return model::Model::Create(std::move(graph), *files.tensors, model::Plan());
+}
+
+absl::Status WriteManifest(const fs::path& directory, Manifest manifest) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> paths, ListFiles(directory));
+  manifest.files.clear();
+  for (const std::string& path : paths) {
+    if (path == kManifest) continue;
+    RETURN_IF_ERROR(ValidateRelativePath("bundle", path));
+    std::error_code error;
+    FileDigest digest;
+    digest.size_bytes = fs::file_size(directory / path, error);
+    ASSIGN_OR_RETURN(digest.sha256, Sha256OfFile(directory / path));
+    manifest.files.emplace(path, std::move(digest));
+  }
+  RETURN_IF_ERROR(WriteFileAtomically(directory / kManifest, ToJson(manifest)));
+  return SyncTree(directory);
+}
+
+}  // namespace octet::bundle
