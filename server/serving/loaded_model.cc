@@ -102,7 +102,7 @@ absl::StatusOr<model::ModelOutput> LoadedModel::MatMul(
 }
 
 ModelStats LoadedModel::stats() const {
-  absl::MutexLock lock(&mutex_);
+  std::lock_guard lock(mutex_);
   return stats_;
 }
 
@@ -114,7 +114,7 @@ void LoadedModel::Count(const ModelStats& call,
   for (const auto& [kind, phases] : by_kind) sum += phases;
   if (times != nullptr) *times += sum;
   {
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard lock(mutex_);
     stats_.forward_count += call.forward_count;
     stats_.matmul_count += call.matmul_count;
     stats_.row_count += call.row_count;

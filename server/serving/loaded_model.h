@@ -8,12 +8,11 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "kernels/matrix_view.h"
 #include "kernels/phase_clock.h"
@@ -73,8 +72,8 @@ class LoadedModel {
   const std::unique_ptr<const model::Model> model_;
   telemetry::Metrics* const metrics_;
   std::map<std::string, const model::Linear*, std::less<>> linears_;
-  mutable absl::Mutex mutex_;
-  mutable ModelStats stats_ ABSL_GUARDED_BY(mutex_);
+  mutable std::mutex mutex_;
+  mutable ModelStats stats_;  // guarded by mutex_
 };
 
 }  // namespace octet::serving

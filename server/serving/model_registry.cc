@@ -91,7 +91,7 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ModelRegistry::Load(
   RETURN_IF_ERROR(bundle::ValidateId("model_id", id));
   ASSIGN_OR_RETURN(Loaded loaded, Read(source, bundle::Verify::kDigests));
 
-  absl::MutexLock writer(&writer_);
+  std::lock_guard writer(writer_);
   Entries entries = Snapshot();
   Entry& entry = entries[std::string(id)];
   entry.source = std::string(source);
@@ -109,7 +109,7 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ModelRegistry::Load(
 }
 
 absl::Status ModelRegistry::Unload(std::string_view id) {
-  absl::MutexLock writer(&writer_);
+  std::lock_guard writer(writer_);
   Entries entries = Snapshot();
   const auto found = entries.find(id);
   if (found == entries.end()) return Find(id).status();
@@ -122,7 +122,7 @@ absl::Status ModelRegistry::Unload(std::string_view id) {
 
 absl::StatusOr<std::shared_ptr<const LoadedModel>> ModelRegistry::Find(
     std::string_view id) const {
-  absl::ReaderMutexLock lock(&mutex_);
+  std::shared_lock lock(mutex_);
   const auto found = entries_.find(id);
   if (found == entries_.end()) {
     return absl::NotFoundError("model '" + std::string(id) + "' is not loaded" +
@@ -138,7 +138,7 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ModelRegistry::Find(
 }
 
 std::vector<std::shared_ptr<const LoadedModel>> ModelRegistry::List() const {
-  absl::ReaderMutexLock lock(&mutex_);
+  std::shared_lock lock(mutex_);
   std::vector<std::shared_ptr<const LoadedModel>> models;
   for (const auto& [id, entry] : entries_) {
     if (entry.model != nullptr) models.push_back(entry.model);
@@ -147,7 +147,7 @@ std::vector<std::shared_ptr<const LoadedModel>> ModelRegistry::List() const {
 }
 
 bool ModelRegistry::Uses(std::string_view source) const {
-  absl::ReaderMutexLock lock(&mutex_);
+  std::shared_lock lock(mutex_);
   for (const auto& [id, entry] : entries_) {
     if (entry.model != nullptr && entry.source == source) return true;
   }
@@ -157,7 +157,7 @@ bool ModelRegistry::Uses(std::string_view source) const {
 absl::Status ModelRegistry::Restore() {
   ASSIGN_OR_RETURN(const std::vector<ServedModel> state,
                    LoadState(state_file_));
-  absl::MutexLock writer(&writer_);
+  std::lock_guard writer(writer_);
   Entries entries = Snapshot();
   absl::Status first;
   size_t failed = 0;
@@ -189,14 +189,14 @@ absl::Status ModelRegistry::Restore() {
 }
 
 ModelRegistry::Entries ModelRegistry::Snapshot() const {
-  absl::ReaderMutexLock lock(&mutex_);
+  std::shared_lock lock(mutex_);
   return entries_;
 }
 
 void ModelRegistry::Publish(Entries entries) {
   if (metrics_ != nullptr) metrics_->ModelsFailed(Failed(entries));
   {
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard lock(mutex_);
     entries_.swap(entries);
   }
   // The old table, and with it the last hold on an old model, goes here,

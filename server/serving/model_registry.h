@@ -12,14 +12,14 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
+#include <shared_mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "server/bundle/bundle.h"
 #include "server/bundle/directory_store.h"
 #include "server/serving/loaded_model.h"
@@ -74,16 +74,16 @@ class ModelRegistry {
                               bundle::Verify verify) const;
 
   Entries Snapshot() const;
-  void Publish(Entries entries) ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_);
+  void Publish(Entries entries);  // needs writer_
 
   const bundle::DirectoryStore* const checkpoints_;
   const bundle::DirectoryStore* const bundles_;
   const std::filesystem::path state_file_;
   telemetry::Metrics* const metrics_;
   // Held while the table changes and is written; requests never wait for it.
-  absl::Mutex writer_ ABSL_ACQUIRED_BEFORE(mutex_);
-  mutable absl::Mutex mutex_;
-  Entries entries_ ABSL_GUARDED_BY(mutex_);
+  std::mutex writer_;  // taken before mutex_
+  mutable std::shared_mutex mutex_;
+  Entries entries_;  // guarded by mutex_
 };
 
 }  // namespace octet::serving

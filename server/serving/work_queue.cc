@@ -1,14 +1,14 @@
 #include "server/serving/work_queue.h"
 
 #include <algorithm>
+#include <condition_variable>
 #include <deque>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 
 namespace octet::serving {
@@ -49,7 +49,7 @@ class WorkQueue::Impl {
   }
 
   absl::Status Submit(Work work) {
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard lock(mutex_);
     if (draining_) {
       Rejected("draining");
       return absl::UnavailableError("the server is shutting down");
@@ -62,16 +62,18 @@ class WorkQueue::Impl {
     }
     waiting_.push_back({std::move(work), absl::Now()});
     DepthChanged();
+    wake_.notify_one();
     return absl::OkStatus();
   }
 
   void Drain(absl::Time deadline) {
     std::deque<Waiting> late;
     {
-      absl::MutexLock lock(&mutex_);
+      std::unique_lock lock(mutex_);
       draining_ = true;
-      if (!mutex_.AwaitWithDeadline(absl::Condition(this, &Impl::Idle),
-                                    deadline)) {
+      wake_.notify_all();
+      const auto idle = [this] { return Idle(); };
+      if (!idle_.wait_until(lock, absl::ToChronoTime(deadline), idle)) {
         late.swap(waiting_);
         DepthChanged();
       }
@@ -80,8 +82,8 @@ class WorkQueue::Impl {
       Drop(item.work, absl::UnavailableError("the server is shutting down"),
            "shutdown");
     }
-    absl::MutexLock lock(&mutex_);
-    mutex_.Await(absl::Condition(this, &Impl::Idle));
+    std::unique_lock lock(mutex_);
+    idle_.wait(lock, [this] { return Idle(); });
   }
 
  private:
@@ -90,20 +92,15 @@ class WorkQueue::Impl {
     absl::Time since;
   };
 
-  bool Idle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return waiting_.empty() && running_ == 0;
-  }
-  bool HasWorkOrEnds() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return !waiting_.empty() || draining_;
-  }
+  bool Idle() const { return waiting_.empty() && running_ == 0; }
 
   // A worker's life: ends when the queue drains and nothing waits.
   void Serve() {
     while (true) {
       Waiting item;
       {
-        absl::MutexLock lock(&mutex_);
-        mutex_.Await(absl::Condition(this, &Impl::HasWorkOrEnds));
+        std::unique_lock lock(mutex_);
+        wake_.wait(lock, [this] { return !waiting_.empty() || draining_; });
         if (waiting_.empty()) return;
         item = std::move(waiting_.front());
         waiting_.pop_front();
@@ -112,8 +109,9 @@ class WorkQueue::Impl {
       }
       Finish(item);
       item = {};  // what the callbacks hold is released before Drain returns
-      absl::MutexLock lock(&mutex_);
+      std::lock_guard lock(mutex_);
       --running_;
+      if (Idle()) idle_.notify_all();
     }
   }
 
@@ -141,16 +139,18 @@ class WorkQueue::Impl {
   }
 
   // Under the lock, so that an older depth never overwrites a newer one.
-  void DepthChanged() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void DepthChanged() {
     if (metrics_ != nullptr) metrics_->QueueDepth(waiting_.size());
   }
 
   const size_t capacity_;
   telemetry::Metrics* const metrics_;
-  absl::Mutex mutex_;
-  std::deque<Waiting> waiting_ ABSL_GUARDED_BY(mutex_);
-  size_t running_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  std::mutex mutex_;              // guards what follows, but for the threads
+  std::condition_variable wake_;  // work came, or the queue drains
+  std::condition_variable idle_;  // nothing waits and nothing runs
+  std::deque<Waiting> waiting_;
+  size_t running_ = 0;
+  bool draining_ = false;
   std::vector<std::thread> threads_;
 };
 

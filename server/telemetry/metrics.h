@@ -71,7 +71,7 @@ class Metrics {
   // octet_rpc_in_flight{method},
   // octet_rpc_message_bytes_total{method,direction}
   //
-  // `method` is "octet.v1.InferenceService/Forward"; `code` the canonical name
+  // `method` is "InferenceService/Forward"; `code` the canonical name
   // ("OK", "INVALID_ARGUMENT"), anything else counts as UNKNOWN. AddRpcMethod
   // makes the series of a method before its first call.
   void AddRpcMethod(std::string_view method);

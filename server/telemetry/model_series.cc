@@ -1,5 +1,6 @@
 #include "server/telemetry/model_series.h"
 
+#include <mutex>
 #include <utility>
 
 #include "server/telemetry/buckets.h"
@@ -33,11 +34,11 @@ struct ModelSeries::Model {
   std::array<prometheus::Histogram*, kStages> stages{};
   prometheus::Histogram* batch_rows = nullptr;
   prometheus::Counter* rows = nullptr;
-  absl::Mutex mutex;
-  std::map<std::string, Phases, std::less<>> phases ABSL_GUARDED_BY(mutex);
+  std::shared_mutex mutex;  // guards phases and undo
+  std::map<std::string, Phases, std::less<>> phases;
   // Remove the series: those that stay while the name is served, and those
   // that a new version replaces.
-  std::vector<std::function<void()>> undo ABSL_GUARDED_BY(mutex);
+  std::vector<std::function<void()>> undo;
   std::vector<std::function<void()>> undo_description;
 };
 
@@ -90,7 +91,7 @@ T* ModelSeries::AddTo(prometheus::Family<T>& family,
 std::unique_ptr<ModelSeries::Model> ModelSeries::MakeModel(
     const std::string& model) {
   auto made = std::make_unique<Model>();
-  absl::MutexLock lock(&made->mutex);
+  std::unique_lock lock(made->mutex);
   made->id = model;
   for (size_t i = 0; i < kStages; ++i) {
     made->stages[i] =
@@ -105,7 +106,7 @@ std::unique_ptr<ModelSeries::Model> ModelSeries::MakeModel(
 
 ModelSeries::Phases ModelSeries::MakePhases(Model& model,
                                             std::string_view layer_kind) {
-  absl::MutexLock lock(&model.mutex);
+  std::unique_lock lock(model.mutex);
   const auto [slot, is_new] =
       model.phases.try_emplace(std::string(layer_kind), Phases{});
   if (!is_new) return slot->second;  // another thread was first
@@ -149,33 +150,33 @@ void ModelSeries::Describe(Model& model, const ModelDescription& description) {
 void ModelSeries::Load(std::string_view model,
                        const ModelDescription& description) {
   const std::string id(model);
-  absl::MutexLock lock(&mutex_);
+  std::unique_lock lock(mutex_);
   std::unique_ptr<Model>& slot = models_[id];
   if (slot == nullptr) slot = MakeModel(id);
   Describe(*slot, description);
 }
 
 void ModelSeries::Unload(std::string_view model) {
-  absl::MutexLock lock(&mutex_);
+  std::unique_lock lock(mutex_);
   const auto found = models_.find(model);
   if (found == models_.end()) return;
   Model& series = *found->second;
   for (const std::function<void()>& undo : series.undo_description) undo();
   {
-    absl::MutexLock series_lock(&series.mutex);
+    std::unique_lock series_lock(series.mutex);
     for (const std::function<void()>& undo : series.undo) undo();
   }
   models_.erase(found);
 }
 
 size_t ModelSeries::loaded() const {
-  absl::ReaderMutexLock lock(&mutex_);
+  std::shared_lock lock(mutex_);
   return models_.size();
 }
 
 void ModelSeries::ObserveStage(std::string_view model, StageLabel stage,
                                double seconds) {
-  absl::ReaderMutexLock lock(&mutex_);
+  std::shared_lock lock(mutex_);
   const auto found = models_.find(model);
   if (found == models_.end()) return;
   found->second->stages[static_cast<size_t>(stage)]->Observe(seconds);
@@ -184,13 +185,13 @@ void ModelSeries::ObserveStage(std::string_view model, StageLabel stage,
 void ModelSeries::AddLinearSeconds(std::string_view model,
                                    std::string_view layer_kind,
                                    const std::array<double, kPhases>& seconds) {
-  absl::ReaderMutexLock lock(&mutex_);
+  std::shared_lock lock(mutex_);
   const auto found = models_.find(model);
   if (found == models_.end()) return;
   Model& series = *found->second;
   Phases phases{};
   {
-    absl::ReaderMutexLock series_lock(&series.mutex);
+    std::shared_lock series_lock(series.mutex);
     const auto known = series.phases.find(layer_kind);
     if (known != series.phases.end()) phases = known->second;
   }
@@ -199,7 +200,7 @@ void ModelSeries::AddLinearSeconds(std::string_view model,
 }
 
 void ModelSeries::ObserveRows(std::string_view model, size_t rows) {
-  absl::ReaderMutexLock lock(&mutex_);
+  std::shared_lock lock(mutex_);
   const auto found = models_.find(model);
   if (found == models_.end()) return;
   found->second->batch_rows->Observe(static_cast<double>(rows));

@@ -12,12 +12,11 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <shared_mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "prometheus/counter.h"
 #include "prometheus/gauge.h"
 #include "prometheus/histogram.h"
@@ -59,12 +58,10 @@ class ModelSeries {
   using Phases = std::array<prometheus::Counter*, kPhases>;
   struct Model;
 
-  // Both need the lock that guards `models_` against removal.
-  std::unique_ptr<Model> MakeModel(const std::string& model)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // All need `mutex_`: Describe alone, the others at least shared.
+  std::unique_ptr<Model> MakeModel(const std::string& model);
   Phases MakePhases(Model& model, std::string_view layer_kind);
-  void Describe(Model& model, const ModelDescription& description)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Describe(Model& model, const ModelDescription& description);
 
   template <typename T, typename... Args>
   static T* AddTo(prometheus::Family<T>& family,
@@ -83,9 +80,8 @@ class ModelSeries {
   prometheus::Family<prometheus::Gauge>& kernel_info_;
   prometheus::Family<prometheus::Gauge>& outlier_features_;
 
-  mutable absl::Mutex mutex_;
-  std::map<std::string, std::unique_ptr<Model>, std::less<>> models_
-      ABSL_GUARDED_BY(mutex_);
+  mutable std::shared_mutex mutex_;  // guards what follows
+  std::map<std::string, std::unique_ptr<Model>, std::less<>> models_;
 };
 
 }  // namespace octet::telemetry

@@ -1,6 +1,7 @@
 #include "server/telemetry/rpc_series.h"
 
 #include <algorithm>
+#include <mutex>
 
 #include "server/telemetry/buckets.h"
 #include "server/telemetry/metrics.h"
@@ -58,7 +59,7 @@ RpcSeries::RpcSeries(prometheus::Registry& registry)
 
 const RpcSeries::Method& RpcSeries::Find(std::string_view method) {
   {
-    absl::ReaderMutexLock lock(&mutex_);
+    std::shared_lock lock(mutex_);
     const auto found = methods_.find(method);
     if (found != methods_.end()) return *found->second;
   }
@@ -67,7 +68,7 @@ const RpcSeries::Method& RpcSeries::Find(std::string_view method) {
 
 const RpcSeries::Method& RpcSeries::Add(std::string_view method) {
   const std::string name(method);
-  absl::MutexLock lock(&mutex_);
+  std::unique_lock lock(mutex_);
   std::unique_ptr<const Method>& slot = methods_[name];
   if (slot != nullptr) return *slot;  // another thread was first
   Method made{};

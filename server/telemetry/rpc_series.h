@@ -9,11 +9,10 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <shared_mutex>
 #include <string>
 #include <string_view>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "prometheus/counter.h"
 #include "prometheus/gauge.h"
 #include "prometheus/histogram.h"
@@ -48,9 +47,8 @@ class RpcSeries {
   prometheus::Family<prometheus::Histogram>& duration_;
   prometheus::Family<prometheus::Gauge>& in_flight_;
   prometheus::Family<prometheus::Counter>& message_bytes_;
-  absl::Mutex mutex_;
-  std::map<std::string, std::unique_ptr<const Method>, std::less<>> methods_
-      ABSL_GUARDED_BY(mutex_);
+  std::shared_mutex mutex_;  // guards what follows
+  std::map<std::string, std::unique_ptr<const Method>, std::less<>> methods_;
 };
 
 }  // namespace octet::telemetry

@@ -1,10 +1,10 @@
 #include "server/serving/work_queue.h"
 
 #include <atomic>
+#include <future>
 #include <thread>
 #include <vector>
 
-#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -21,18 +21,18 @@ class Blocker {
   Work work() {
     Work work;
     work.run = [this](absl::Duration) {
-      started_.Notify();
-      release_.WaitForNotification();
+      started_.set_value();
+      release_.get_future().wait();
     };
     work.drop = [](const absl::Status&) { FAIL() << "a blocker was dropped"; };
     return work;
   }
-  void WaitUntilItRuns() { started_.WaitForNotification(); }
-  void Release() { release_.Notify(); }
+  void WaitUntilItRuns() { started_.get_future().wait(); }
+  void Release() { release_.set_value(); }
 
  private:
-  absl::Notification started_;
-  absl::Notification release_;
+  std::promise<void> started_;
+  std::promise<void> release_;
 };
 
 Work Counting(std::atomic<int>& runs, std::atomic<int>& drops) {

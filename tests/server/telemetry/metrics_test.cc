@@ -12,7 +12,7 @@ namespace {
 using ::testing::DoubleNear;
 using ::testing::Optional;
 
-constexpr char kForward[] = "octet.v1.InferenceService/Forward";
+constexpr char kForward[] = "InferenceService/Forward";
 
 ModelDescription Description() {
   ModelDescription description;
