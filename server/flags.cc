@@ -1,0 +1,109 @@
+#include "server/flags.h"
+
+#include <iostream>
+#include <limits>
+#include <memory>
+
+#include "CLI/CLI.hpp"
+#include "server/telemetry/build_info.h"
+
+namespace octet {
+namespace {
+
+constexpr char kDescription[] =
+    "Octet quantizes float models to INT8 and serves them over gRPC.\n\n"
+    "Upload a Hugging Face checkpoint (safetensors), stream calibration data,\n"
+    "quantize it into a bundle, load the bundle, and ask for matrix products\n"
+    "or whole-model forward passes. Everything is kept in one directory and\n"
+    "found again after a restart.";
+
+constexpr char kExamples[] =
+    "Examples:\n"
+    "  octet-server\n"
+    "      gRPC on port 8001, Prometheus metrics on http://HOST:8002/metrics,\n"
+    "      data in ./octet-data\n"
+    "  octet-server --grpc-address 127.0.0.1:9000 --data-dir /var/lib/octet\n"
+    "  OCTET_THREADS=4 OCTET_LOG_LEVEL=debug octet-server\n\n"
+    "SIGTERM and SIGINT stop it: health turns NOT_SERVING, admitted work is\n"
+    "finished, the exit code is 0. The service answers grpc.health.v1 and\n"
+    "server reflection, so that grpcurl and load balancers work with it.";
+
+// What CLI11 parses into; durations as seconds.
+struct Raw {
+  Flags flags;
+  std::string data_directory = "octet-data";
+  double grace_seconds = 0;
+  double drain_seconds = 20;
+};
+
+// A flag of the form --name with the environment variable OCTET_NAME.
+template <typename T>
+CLI::Option* Add(CLI::App& app, const std::string& name, T& value,
+                 const std::string& description) {
+  std::string variable = "OCTET_" + name;
+  for (char& c : variable) {
+    c = c == '-' ? '_' : static_cast<char>(std::toupper(c));
+  }
+  return app.add_option("--" + name, value, description)
+      ->envname(variable)
+      ->capture_default_str();
+}
+
+void AddFlags(CLI::App& app, Raw& raw) {
+  rpc::ServerOptions& server = raw.flags.server;
+  Add(app, "grpc-address", server.grpc_address,
+      "Where gRPC listens, HOST:PORT; port 0 takes a free one");
+  Add(app, "metrics-address", server.metrics_address,
+      "Where /metrics is served over HTTP, HOST:PORT; port 0 takes a free one");
+  Add(app, "data-dir", raw.data_directory,
+      "Directory of checkpoints, calibrations and bundles");
+  Add(app, "threads", server.threads,
+      "Threads that compute; 0: one for each usable CPU (affinity and cgroup "
+      "quota count)")
+      ->check(CLI::Range(0, 1024));
+  Add(app, "queue-capacity", server.queue_capacity,
+      "Requests that may wait for a thread; more are refused at once with "
+      "RESOURCE_EXHAUSTED")
+      ->check(CLI::Range(1, 1'000'000));
+  Add(app, "max-message-bytes", server.max_message_bytes,
+      "Largest request message")
+      ->check(CLI::Range(int64_t{1} << 10,
+                         int64_t{std::numeric_limits<int32_t>::max()}));
+  Add(app, "max-upload-bytes", server.max_upload_bytes,
+      "Largest checkpoint or bundle upload")
+      ->check(CLI::PositiveNumber);
+  Add(app, "grace-seconds", raw.grace_seconds,
+      "After a signal: how long to go on accepting calls while health says "
+      "NOT_SERVING, so that load balancers look elsewhere")
+      ->check(CLI::Range(0.0, 3600.0));
+  Add(app, "drain-seconds", raw.drain_seconds,
+      "After that: how long admitted calls and quantizations may take to "
+      "finish before they are cancelled")
+      ->check(CLI::Range(0.0, 86400.0));
+  Add(app, "log-level", raw.flags.log_level, "How much is logged, to stderr")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}));
+}
+
+}  // namespace
+
+std::optional<Flags> ParseFlags(int argc, char** argv, int* exit_code) {
+  Raw raw;
+  raw.flags.log_level = "info";
+  CLI::App app(kDescription, "octet-server");
+  app.footer(kExamples);
+  const std::string version(telemetry::GetBuildInfo().version);
+  app.set_version_flag("--version", "octet-server " + version);
+  AddFlags(app, raw);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    *exit_code = app.exit(error);
+    return std::nullopt;
+  }
+  raw.flags.server.data_directory = raw.data_directory;
+  raw.flags.grace = absl::Seconds(raw.grace_seconds);
+  raw.flags.drain = absl::Seconds(raw.drain_seconds);
+  return raw.flags;
+}
+
+}  // namespace octet

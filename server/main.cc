@@ -1,0 +1,67 @@
+// octet-server: flags, wiring, signals; nothing else.
+
+#include <csignal>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "server/flags.h"
+#include "server/rpc/server.h"
+#include "server/telemetry/build_info.h"
+#include "spdlog/sinks/stdout_color_sinks.h"
+#include "spdlog/spdlog.h"
+
+namespace {
+
+void LogToStderr(const std::string& level) {
+  spdlog::set_default_logger(spdlog::stderr_color_mt("octet"));
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
+  spdlog::set_level(spdlog::level::from_str(level));
+}
+
+std::string HostOf(const std::string& address) {
+  return address.substr(0, address.rfind(':'));
+}
+
+// Signals arrive where they are waited for: every thread started later
+// inherits the mask.
+sigset_t BlockStopSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+  return signals;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int exit_code = EXIT_SUCCESS;
+  const std::optional<octet::Flags> flags =
+      octet::ParseFlags(argc, argv, &exit_code);
+  if (!flags) return exit_code;
+  LogToStderr(flags->log_level);
+  const sigset_t signals = BlockStopSignals();
+
+  absl::StatusOr<std::unique_ptr<octet::rpc::Server>> server =
+      octet::rpc::Server::Start(flags->server);
+  if (!server.ok()) {
+    spdlog::critical("cannot start: {}",
+                     std::string(server.status().message()));
+    return EXIT_FAILURE;
+  }
+  spdlog::info("ready grpc={}:{} metrics={}:{}",
+               HostOf(flags->server.grpc_address), (*server)->grpc_port(),
+               HostOf(flags->server.metrics_address),
+               (*server)->metrics_port());
+
+  int signal = 0;
+  sigwait(&signals, &signal);
+  spdlog::info("stopping: signal {}", signal);
+  (*server)->Shutdown(flags->grace, flags->drain);
+  return EXIT_SUCCESS;
+}

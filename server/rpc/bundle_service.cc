@@ -1,0 +1,377 @@
+// BundleService: quantized models, in and out.
+
+#include <fcntl.h>
+
+#include <atomic>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "kernels/status_macros.h"
+#include "octet/v1/bundle_service.grpc.pb.h"
+#include "server/bundle/archive.h"
+#include "server/bundle/bundle.h"
+#include "server/bundle/io.h"
+#include "server/bundle/manifest.h"
+#include "server/bundle/upload.h"
+#include "server/model/str_cat.h"
+#include "server/rpc/backend.h"
+#include "server/rpc/messages.h"
+#include "server/rpc/reactors.h"
+#include "server/rpc/resource_names.h"
+#include "server/rpc/services.h"
+
+namespace octet::rpc {
+namespace {
+
+namespace fs = std::filesystem;
+
+using grpc::CallbackServerContext;
+using grpc::ServerReadReactor;
+using grpc::ServerUnaryReactor;
+using grpc::ServerWriteReactor;
+
+// Big enough to make calls rare, small enough to be buffered per client.
+constexpr size_t kDownloadChunk = size_t{1} << 20;
+constexpr uint64_t kMaxManifestBytes = uint64_t{64} << 20;
+
+void Fill(const bundle::ErrorMeasures& from, v1::ErrorMeasures* out) {
+  out->set_sqnr_db(from.sqnr_db);
+  out->set_cosine(from.cosine);
+  out->set_max_error(from.max_error);
+}
+
+void Fill(const bundle::LayerReport& from, v1::LayerReport* out) {
+  out->set_layer(from.layer);
+  out->set_scheme(ToProto(from.scheme));
+  out->set_out_features(from.rows);
+  out->set_in_features(from.cols);
+  out->set_float_bytes(static_cast<int64_t>(from.float_bytes));
+  out->set_stored_bytes(static_cast<int64_t>(from.stored_bytes));
+  Fill(from.weight, out->mutable_weight_error());
+  Fill(from.output, out->mutable_output_error());
+  out->set_output_rows(from.output_rows);
+  out->set_zero_channels(from.zero_channels);
+  out->set_outlier_columns(from.outlier_columns);
+  out->set_reason(from.reason);
+}
+
+void Fill(const bundle::QuantizationReport& from, v1::QuantizationReport* out) {
+  for (const bundle::LayerReport& layer : from.layers) {
+    Fill(layer, out->add_layers());
+  }
+  Fill(from.model, out->mutable_model_error());
+  out->set_mean_row_cosine(from.mean_row_cosine);
+  out->set_worst_row_cosine(from.worst_row_cosine);
+  out->set_model_rows(from.model_rows);
+  out->set_linear_float_bytes(static_cast<int64_t>(from.linear_float_bytes));
+  out->set_linear_stored_bytes(static_cast<int64_t>(from.linear_stored_bytes));
+  out->set_checkpoint_bytes(static_cast<int64_t>(from.checkpoint_bytes));
+  out->set_bundle_bytes(static_cast<int64_t>(from.bundle_bytes));
+  out->mutable_warnings()->Assign(from.warnings.begin(), from.warnings.end());
+}
+
+void Fill(std::string_view id, const bundle::Manifest& from, v1::Bundle* out) {
+  out->set_name(ResourceName(kBundles, id));
+  out->set_family(from.family);
+  out->set_checkpoint(from.provenance.checkpoint);
+  out->set_calibration(from.provenance.calibration);
+  // The plan is sorted by name; the report is in execution order.
+  for (const bundle::LayerReport& layer : from.report.layers) {
+    v1::LayerScheme* item = out->add_layers();
+    item->set_layer(layer.layer);
+    item->set_scheme(ToProto(layer.scheme));
+  }
+  for (const auto& [path, file] : from.files) {
+    v1::BundleFile* item = out->add_files();
+    item->set_path(path);
+    item->set_size_bytes(static_cast<int64_t>(file.size_bytes));
+    item->set_sha256(file.sha256);
+  }
+  out->set_compressed_tensors_obstacle(from.compressed_tensors);
+  absl::Time time;
+  std::string error;
+  if (absl::ParseTime(absl::RFC3339_full, from.provenance.create_time, &time,
+                      &error)) {
+    *out->mutable_create_time() = ToTimestamp(time);
+  }
+}
+
+absl::StatusOr<bundle::Manifest> ReadManifest(
+    const bundle::DirectoryStore& bundles, std::string_view id) {
+  ASSIGN_OR_RETURN(const fs::path directory, bundles.Find(id));
+  ASSIGN_OR_RETURN(
+      const std::string json,
+      bundle::ReadSmallFile(directory / "octet.json", kMaxManifestBytes));
+  absl::StatusOr<bundle::Manifest> manifest = bundle::ParseManifest(json);
+  // It was right when it was published: the disk is wrong, not the caller.
+  if (absl::IsInvalidArgument(manifest.status())) {
+    return absl::DataLossError(manifest.status().message());
+  }
+  return manifest;
+}
+
+// The tar of a bundle, piece by piece, as fast as the client reads.
+class Download {
+ public:
+  explicit Download(Outbox<v1::DownloadBundleResponse>* outbox)
+      : outbox_(outbox) {}
+
+  absl::Status Run(const fs::path& directory) {
+    RETURN_IF_ERROR(bundle::WriteArchive(
+        directory, [this](std::string_view bytes) { return Add(bytes); }));
+    return chunk_.empty() ? absl::OkStatus() : Send();
+  }
+
+ private:
+  absl::Status Add(std::string_view bytes) {
+    while (!bytes.empty()) {
+      const size_t room = kDownloadChunk - chunk_.size();
+      chunk_.append(bytes.substr(0, room));
+      bytes.remove_prefix(std::min(room, bytes.size()));
+      if (chunk_.size() == kDownloadChunk) RETURN_IF_ERROR(Send());
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Send() {
+    v1::DownloadBundleResponse response;
+    response.set_offset(static_cast<int64_t>(offset_));
+    response.set_crc32c(bundle::Crc32c(chunk_));
+    offset_ += chunk_.size();
+    response.set_data(std::exchange(chunk_, {}));
+    if (outbox_->Send(std::move(response))) return absl::OkStatus();
+    return absl::CancelledError("the client is gone");
+  }
+
+  Outbox<v1::DownloadBundleResponse>* const outbox_;
+  std::string chunk_;
+  uint64_t offset_ = 0;
+};
+
+// What is wrong in an uploaded bundle is the caller's; a digest that does not
+// hold stays DATA_LOSS.
+absl::Status AsCallersMistake(const absl::Status& status) {
+  if (absl::IsNotFound(status) || absl::IsFailedPrecondition(status) ||
+      absl::IsOutOfRange(status)) {
+    return absl::InvalidArgumentError(status.message());
+  }
+  return status;
+}
+
+// A tar that arrives in a scratch file, which goes when the stream does.
+class UploadStream final : public StreamHandler<v1::UploadBundleRequest> {
+ public:
+  UploadStream(Backend* backend, v1::Bundle* response)
+      : backend_(*backend), response_(response) {}
+
+  ~UploadStream() override {
+    std::error_code ignored;
+    if (!archive_.empty()) fs::remove(archive_, ignored);
+  }
+
+  absl::Status OnMessage(const v1::UploadBundleRequest& message) override {
+    if (message.has_header()) return Begin(message.header());
+    if (!message.has_chunk()) {
+      return FieldViolation("message", "neither a header nor a chunk is set");
+    }
+    return Append(message.chunk());
+  }
+
+  absl::Status OnEnd() override {
+    if (archive_.empty()) {
+      return FieldViolation("header", "the stream ended before it");
+    }
+    ASSIGN_OR_RETURN(const fs::path staged, backend_.bundles.Stage(id_));
+    if (absl::Status status = Publish(staged); !status.ok()) {
+      backend_.bundles.Discard(id_).IgnoreError();
+      return AsCallersMistake(status);
+    }
+    ASSIGN_OR_RETURN(const bundle::Manifest manifest,
+                     ReadManifest(backend_.bundles, id_));
+    Fill(id_, manifest, response_);
+    return absl::OkStatus();
+  }
+
+ private:
+  absl::Status Begin(const v1::UploadBundleHeader& header) {
+    if (!archive_.empty()) {
+      return FieldViolation("header", "comes once, at the start");
+    }
+    id_ = header.bundle_id();
+    RETURN_IF_ERROR(bundle::ValidateId("header.bundle_id", id_));
+    ASSIGN_OR_RETURN(lease_,
+                     backend_.leases.Acquire(ResourceName(kBundles, id_)));
+    if (backend_.bundles.Find(id_).ok()) {
+      return absl::AlreadyExistsError(
+          model::StrCat("bundle '", id_, "' already exists"));
+    }
+    archive_ = backend_.scratch / (id_ + ".tar");  // one writer has the lease
+    ASSIGN_OR_RETURN(
+        file_,
+        bundle::OpenFile(archive_, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW));
+    return absl::OkStatus();
+  }
+
+  absl::Status Append(const v1::BundleChunk& chunk) {
+    if (archive_.empty()) {
+      return FieldViolation("header", "must come before chunks");
+    }
+    RETURN_IF_ERROR(CheckChunk(chunk.offset(), chunk.data().size()));
+    if (static_cast<uint64_t>(chunk.offset()) != received_) {
+      return absl::OutOfRangeError(model::StrCat("chunk.offset: is ",
+                                                 chunk.offset(), "; the tar ",
+                                                 "continues at ", received_));
+    }
+    if (bundle::Crc32c(chunk.data()) != chunk.crc32c()) {
+      return absl::DataLossError(
+          model::StrCat("the chunk at offset ", chunk.offset(),
+                        " does not have the CRC32C that crc32c says"));
+    }
+    if (chunk.data().size() > backend_.max_upload_bytes - received_) {
+      return absl::ResourceExhaustedError(
+          model::StrCat("the bundle is over the limit of ",
+                        backend_.max_upload_bytes, " bytes"));
+    }
+    RETURN_IF_ERROR(bundle::WriteAll(file_.get(), chunk.data(), archive_));
+    received_ += chunk.data().size();
+    return absl::OkStatus();
+  }
+
+  absl::Status Publish(const fs::path& staged) {
+    RETURN_IF_ERROR(
+        bundle::ReadArchive(archive_, staged, backend_.max_upload_bytes));
+    ASSIGN_OR_RETURN(const bundle::Bundle opened,
+                     bundle::OpenBundle(staged, bundle::Verify::kDigests));
+    RETURN_IF_ERROR(bundle::LoadModel(opened).status());
+    return backend_.bundles.Publish(id_);
+  }
+
+  Backend& backend_;
+  v1::Bundle* const response_;
+  std::string id_;
+  Lease lease_;
+  fs::path archive_;  // empty before the header
+  bundle::FileDescriptor file_;
+  uint64_t received_ = 0;
+};
+
+class BundleService final : public v1::BundleService::CallbackService {
+ public:
+  BundleService(const Edge& edge, const Edge& transfers, Backend* backend)
+      : edge_(edge), transfers_(transfers), backend_(*backend) {}
+
+  ServerUnaryReactor* GetBundle(CallbackServerContext* context,
+                                const v1::GetBundleRequest* request,
+                                v1::Bundle* response) override {
+    return Reply(edge_, "BundleService/GetBundle", context, request, response,
+                 [=, this](const Call&) -> absl::Status {
+                   ASSIGN_OR_RETURN(
+                       const std::string id,
+                       ParseName("name", kBundles, request->name()));
+                   ASSIGN_OR_RETURN(const bundle::Manifest manifest,
+                                    ReadManifest(backend_.bundles, id));
+                   Fill(id, manifest, response);
+                   return absl::OkStatus();
+                 });
+  }
+
+  ServerUnaryReactor* ListBundles(CallbackServerContext* context,
+                                  const v1::ListBundlesRequest* request,
+                                  v1::ListBundlesResponse* response) override {
+    return Reply(edge_, "BundleService/ListBundles", context, request, response,
+                 [=, this](const Call&) {
+                   for (const std::string& id : backend_.bundles.List()) {
+                     const auto manifest = ReadManifest(backend_.bundles, id);
+                     if (!manifest.ok()) continue;  // deleted meanwhile
+                     Fill(id, *manifest, response->add_bundles());
+                   }
+                   return absl::OkStatus();
+                 });
+  }
+
+  ServerUnaryReactor* GetReport(CallbackServerContext* context,
+                                const v1::GetReportRequest* request,
+                                v1::QuantizationReport* response) override {
+    return Reply(edge_, "BundleService/GetReport", context, request, response,
+                 [=, this](const Call&) -> absl::Status {
+                   ASSIGN_OR_RETURN(
+                       const std::string id,
+                       ParseName("name", kBundles, request->name()));
+                   ASSIGN_OR_RETURN(const bundle::Manifest manifest,
+                                    ReadManifest(backend_.bundles, id));
+                   Fill(manifest.report, response);
+                   return absl::OkStatus();
+                 });
+  }
+
+  ServerUnaryReactor* DeleteBundle(CallbackServerContext* context,
+                                   const v1::DeleteBundleRequest* request,
+                                   google::protobuf::Empty* response) override {
+    return Reply(edge_, "BundleService/DeleteBundle", context, request,
+                 response, [=, this](const Call&) -> absl::Status {
+                   ASSIGN_OR_RETURN(
+                       const std::string id,
+                       ParseName("name", kBundles, request->name()));
+                   return Delete(id);
+                 });
+  }
+
+  ServerWriteReactor<v1::DownloadBundleResponse>* DownloadBundle(
+      CallbackServerContext* /*context*/,
+      const v1::DownloadBundleRequest* request) override {
+    auto* outbox = new Outbox<v1::DownloadBundleResponse>(
+        transfers_, "BundleService/DownloadBundle");
+    outbox->scope().Received(*request);
+    Enqueue(
+        outbox->scope(), /*context=*/nullptr,
+        [=, this](const Call&) {
+          outbox->Close(Guarded([&] { return Send(*request, outbox); }));
+        },
+        [outbox](const absl::Status& status) { outbox->Close(status); });
+    return outbox;
+  }
+
+  ServerReadReactor<v1::UploadBundleRequest>* UploadBundle(
+      CallbackServerContext* /*context*/, v1::Bundle* response) override {
+    return Consume<v1::UploadBundleRequest>(
+        edge_, "BundleService/UploadBundle", response,
+        std::make_unique<UploadStream>(&backend_, response));
+  }
+
+ private:
+  absl::Status Delete(const std::string& id) {
+    const std::string name = ResourceName(kBundles, id);
+    ASSIGN_OR_RETURN(const Lease lease, backend_.leases.Acquire(name));
+    absl::WriterMutexLock lock(&backend_.dependencies);
+    RETURN_IF_ERROR(backend_.bundles.Find(id).status());
+    if (backend_.models->Uses(name)) {
+      return absl::FailedPreconditionError(model::StrCat(
+          "bundle '", id, "' is in use: a model is loaded from it"));
+    }
+    return backend_.bundles.Remove(id);
+  }
+
+  absl::Status Send(const v1::DownloadBundleRequest& request,
+                    Outbox<v1::DownloadBundleResponse>* outbox) const {
+    ASSIGN_OR_RETURN(const std::string id,
+                     ParseName("name", kBundles, request.name()));
+    ASSIGN_OR_RETURN(const fs::path directory, backend_.bundles.Find(id));
+    return Download(outbox).Run(directory);
+  }
+
+  const Edge edge_;
+  const Edge transfers_;
+  Backend& backend_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> MakeBundleService(const Edge& files,
+                                                 const Edge& transfers,
+                                                 Backend* backend) {
+  return std::make_unique<BundleService>(files, transfers, backend);
+}
+
+}  // namespace octet::rpc

@@ -1,0 +1,325 @@
+// QuantizationService: checked plans become operations.
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "kernels/status_macros.h"
+#include "octet/v1/quantization_service.grpc.pb.h"
+#include "server/bundle/bundle.h"
+#include "server/model/importer.h"
+#include "server/model/str_cat.h"
+#include "server/quantization/operations.h"
+#include "server/quantization/planner.h"
+#include "server/quantization/quantizer.h"
+#include "server/rpc/backend.h"
+#include "server/rpc/messages.h"
+#include "server/rpc/reactors.h"
+#include "server/rpc/resource_names.h"
+#include "server/rpc/services.h"
+#include "server/telemetry/build_info.h"
+
+namespace octet::rpc {
+namespace {
+
+using grpc::CallbackServerContext;
+using grpc::ServerUnaryReactor;
+using grpc::ServerWriteReactor;
+using quantization::OperationState;
+using quantization::PlanRequest;
+
+// A quantization takes seconds: a waiting place is free again about then.
+constexpr absl::Duration kRetryDelay = absl::Seconds(5);
+
+v1::Operation::State ToProto(OperationState state) {
+  switch (state) {
+    case OperationState::kQueued:
+      return v1::Operation::STATE_QUEUED;
+    case OperationState::kRunning:
+      return v1::Operation::STATE_RUNNING;
+    case OperationState::kSucceeded:
+      return v1::Operation::STATE_SUCCEEDED;
+    case OperationState::kFailed:
+      return v1::Operation::STATE_FAILED;
+    case OperationState::kCancelled:
+      return v1::Operation::STATE_CANCELLED;
+  }
+  return v1::Operation::STATE_UNSPECIFIED;
+}
+
+v1::Operation ToProto(const quantization::Operation& operation) {
+  v1::Operation out;
+  out.set_name(ResourceName(kOperations, operation.id));
+  out.set_state(ToProto(operation.state));
+  out.mutable_progress()->set_stage(operation.progress.stage);
+  out.mutable_progress()->set_layer(operation.progress.layer);
+  out.mutable_progress()->set_done_steps(operation.progress.done);
+  out.mutable_progress()->set_total_steps(operation.progress.total);
+  out.set_checkpoint(ResourceName(kCheckpoints, operation.checkpoint));
+  *out.mutable_create_time() = ToTimestamp(operation.create_time);
+  if (operation.done()) {
+    *out.mutable_end_time() = ToTimestamp(operation.end_time);
+  }
+  if (operation.state == OperationState::kSucceeded) {
+    out.set_bundle(ResourceName(kBundles, operation.bundle));
+  }
+  if (operation.state == OperationState::kFailed) {
+    out.mutable_error()->set_code(static_cast<int>(operation.error.code()));
+    out.mutable_error()->set_message(std::string(operation.error.message()));
+  }
+  return out;
+}
+
+absl::StatusOr<PlanRequest> ParsePlan(const v1::QuantizationSpec& spec) {
+  PlanRequest plan;
+  ASSIGN_OR_RETURN(plan.scheme,
+                   FromProto("spec.scheme", spec.scheme(), plan.scheme));
+  ASSIGN_OR_RETURN(
+      plan.float_scheme,
+      FromProto("spec.float_scheme", spec.float_scheme(), plan.float_scheme));
+  if (model::IsInt8(plan.float_scheme)) {
+    return FieldViolation("spec.float_scheme", "must be FP32, BF16 or FP16");
+  }
+  plan.include.assign(spec.include().begin(), spec.include().end());
+  plan.exclude.assign(spec.exclude().begin(), spec.exclude().end());
+  plan.keep_first = spec.keep_first();
+  plan.keep_last = spec.keep_last();
+  for (int i = 0; i < spec.overrides_size(); ++i) {
+    const v1::SchemeOverride& item = spec.overrides(i);
+    ASSIGN_OR_RETURN(const model::Scheme scheme,
+                     FromProto(model::StrCat("spec.overrides[", i, "].scheme"),
+                               item.scheme(), plan.scheme));
+    plan.overrides.push_back({.pattern = item.pattern(), .scheme = scheme});
+  }
+  if (!v1::OutlierRule_IsValid(spec.outlier_rule())) {
+    return FieldViolation("spec.outlier_rule", "is no known rule");
+  }
+  if (spec.outlier_rule() == v1::OUTLIER_RULE_SIGMA) {
+    plan.outlier_rule = quantization::OutlierRule::kSigma;
+  }
+  if (spec.outlier_threshold() != 0) {
+    plan.outlier_threshold = spec.outlier_threshold();
+  }
+  return plan;
+}
+
+// Everything an operation needs, looked up and checked.
+struct Job {
+  std::string bundle;  // id
+  std::filesystem::path checkpoint;
+  std::shared_ptr<const quantization::Calibration> calibration;  // or nullptr
+  PlanRequest plan;
+  bundle::Provenance provenance;
+};
+
+absl::Status CheckPlan(const Job& job) {
+  ASSIGN_OR_RETURN(const bundle::ModelFiles files,
+                   bundle::OpenModelFiles(job.checkpoint));
+  ASSIGN_OR_RETURN(const model::Graph graph,
+                   model::Import(files.configs, *files.tensors));
+  const quantization::StatisticsByLayer none;
+  return quantization::MakePlan(
+             graph, job.plan, job.calibration ? job.calibration->layers : none)
+      .status();
+}
+
+// Makes the bundle aside and publishes it; leaves nothing when it fails.
+absl::Status RunJob(
+    const Job& job, Backend* backend,
+    const std::function<void(const quantization::Progress&)>& on_progress,
+    const std::function<bool()>& cancelled) {
+  ASSIGN_OR_RETURN(const auto staged, backend->bundles.Stage(job.bundle));
+  absl::Status status =
+      quantization::Quantize({.checkpoint = job.checkpoint,
+                              .output = staged,
+                              .calibration = job.calibration.get(),
+                              .request = job.plan,
+                              .provenance = job.provenance,
+                              .pool = backend->pool,
+                              .on_progress = on_progress,
+                              .cancelled = cancelled})
+          .status();
+  if (status.ok()) status = backend->bundles.Publish(job.bundle);
+  if (!status.ok()) backend->bundles.Discard(job.bundle).IgnoreError();
+  return status;
+}
+
+class QuantizationService final
+    : public v1::QuantizationService::CallbackService {
+ public:
+  QuantizationService(const Edge& edge, Backend* backend)
+      : edge_(edge), backend_(*backend) {}
+
+  ServerUnaryReactor* Quantize(CallbackServerContext* context,
+                               const v1::QuantizeRequest* request,
+                               v1::Operation* response) override {
+    return Reply(edge_, "QuantizationService/Quantize", context, request,
+                 response, [=, this](const Call&) -> absl::Status {
+                   ASSIGN_OR_RETURN(const std::string checkpoint,
+                                    ParseName("checkpoint", kCheckpoints,
+                                              request->checkpoint()));
+                   absl::ReaderMutexLock lock(&backend_.dependencies);
+                   ASSIGN_OR_RETURN(Job job, MakeJob(checkpoint, *request));
+                   RETURN_IF_ERROR(CheckPlan(job));
+                   return Start(checkpoint, std::move(job), response);
+                 });
+  }
+
+  // Reads memory only, and so needs no worker.
+  ServerWriteReactor<v1::Operation>* WatchOperation(
+      CallbackServerContext* /*context*/,
+      const v1::WatchOperationRequest* request) override {
+    auto* outbox =
+        new Outbox<v1::Operation>(edge_, "QuantizationService/WatchOperation");
+    outbox->scope().Received(*request);
+    const auto id = ParseName("name", kOperations, request->name());
+    if (!id.ok()) {
+      outbox->Close(id.status());
+    } else {
+      Watch(*id, outbox);
+    }
+    return outbox;
+  }
+
+  ServerUnaryReactor* GetOperation(CallbackServerContext* context,
+                                   const v1::GetOperationRequest* request,
+                                   v1::Operation* response) override {
+    return Reply(
+        edge_, "QuantizationService/GetOperation", context, request, response,
+        [=, this](const Call&) -> absl::Status {
+          ASSIGN_OR_RETURN(const std::string id,
+                           ParseName("name", kOperations, request->name()));
+          ASSIGN_OR_RETURN(const auto operation, backend_.operations->Get(id));
+          *response = ToProto(operation);
+          return absl::OkStatus();
+        });
+  }
+
+  ServerUnaryReactor* CancelOperation(CallbackServerContext* context,
+                                      const v1::CancelOperationRequest* request,
+                                      v1::Operation* response) override {
+    return Reply(edge_, "QuantizationService/CancelOperation", context, request,
+                 response, [=, this](const Call&) -> absl::Status {
+                   ASSIGN_OR_RETURN(
+                       const std::string id,
+                       ParseName("name", kOperations, request->name()));
+                   ASSIGN_OR_RETURN(const auto operation,
+                                    backend_.operations->Cancel(id));
+                   *response = ToProto(operation);
+                   return absl::OkStatus();
+                 });
+  }
+
+  ServerUnaryReactor* ListOperations(
+      CallbackServerContext* context, const v1::ListOperationsRequest* request,
+      v1::ListOperationsResponse* response) override {
+    return Reply(edge_, "QuantizationService/ListOperations", context, request,
+                 response, [=, this](const Call&) {
+                   for (const auto& operation : backend_.operations->List()) {
+                     *response->add_operations() = ToProto(operation);
+                   }
+                   return absl::OkStatus();
+                 });
+  }
+
+ private:
+  absl::StatusOr<Job> MakeJob(const std::string& checkpoint,
+                              const v1::QuantizeRequest& request) const {
+    Job job;
+    job.bundle = request.bundle_id();
+    RETURN_IF_ERROR(bundle::ValidateId("bundle_id", job.bundle));
+    ASSIGN_OR_RETURN(job.plan, ParsePlan(request.spec()));
+    ASSIGN_OR_RETURN(job.checkpoint, backend_.checkpoints.Find(checkpoint));
+    if (!request.calibration().empty()) {
+      ASSIGN_OR_RETURN(job.calibration,
+                       LoadCalibration(request.calibration(), checkpoint));
+    }
+    if (backend_.bundles.Find(job.bundle).ok()) {
+      return absl::AlreadyExistsError(
+          model::StrCat("bundle '", job.bundle, "' already exists"));
+    }
+    const std::string_view version = telemetry::GetBuildInfo().version;
+    job.provenance = {.checkpoint = request.checkpoint(),
+                      .calibration = request.calibration(),
+                      .octet_version = std::string(version),
+                      .create_time = absl::FormatTime(
+                          absl::RFC3339_sec, absl::Now(), absl::UTCTimeZone())};
+    return job;
+  }
+
+  absl::StatusOr<std::shared_ptr<const quantization::Calibration>>
+  LoadCalibration(const std::string& name,
+                  const std::string& checkpoint) const {
+    ASSIGN_OR_RETURN(const std::string id,
+                     ParseName("calibration", kCalibrations, name));
+    ASSIGN_OR_RETURN(quantization::Calibration calibration,
+                     backend_.calibrations.Load(id));
+    if (calibration.checkpoint != checkpoint) {
+      return FieldViolation("calibration",
+                            model::StrCat("'", name, "' is of checkpoint '",
+                                          calibration.checkpoint, "', not of '",
+                                          checkpoint, "'"));
+    }
+    return std::make_shared<const quantization::Calibration>(
+        std::move(calibration));
+  }
+
+  absl::Status Start(const std::string& checkpoint, Job job,
+                     v1::Operation* response) {
+    ASSIGN_OR_RETURN(Lease lease, backend_.leases.Acquire(
+                                      ResourceName(kBundles, job.bundle)));
+    const std::string bundle = job.bundle;
+    auto operation = backend_.operations->Start(
+        checkpoint, bundle,
+        [job = std::move(job), lease = std::move(lease), backend = &backend_](
+            const auto& on_progress, const auto& cancelled) {
+          return RunJob(job, backend, on_progress, cancelled);
+        });
+    if (!operation.ok()) return RetryAfter(kRetryDelay, operation.status());
+    *response = ToProto(*operation);
+    return absl::OkStatus();
+  }
+
+  void Watch(const std::string& id, Outbox<v1::Operation>* outbox) {
+    const auto tell = [outbox](const quantization::Operation& operation,
+                               bool first) {
+      if (first) {
+        outbox->OfferFirst(ToProto(operation));
+      } else {
+        outbox->Offer(ToProto(operation));
+      }
+      if (operation.done()) outbox->Close(absl::OkStatus());
+    };
+    auto token = std::make_shared<int64_t>(0);
+    outbox->SetHooks({.on_gone =
+                          [outbox] {
+                            outbox->Close(
+                                absl::CancelledError("the client is gone"));
+                          },
+                      .on_done =
+                          [token, operations = backend_.operations] {
+                            operations->Unsubscribe(*token);
+                          }});
+    *token = backend_.operations->Subscribe(
+        [id, tell](const quantization::Operation& operation) {
+          if (operation.id == id) tell(operation, /*first=*/false);
+        });
+    const auto now = backend_.operations->Get(id);
+    if (!now.ok()) return outbox->Close(now.status());
+    tell(*now, /*first=*/true);
+  }
+
+  const Edge edge_;
+  Backend& backend_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> MakeQuantizationService(const Edge& files,
+                                                       Backend* backend) {
+  return std::make_unique<QuantizationService>(files, backend);
+}
+
+}  // namespace octet::rpc

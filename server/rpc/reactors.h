@@ -1,0 +1,323 @@
+// The shapes an RPC can have, each written once.
+//
+//   Reply      unary: the work runs on a worker, its status is the answer's
+//   Consume    client stream: a handler sees one message after the other
+//   Converse   bidirectional: one answer per message, in order
+//   Outbox     server stream: whoever has something to say puts it in
+//
+// gRPC's own threads never compute and never touch a disk: everything a
+// service does for a message runs on the WorkQueue of its Edge. Every RPC is
+// counted under the method label "InferenceService/Forward" and a code label
+// such as "OK" or "INVALID_ARGUMENT".
+
+#ifndef OCTET_SERVER_RPC_REACTORS_H_
+#define OCTET_SERVER_RPC_REACTORS_H_
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/server_callback.h"
+#include "server/rpc/status.h"
+#include "server/serving/work_queue.h"
+#include "server/telemetry/metrics.h"
+
+namespace google::protobuf {
+class Message;
+}
+
+namespace octet::rpc {
+
+// Where a service's calls run and are counted.
+struct Edge {
+  telemetry::Metrics* metrics;
+  serving::WorkQueue* queue;
+  const std::atomic<bool>* ready;  // false: UNAVAILABLE, the server starts
+};
+
+// What work may want to know about the call it is done for.
+struct Call {
+  absl::Time arrival;
+  absl::Time deadline;
+  absl::Duration queued;  // waited for a worker
+  std::function<bool()> cancelled;
+};
+
+// Counts one RPC from its arrival to its status.
+class RpcScope {
+ public:
+  RpcScope(const Edge& edge, std::string_view method);
+
+  const Edge& edge() const { return edge_; }
+  absl::Time arrival() const { return arrival_; }
+  void Received(const google::protobuf::Message& message) const;
+  void Sent(const google::protobuf::Message& message) const;
+
+  // Once, last.
+  grpc::Status Finish(const absl::Status& status) const;
+
+ private:
+  const Edge edge_;
+  const std::string method_;
+  const absl::Time arrival_;
+};
+
+// Runs `work` on a worker; when it cannot, `refuse` gets the reason: the queue
+// is full, the server starts or stops. With `context`, work whose client has
+// gone or whose deadline has passed is refused as well.
+void Enqueue(const RpcScope& scope, grpc::CallbackServerContext* context,
+             std::function<void(const Call&)> work,
+             std::function<void(const absl::Status&)> refuse);
+
+using UnaryWork = std::function<absl::Status(const Call&)>;
+
+grpc::ServerUnaryReactor* Reply(const Edge& edge, std::string_view method,
+                                grpc::CallbackServerContext* context,
+                                const google::protobuf::Message* request,
+                                const google::protobuf::Message* response,
+                                UnaryWork work);
+
+// The life of one client stream. Calls come one at a time, on workers; it is
+// destroyed before the client learns the status, and then holds nothing.
+template <typename Request>
+class StreamHandler {
+ public:
+  virtual ~StreamHandler() = default;
+  // An error ends the stream.
+  virtual absl::Status OnMessage(const Request& message) = 0;
+  // No more messages: the client is done, or gone.
+  virtual absl::Status OnEnd() = 0;
+};
+
+template <typename Request>
+class ConsumeReactor final : public grpc::ServerReadReactor<Request> {
+ public:
+  ConsumeReactor(const Edge& edge, std::string_view method,
+                 const google::protobuf::Message* response,
+                 std::unique_ptr<StreamHandler<Request>> handler)
+      : scope_(edge, method),
+        response_(response),
+        handler_(std::move(handler)) {
+    this->StartRead(&message_);
+  }
+
+  void OnReadDone(bool ok) override {
+    Enqueue(
+        scope_, /*context=*/nullptr, [this, ok](const Call&) { Step(ok); },
+        [this](const absl::Status& status) { End(status); });
+  }
+  void OnDone() override { delete this; }
+
+ private:
+  void Step(bool more) {
+    if (more) scope_.Received(message_);
+    const absl::Status status = Guarded([&] {
+      return more ? handler_->OnMessage(message_) : handler_->OnEnd();
+    });
+    if (more && status.ok()) return this->StartRead(&message_);
+    End(status);
+  }
+
+  void End(const absl::Status& status) {
+    handler_.reset();
+    if (status.ok()) scope_.Sent(*response_);
+    this->Finish(scope_.Finish(status));
+  }
+
+  const RpcScope scope_;
+  const google::protobuf::Message* const response_;
+  std::unique_ptr<StreamHandler<Request>> handler_;
+  Request message_;
+};
+
+template <typename Request>
+grpc::ServerReadReactor<Request>* Consume(
+    const Edge& edge, std::string_view method,
+    const google::protobuf::Message* response,
+    std::unique_ptr<StreamHandler<Request>> handler) {
+  return new ConsumeReactor<Request>(edge, method, response,
+                                     std::move(handler));
+}
+
+template <typename Request, typename Response>
+class ConverseReactor final
+    : public grpc::ServerBidiReactor<Request, Response> {
+ public:
+  using Answer =
+      std::function<absl::Status(const Request&, const Call&, Response*)>;
+
+  ConverseReactor(const Edge& edge, std::string_view method,
+                  grpc::CallbackServerContext* context, Answer answer)
+      : scope_(edge, method), context_(context), answer_(std::move(answer)) {
+    this->StartRead(&request_);
+  }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) return End(absl::OkStatus());
+    Enqueue(
+        scope_, context_, [this](const Call& call) { Step(call); },
+        [this](const absl::Status& status) { End(status); });
+  }
+  void OnWriteDone(bool ok) override {
+    if (!ok) return End(absl::CancelledError("the client is gone"));
+    this->StartRead(&request_);
+  }
+  void OnDone() override { delete this; }
+
+ private:
+  void Step(const Call& call) {
+    scope_.Received(request_);
+    response_.Clear();
+    const absl::Status status =
+        Guarded([&] { return answer_(request_, call, &response_); });
+    if (!status.ok()) return End(status);
+    scope_.Sent(response_);
+    this->StartWrite(&response_);
+  }
+
+  void End(const absl::Status& status) { this->Finish(scope_.Finish(status)); }
+
+  const RpcScope scope_;
+  grpc::CallbackServerContext* const context_;
+  const Answer answer_;
+  Request request_;
+  Response response_;
+};
+
+template <typename Request, typename Response>
+grpc::ServerBidiReactor<Request, Response>* Converse(
+    const Edge& edge, std::string_view method,
+    grpc::CallbackServerContext* context,
+    typename ConverseReactor<Request, Response>::Answer answer) {
+  return new ConverseReactor<Request, Response>(edge, method, context,
+                                                std::move(answer));
+}
+
+// Lives until it was closed and its last message is written. Whoever holds it
+// closes it once and forgets it.
+template <typename Response>
+class Outbox final : public grpc::ServerWriteReactor<Response> {
+ public:
+  struct Hooks {
+    // The client is gone; an owner that would not notice closes the box here.
+    std::function<void()> on_gone;
+    // Nothing else will happen; the box is destroyed next.
+    std::function<void()> on_done;
+  };
+
+  Outbox(const Edge& edge, std::string_view method) : scope_(edge, method) {}
+
+  // Before anything is offered or the reactor is returned to gRPC.
+  void SetHooks(Hooks hooks) { hooks_ = std::move(hooks); }
+
+  const RpcScope& scope() const { return scope_; }
+
+  // Never blocks: a message that still waits is replaced, since only the
+  // newest state matters.
+  void Offer(Response message) { Put(std::move(message), /*first=*/false); }
+
+  // As Offer, unless something was offered before.
+  void OfferFirst(Response message) { Put(std::move(message), /*first=*/true); }
+
+  // Blocks until earlier messages are written; false once the client is gone.
+  bool Send(Response message) {
+    {
+      absl::MutexLock lock(&mutex_);
+      mutex_.Await(absl::Condition(this, &Outbox::IdleOrGone));
+      if (gone_) return false;
+      waiting_ = std::move(message);
+    }
+    Advance();
+    return true;
+  }
+
+  void Close(const absl::Status& status) {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (end_) return;
+      end_ = status;
+    }
+    Advance();
+  }
+
+  void OnWriteDone(bool ok) override {
+    {
+      absl::MutexLock lock(&mutex_);
+      writing_ = false;
+      if (!ok) gone_ = true;
+    }
+    Advance();
+  }
+  void OnCancel() override {
+    {
+      absl::MutexLock lock(&mutex_);
+      gone_ = true;
+    }
+    if (hooks_.on_gone) hooks_.on_gone();
+  }
+  void OnDone() override {
+    if (hooks_.on_done) hooks_.on_done();
+    delete this;
+  }
+
+ private:
+  bool IdleOrGone() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return gone_ || (!writing_ && !waiting_);
+  }
+
+  void Put(Response message, bool first) {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (end_ || (first && offered_)) return;
+      offered_ = true;
+      waiting_ = std::move(message);
+    }
+    Advance();
+  }
+
+  // Starts what is next. gRPC is called without the lock, as it may call back.
+  void Advance() {
+    std::optional<absl::Status> end;
+    {
+      absl::MutexLock lock(&mutex_);
+      if (writing_ || finished_) return;
+      if (waiting_ && !gone_) {
+        message_ = *std::move(waiting_);
+        waiting_.reset();
+        writing_ = true;
+      } else if (end_) {
+        finished_ = true;
+        end = end_;
+      } else {
+        return;
+      }
+    }
+    if (end) return this->Finish(scope_.Finish(*end));
+    scope_.Sent(message_);
+    this->StartWrite(&message_);
+  }
+
+  const RpcScope scope_;
+  Hooks hooks_;
+  Response message_;  // being written
+  absl::Mutex mutex_;
+  std::optional<Response> waiting_ ABSL_GUARDED_BY(mutex_);
+  std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);
+  bool offered_ ABSL_GUARDED_BY(mutex_) = false;
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool gone_ ABSL_GUARDED_BY(mutex_) = false;
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace octet::rpc
+
+#endif  // OCTET_SERVER_RPC_REACTORS_H_

@@ -1,0 +1,205 @@
+#include "server/rpc/server.h"
+
+#include <array>
+#include <atomic>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/impl/service_type.h"
+#include "grpcpp/security/server_credentials.h"
+#include "grpcpp/server.h"
+#include "grpcpp/server_builder.h"
+#include "kernels/status_macros.h"
+#include "kernels/thread_pool.h"
+#include "server/model/str_cat.h"
+#include "server/quantization/operations.h"
+#include "server/rpc/backend.h"
+#include "server/rpc/data_directory.h"
+#include "server/rpc/operation_metrics.h"
+#include "server/rpc/reactors.h"
+#include "server/rpc/services.h"
+#include "server/serving/model_registry.h"
+#include "server/serving/work_queue.h"
+#include "server/telemetry/exposer.h"
+#include "server/telemetry/metrics.h"
+#include "spdlog/spdlog.h"
+
+namespace octet::rpc {
+namespace {
+
+// Threads for work that waits for disks. One long validation must not hold up
+// the others; their computing shares the one pool.
+constexpr size_t kFileWorkers = 8;
+constexpr size_t kFileQueue = 1024;
+// Threads that may wait for a client that reads a bundle.
+constexpr size_t kTransferWorkers = 8;
+constexpr size_t kTransferQueue = 64;
+
+// A client whose machine is gone holds its upload no longer than this.
+constexpr int kKeepaliveMilliseconds = 60'000;
+
+}  // namespace
+
+class Server::Impl {
+ public:
+  Impl(DataDirectory data, const ServerOptions& options)
+      : data_(std::move(data)),
+        pool_(options.threads),
+        compute_queue_(pool_.threads(), options.queue_capacity, &metrics_),
+        file_queue_(kFileWorkers, kFileQueue, nullptr),
+        transfer_queue_(kTransferWorkers, kTransferQueue, nullptr) {}
+
+  ~Impl() { Shutdown(absl::ZeroDuration(), absl::ZeroDuration()); }
+
+  absl::Status Start(const ServerOptions& options) {
+    RETURN_IF_ERROR(OpenStores(options));
+    MakeServices();
+    ASSIGN_OR_RETURN(
+        exposer_, telemetry::Exposer::Start(options.metrics_address, metrics_));
+    RETURN_IF_ERROR(Listen(options));
+    if (absl::Status restored = models_->Restore(); !restored.ok()) {
+      spdlog::error("a model could not be loaded again: {}",
+                    restored.ToString());
+    }
+    ready_ = true;
+    server_->GetHealthCheckService()->SetServingStatus(true);
+    return absl::OkStatus();
+  }
+
+  int grpc_port() const { return grpc_port_; }
+  int metrics_port() const { return exposer_->port(); }
+
+  void Shutdown(absl::Duration grace, absl::Duration drain) {
+    if (server_ == nullptr) return;
+    server_->GetHealthCheckService()->SetServingStatus(false);
+    absl::SleepFor(grace);
+    const absl::Time deadline = absl::Now() + drain;
+    server_->Shutdown(absl::ToChronoTime(deadline));
+    server_->Wait();
+    operation_metrics_->AwaitIdle(deadline);
+    operations_.reset();
+    compute_queue_.Drain(absl::InfinitePast());
+    file_queue_.Drain(absl::InfinitePast());
+    transfer_queue_.Drain(absl::InfinitePast());
+    server_.reset();
+  }
+
+ private:
+  absl::Status OpenStores(const ServerOptions& options) {
+    ASSIGN_OR_RETURN(
+        bundle::DirectoryStore checkpoints,
+        bundle::DirectoryStore::Open(data_.checkpoints(), "checkpoint"));
+    ASSIGN_OR_RETURN(bundle::DirectoryStore bundles,
+                     bundle::DirectoryStore::Open(data_.bundles(), "bundle"));
+    for (const std::string& id : bundles.ListStaged()) {
+      RETURN_IF_ERROR(bundles.Discard(id));
+    }
+    ASSIGN_OR_RETURN(CalibrationStore calibrations,
+                     CalibrationStore::Open(data_.calibrations()));
+    backend_ = std::make_unique<Backend>(
+        std::move(checkpoints), std::move(bundles), std::move(calibrations));
+    models_ = std::make_unique<serving::ModelRegistry>(
+        &backend_->checkpoints, &backend_->bundles, data_.models(), &metrics_);
+    ASSIGN_OR_RETURN(operations_,
+                     quantization::Operations::Open(
+                         data_.operations(), options.max_waiting_operations));
+    operation_metrics_ =
+        std::make_unique<OperationMetrics>(operations_.get(), &metrics_);
+    backend_->scratch = data_.scratch();
+    backend_->max_upload_bytes = options.max_upload_bytes;
+    backend_->metrics = &metrics_;
+    backend_->pool = &pool_;
+    backend_->models = models_.get();
+    backend_->operations = operations_.get();
+    return absl::OkStatus();
+  }
+
+  void MakeServices() {
+    const Edge compute = {&metrics_, &compute_queue_, &ready_};
+    const Edge files = {&metrics_, &file_queue_, &ready_};
+    const Edge transfers = {&metrics_, &transfer_queue_, &ready_};
+    Backend* backend = backend_.get();
+    services_.push_back(MakeCheckpointService(files, backend));
+    services_.push_back(MakeCalibrationService(files, backend));
+    services_.push_back(MakeQuantizationService(files, backend));
+    services_.push_back(MakeBundleService(files, transfers, backend));
+    services_.push_back(MakeModelService(files, backend));
+    services_.push_back(MakeInferenceService(compute, backend));
+  }
+
+  absl::Status Listen(const ServerOptions& options) {
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    grpc::ServerBuilder builder;
+    // Two servers must not share a port in silence.
+    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS,
+                               kKeepaliveMilliseconds);
+    builder.SetMaxReceiveMessageSize(
+        static_cast<int>(options.max_message_bytes));
+    builder.SetMaxSendMessageSize(-1);
+    builder.AddListeningPort(options.grpc_address,
+                             grpc::InsecureServerCredentials(), &grpc_port_);
+    for (const auto& service : services_) {
+      builder.RegisterService(service.get());
+    }
+    server_ = builder.BuildAndStart();
+    if (server_ == nullptr || grpc_port_ == 0) {
+      return absl::UnavailableError(
+          model::StrCat("cannot listen on '", options.grpc_address,
+                        "': is the address free and of the form HOST:PORT?"));
+    }
+    grpc::HealthCheckServiceInterface* health =
+        server_->GetHealthCheckService();
+    for (const char* service :
+         {"CheckpointService", "CalibrationService", "QuantizationService",
+          "BundleService", "ModelService", "InferenceService"}) {
+      health->SetServingStatus(model::StrCat("octet.v1.", service), false);
+    }
+    health->SetServingStatus(false);
+    return absl::OkStatus();
+  }
+
+  // Destroyed from the last to the first: what uses comes after what is used.
+  DataDirectory data_;
+  telemetry::Metrics metrics_;
+  kernels::ThreadPool pool_;
+  std::atomic<bool> ready_ = false;
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<serving::ModelRegistry> models_;
+  std::unique_ptr<OperationMetrics> operation_metrics_;
+  std::unique_ptr<quantization::Operations> operations_;
+  serving::WorkQueue compute_queue_;
+  serving::WorkQueue file_queue_;
+  serving::WorkQueue transfer_queue_;
+  std::unique_ptr<telemetry::Exposer> exposer_;
+  std::vector<std::unique_ptr<grpc::Service>> services_;
+  int grpc_port_ = 0;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Server::~Server() = default;
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(
+    const ServerOptions& options) {
+  ASSIGN_OR_RETURN(DataDirectory data,
+                   DataDirectory::Open(options.data_directory));
+  auto impl = std::make_unique<Impl>(std::move(data), options);
+  RETURN_IF_ERROR(impl->Start(options));
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+int Server::grpc_port() const { return impl_->grpc_port(); }
+int Server::metrics_port() const { return impl_->metrics_port(); }
+
+void Server::Shutdown(absl::Duration grace, absl::Duration drain) {
+  impl_->Shutdown(grace, drain);
+}
+
+}  // namespace octet::rpc

@@ -1,0 +1,62 @@
+// The whole service in one object: stores, models, queues, operations, metrics
+// and the gRPC server over them. main() and tests use it alike.
+//
+// The data directory:
+//   lock            held by the server that uses it
+//   checkpoints/    calibrations/    bundles/    operations/
+//   models.json     what is loaded, and loaded again after a restart
+//   scratch/        emptied at every start
+
+#ifndef OCTET_SERVER_RPC_SERVER_H_
+#define OCTET_SERVER_RPC_SERVER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace octet::rpc {
+
+struct ServerOptions {
+  std::string grpc_address = "0.0.0.0:8001";
+  std::string metrics_address = "0.0.0.0:8002";
+  std::filesystem::path data_directory = "octet-data";
+  size_t threads = 0;  // that compute; 0: the CPUs this process may use
+  size_t queue_capacity = 256;  // requests that wait for a thread
+  size_t max_waiting_operations = 16;
+  size_t max_message_bytes = size_t{64} << 20;
+  uint64_t max_upload_bytes = uint64_t{64} << 30;  // one checkpoint or bundle
+};
+
+class Server {
+ public:
+  // Locks the data directory, throws away what a crash left half made, binds
+  // both ports and loads the models that were loaded. Health says NOT_SERVING
+  // until that is done. A model that cannot be loaded again is logged.
+  // Errors: FAILED_PRECONDITION when another server uses the directory,
+  // UNAVAILABLE when a port cannot be bound.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(
+      const ServerOptions& options);
+  ~Server();  // Shutdown at once, if it was not called
+
+  int grpc_port() const;  // the ones that were bound, when 0 was asked for
+  int metrics_port() const;
+
+  // Reports NOT_SERVING and goes on for `grace`, so that load balancers look
+  // elsewhere; then takes no more calls, finishes what was admitted (calls and
+  // operations) and cancels what is left after `drain`.
+  void Shutdown(absl::Duration grace, absl::Duration drain);
+
+ private:
+  class Impl;
+  explicit Server(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace octet::rpc
+
+#endif  // OCTET_SERVER_RPC_SERVER_H_
