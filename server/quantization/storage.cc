@@ -1,0 +1,196 @@
+#include "server/quantization/storage.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "kernels/half.h"
+#include "kernels/status_macros.h"
+#include "server/model/str_cat.h"
+#include "server/quantization/weight_quantizer.h"
+
+namespace octet::quantization {
+namespace {
+
+using model::DataType;
+using model::Linear;
+using model::Scheme;
+using model::StrCat;
+using model::TensorView;
+
+bool IsFloat(DataType type) {
+  return type == DataType::kF32 || type == DataType::kF16 ||
+         type == DataType::kBF16;
+}
+
+DataType TypeOf(Scheme scheme) {
+  switch (scheme) {
+    case Scheme::kFp16:
+      return DataType::kF16;
+    case Scheme::kBf16:
+      return DataType::kBF16;
+    default:
+      return DataType::kF32;
+  }
+}
+
+Scheme SchemeOf(DataType type) {
+  switch (type) {
+    case DataType::kF16:
+      return Scheme::kFp16;
+    case DataType::kBF16:
+      return Scheme::kBf16;
+    default:
+      return Scheme::kFp32;
+  }
+}
+
+bool Fits(float absmax, DataType type) {
+  switch (type) {
+    case DataType::kF16:
+      return std::isfinite(kernels::Fp16ToFloat(kernels::FloatToFp16(absmax)));
+    case DataType::kBF16:
+      return std::isfinite(kernels::Bf16ToFloat(kernels::FloatToBf16(absmax)));
+    default:
+      return true;
+  }
+}
+
+// The type asked for, or the smallest one with the range for `absmax`.
+DataType TypeThatFits(float absmax, DataType wanted) {
+  for (const DataType type : {wanted, DataType::kBF16}) {
+    if (Fits(absmax, type)) return type;
+  }
+  return DataType::kF32;
+}
+
+absl::StatusOr<DataType> ChooseType(const std::string& name,
+                                    const TensorView& tensor, DataType wanted,
+                                    std::vector<std::string>& warnings) {
+  ASSIGN_OR_RETURN(const std::vector<float> values, ReadFloat(tensor, name));
+  RETURN_IF_ERROR(CheckFinite(name, values, tensor.shape));
+  if (tensor.type != DataType::kF32) return tensor.type;
+  float absmax = 0.0F;
+  for (const float value : values) {
+    absmax = std::max(absmax, std::fabs(value));
+  }
+  const DataType type = TypeThatFits(absmax, wanted);
+  if (type != wanted) {
+    warnings.push_back(absl::StrFormat(
+        "tensor '%s' holds values up to %g, too large for %s; it is stored "
+        "as %s",
+        name, absmax, std::string(model::Name(wanted)),
+        std::string(model::Name(type))));
+  }
+  return type;
+}
+
+std::vector<bundle::TensorInfo> Int8Parts(const Linear& linear,
+                                          const LayerPlan& plan) {
+  const auto n = static_cast<int64_t>(linear.out_features);
+  const auto k = static_cast<int64_t>(linear.in_features);
+  std::vector<bundle::TensorInfo> parts = {
+      {StrCat(linear.layer, ".weight"), DataType::kI8, {n, k}},
+      {StrCat(linear.layer, ".weight_scale"), DataType::kF32, {n, 1}},
+  };
+  if (plan.scheme.scheme == Scheme::kW8A8Static) {
+    parts.push_back(
+        {StrCat(linear.layer, ".input_scale"), DataType::kF32, {1}});
+    parts.push_back(
+        {StrCat(linear.layer, ".input_zero_point"), DataType::kI8, {1}});
+  }
+  if (const auto columns = static_cast<int64_t>(plan.outlier_columns.size());
+      columns > 0) {
+    parts.push_back(
+        {StrCat(linear.layer, ".outlier_columns"), DataType::kI32, {columns}});
+    parts.push_back({StrCat(linear.layer, ".outlier_weight"),
+                     DataType::kF16,
+                     {columns, n}});
+  }
+  return parts;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<StoredTensor>> PlanStorage(
+    const model::Graph& graph, const model::TensorSource& checkpoint,
+    Scheme float_scheme, const std::function<bool()>& cancelled,
+    QuantizationPlan& plan) {
+  std::map<std::string, const Linear*> linear_of;
+  for (const Linear* linear : graph.Linears()) {
+    linear_of.emplace(StrCat(linear->layer, ".weight"), linear);
+  }
+  std::vector<StoredTensor> stored;
+  for (const std::string& name : checkpoint.Names()) {
+    if (cancelled && cancelled()) {
+      return absl::CancelledError("the quantization was cancelled");
+    }
+    ASSIGN_OR_RETURN(const TensorView tensor, checkpoint.Find(name));
+    const auto linear = linear_of.find(name);
+    StoredTensor item{.name = name, .type = tensor.type, .parts = {}};
+    LayerPlan* layer = nullptr;
+    if (linear != linear_of.end()) {
+      item.linear = linear->second;
+      layer = &plan.layers[item.linear->layer];
+      if (!IsFloat(tensor.type)) {
+        return absl::InvalidArgumentError(absl::StrFormat(
+            "tensor '%s' is %s; the weights to quantize must be F32, F16 or "
+            "BF16",
+            name, std::string(model::Name(tensor.type))));
+      }
+    }
+    if (layer != nullptr && model::IsInt8(layer->scheme.scheme)) {
+      item.type = DataType::kI8;
+      item.parts = Int8Parts(*item.linear, *layer);
+    } else if (IsFloat(tensor.type)) {
+      const Scheme wanted =
+          layer != nullptr ? layer->scheme.scheme : float_scheme;
+      ASSIGN_OR_RETURN(item.type,
+                       ChooseType(name, tensor, TypeOf(wanted), plan.warnings));
+      if (layer != nullptr) layer->scheme.scheme = SchemeOf(item.type);
+    }
+    if (item.parts.empty()) {
+      item.parts.push_back({name, item.type, tensor.shape});
+    }
+    stored.push_back(std::move(item));
+  }
+  return stored;
+}
+
+std::vector<std::byte> EncodeFloat(absl::Span<const float> values,
+                                   DataType type) {
+  std::vector<std::byte> bytes(values.size() * model::SizeOf(type));
+  if (type == DataType::kF32) {
+    if (!bytes.empty()) {
+      std::memcpy(bytes.data(), values.data(), bytes.size());
+    }
+    return bytes;
+  }
+  const auto encode =
+      type == DataType::kF16 ? kernels::FloatToFp16 : kernels::FloatToBf16;
+  for (size_t i = 0; i < values.size(); ++i) {
+    const uint16_t bits = encode(values[i]);
+    std::memcpy(bytes.data() + i * sizeof(bits), &bits, sizeof(bits));
+  }
+  return bytes;
+}
+
+uint64_t ByteSize(const bundle::TensorInfo& tensor) {
+  uint64_t elements = 1;
+  for (const int64_t extent : tensor.shape) elements *= extent;
+  return elements * model::SizeOf(tensor.type);
+}
+
+absl::StatusOr<std::vector<float>> ReadFloat(const TensorView& tensor,
+                                             std::string_view name) {
+  absl::StatusOr<std::vector<float>> values = model::ToFloat(tensor);
+  if (values.ok()) return values;
+  return absl::Status(
+      values.status().code(),
+      StrCat("tensor '", name, "': ", std::string(values.status().message())));
+}
+
+}  // namespace octet::quantization

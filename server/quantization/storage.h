@@ -1,0 +1,60 @@
+// What a bundle stores for every tensor of a checkpoint, decided before a byte
+// is written: a safetensors header comes first and holds all sizes.
+//
+//   weight of an INT8 linear   codes, scales, activation scale, outlier rows
+//   other F32                  the plan's float type, if its values fit
+//   other F16, BF16            as it is: the other 16-bit type would lose bits,
+//                              FP32 would gain none
+//   everything else            as it is
+
+#ifndef OCTET_SERVER_QUANTIZATION_STORAGE_H_
+#define OCTET_SERVER_QUANTIZATION_STORAGE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "server/bundle/safetensors.h"
+#include "server/model/graph.h"
+#include "server/model/scheme.h"
+#include "server/model/tensor.h"
+#include "server/quantization/planner.h"
+
+namespace octet::quantization {
+
+struct StoredTensor {
+  std::string name;                       // in the checkpoint
+  const model::Linear* linear = nullptr;  // whose weight it is, if any
+  model::DataType type;                   // as stored; I8 for codes
+  std::vector<bundle::TensorInfo> parts;  // what is written for it, in order
+};
+
+// Corrects the plan's scheme of a float linear to what is stored, and adds a
+// warning where a tensor's values do not fit the type that was asked for.
+// Errors: INVALID_ARGUMENT for a NaN or an infinity (tensor and index) and for
+// a linear whose weights are not float; CANCELLED. The linears pointed to are
+// the graph's.
+absl::StatusOr<std::vector<StoredTensor>> PlanStorage(
+    const model::Graph& graph, const model::TensorSource& checkpoint,
+    model::Scheme float_scheme, const std::function<bool()>& cancelled,
+    QuantizationPlan& plan);
+
+// Little-endian bytes of `values` as F32, F16 or BF16.
+std::vector<std::byte> EncodeFloat(absl::Span<const float> values,
+                                   model::DataType type);
+
+uint64_t ByteSize(const bundle::TensorInfo& tensor);
+
+// ToFloat, naming the tensor in its error.
+absl::StatusOr<std::vector<float>> ReadFloat(const model::TensorView& tensor,
+                                             std::string_view name);
+
+}  // namespace octet::quantization
+
+#endif  // OCTET_SERVER_QUANTIZATION_STORAGE_H_
