@@ -1,0 +1,21 @@
+#include "kernels/float_companions.h"
+
+#include "kernels/cpu_features.h"
+
+namespace octet::kernels {
+
+const FloatCompanions& SelectFloatCompanions() {
+#if defined(__x86_64__)
+  const CpuFeatures& features = HostFeatures();
+  if (features.avx512f && features.avx512bw && features.avx512dq &&
+      features.avx512vl && features.fma) {
+    return kFloatCompanionsAvx512;
+  }
+  if (features.avx2 && features.fma && features.f16c) {
+    return kFloatCompanionsAvx2;
+  }
+#endif
+  return kFloatCompanionsGeneric;
+}
+
+}  // namespace octet::kernels

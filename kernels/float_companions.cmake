@@ -1,0 +1,23 @@
+# Joins the list of kernels/CMakeLists.txt: layer norm, attention, pooling and
+# the float linear. Each instruction set has its own file with its own flags;
+# float_companions.cc chooses at run time.
+find_package(OpenMP REQUIRED)
+
+list(APPEND OCTET_KERNELS_SOURCES
+  float_attention.cc
+  float_companions.cc
+  float_companions_generic.cc
+  float_layer_norm.cc
+  float_linear.cc
+  float_pooling.cc
+  onednn_gemm.cc)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  list(APPEND OCTET_KERNELS_SOURCES
+    float_companions_avx2.cc
+    float_companions_avx512.cc)
+  set_source_files_properties(float_companions_avx2.cc PROPERTIES
+    COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
+  set_source_files_properties(float_companions_avx512.cc PROPERTIES
+    COMPILE_OPTIONS "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mfma")
+endif()
+list(APPEND OCTET_KERNELS_PRIVATE_DEPS DNNL::dnnl OpenMP::OpenMP_CXX)
