@@ -1,0 +1,99 @@
+// What a request may bring: checked before anything is computed.
+
+#include <cstdint>
+
+#include "kernels/finite.h"
+#include "kernels/status_macros.h"
+#include "server/model/model.h"
+#include "server/model/str_cat.h"
+
+namespace octet::model {
+namespace {
+
+absl::Status CheckLengths(const Graph& graph, const ModelInput& input) {
+  size_t tokens = 0;
+  for (size_t i = 0; i < input.lengths.size(); ++i) {
+    const int32_t length = input.lengths[i];
+    if (length < 1) {
+      return absl::InvalidArgumentError(
+          StrCat("lengths[", i, "] is ", length, "; it must be at least 1"));
+    }
+    if (static_cast<size_t>(length) > graph.max_positions) {
+      return absl::InvalidArgumentError(
+          StrCat("lengths[", i, "] is ", length, "; the model takes at most ",
+                 graph.max_positions, " tokens in a sequence"));
+    }
+    tokens += static_cast<size_t>(length);
+  }
+  if (tokens != input.token_ids.size()) {
+    return absl::InvalidArgumentError(StrCat("lengths add up to ", tokens,
+                                             "; token_ids has ",
+                                             input.token_ids.size()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckTokens(const Graph& graph, const ModelInput& input) {
+  if (!input.features.empty() || input.feature_rows != 0) {
+    return absl::InvalidArgumentError(
+        "features: the model takes token_ids, not features");
+  }
+  if (input.lengths.empty()) {
+    return absl::InvalidArgumentError(
+        "lengths: must have at least one sequence");
+  }
+  RETURN_IF_ERROR(CheckLengths(graph, input));
+  for (size_t i = 0; i < input.token_ids.size(); ++i) {
+    const int32_t id = input.token_ids[i];
+    if (id < 0 || static_cast<size_t>(id) >= graph.vocabulary) {
+      return absl::InvalidArgumentError(
+          StrCat("token_ids[", i, "] is ", id,
+                 "; the vocabulary has ids from 0 to ", graph.vocabulary - 1));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckFeatures(const Graph& graph, const ModelInput& input) {
+  if (!input.token_ids.empty() || !input.lengths.empty()) {
+    return absl::InvalidArgumentError(
+        "token_ids: the model takes features, not tokens");
+  }
+  if (input.feature_rows == 0) {
+    return absl::InvalidArgumentError("features: must have at least one row");
+  }
+  const size_t width = graph.input_width;
+  if (input.features.size() % width != 0 ||
+      input.features.size() / width != input.feature_rows) {
+    return absl::InvalidArgumentError(
+        StrCat("features: has ", input.features.size(), " values; ",
+               input.feature_rows, " rows of ", width, " are needed"));
+  }
+  if (const auto index = kernels::FirstNonFinite(input.features)) {
+    return absl::InvalidArgumentError(
+        StrCat("features[", *index / width, "][", *index % width, "] is ",
+               input.features[*index], "; it must be finite"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+size_t ModelInput::rows() const {
+  return token_ids.empty() ? feature_rows : token_ids.size();
+}
+
+absl::Status ValidateInput(const Graph& graph, const ModelInput& input) {
+  switch (graph.input) {
+    case InputKind::kTokens:
+      return CheckTokens(graph, input);
+    case InputKind::kFeatures:
+      return CheckFeatures(graph, input);
+    case InputKind::kNone:
+      break;
+  }
+  return absl::FailedPreconditionError(
+      StrCat("a ", graph.family, " has no forward; its layers run by MatMul"));
+}
+
+}  // namespace octet::model

@@ -1,0 +1,151 @@
+#include "server/model/model.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_join.h"
+#include "kernels/status_macros.h"
+#include "server/model/executor.h"
+#include "server/model/operators.h"
+#include "server/model/str_cat.h"
+
+namespace octet::model {
+namespace {
+
+size_t EditDistance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i);
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t change = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({change, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row[b.size()];
+}
+
+// The names nearest to `name`, nearest first.
+std::vector<std::string> Nearest(std::string_view name,
+                                 const LinearLayers& linears) {
+  constexpr size_t kShown = 3;
+  constexpr size_t kCompared = 200;  // characters: names come from callers
+  std::vector<std::pair<size_t, std::string>> ranked;
+  for (const auto& [layer, unused] : linears) {
+    ranked.emplace_back(
+        EditDistance(name.substr(0, kCompared),
+                     std::string_view(layer).substr(0, kCompared)),
+        StrCat("'", layer, "'"));
+  }
+  std::sort(ranked.begin(), ranked.end());
+  std::vector<std::string> nearest;
+  for (size_t i = 0; i < std::min(kShown, ranked.size()); ++i) {
+    nearest.push_back(ranked[i].second);
+  }
+  return nearest;
+}
+
+}  // namespace
+
+class Model::Impl {
+ public:
+  Impl(Graph graph, const Plan& plan) : graph_(std::move(graph)), plan_(plan) {}
+
+  absl::Status Load(const TensorSource& tensors) {
+    for (const Operator& op : graph_.operators) {
+      if (const auto* linear = std::get_if<Linear>(&op)) {
+        RETURN_IF_ERROR(LoadLinear(*linear, tensors));
+      } else if (const auto* embedding = std::get_if<Embedding>(&op)) {
+        RETURN_IF_ERROR(parameters_.Load(
+            *embedding, graph_.widths[embedding->output], graph_, tensors));
+      } else if (const auto* norm = std::get_if<LayerNorm>(&op)) {
+        RETURN_IF_ERROR(
+            parameters_.Load(*norm, graph_.widths[norm->output], tensors));
+      }
+    }
+    for (const auto& [layer, scheme] : plan_) {
+      if (!linears_.contains(layer)) {
+        return absl::InvalidArgumentError(
+            StrCat("plan: the model has no linear layer '", layer, "'"));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  const Graph& graph() const { return graph_; }
+  const Plan& plan() const { return plan_; }
+  const LinearLayers& linears() const { return linears_; }
+  const Parameters& parameters() const { return parameters_; }
+
+ private:
+  absl::Status LoadLinear(const Linear& linear, const TensorSource& tensors) {
+    const auto planned = plan_.find(linear.layer);
+    const LinearScheme scheme =
+        planned == plan_.end() ? LinearScheme{} : planned->second;
+    ASSIGN_OR_RETURN(linears_[linear.layer],
+                     MakeLinearLayer(linear, scheme, tensors));
+    return absl::OkStatus();
+  }
+
+  Graph graph_;
+  Plan plan_;
+  LinearLayers linears_;
+  Parameters parameters_;
+};
+
+absl::StatusOr<std::unique_ptr<const Model>> Model::Create(
+    Graph graph, const TensorSource& tensors, const Plan& plan) {
+  auto impl = std::make_unique<Impl>(std::move(graph), plan);
+  RETURN_IF_ERROR(impl->Load(tensors));
+  return std::unique_ptr<const Model>(new Model(std::move(impl)));
+}
+
+Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Model::~Model() = default;
+
+absl::StatusOr<ModelOutput> Model::Forward(const ModelInput& input,
+                                           const RunOptions& options) const {
+  RETURN_IF_ERROR(ValidateInput(impl_->graph(), input));
+  return Execute(impl_->graph(), impl_->linears(), impl_->parameters(), input,
+                 options);
+}
+
+absl::StatusOr<const LinearLayer*> Model::FindLinear(
+    std::string_view layer) const {
+  const auto found = impl_->linears().find(layer);
+  if (found != impl_->linears().end()) return found->second.get();
+  return absl::NotFoundError(
+      StrCat("no linear layer '", layer.substr(0, 200), "'; near it are ",
+             absl::StrJoin(Nearest(layer, impl_->linears()), ", ")));
+}
+
+const Graph& Model::graph() const { return impl_->graph(); }
+const Plan& Model::plan() const { return impl_->plan(); }
+
+size_t Model::resident_bytes() const {
+  size_t bytes = impl_->parameters().bytes();
+  for (const auto& [layer, linear] : impl_->linears()) {
+    bytes += linear->weight_bytes();
+  }
+  return bytes;
+}
+
+std::string LayerKind(std::string_view layer) {
+  size_t kind = 0;
+  size_t start = 0;
+  while (start < layer.size()) {
+    const size_t end = std::min(layer.find('.', start), layer.size());
+    const std::string_view part = layer.substr(start, end - start);
+    const bool number =
+        !part.empty() && std::all_of(part.begin(), part.end(), [](char c) {
+          return c >= '0' && c <= '9';
+        });
+    if (number && end < layer.size()) kind = end + 1;
+    start = end + 1;
+  }
+  return std::string(layer.substr(kind));
+}
+
+}  // namespace octet::model
