@@ -1,0 +1,176 @@
+#include "server/bundle/manifest.h"
+
+#include <cmath>
+#include <limits>
+
+#include "nlohmann/json.hpp"
+#include "tests/server/bundle/support.h"
+
+namespace octet::bundle {
+namespace {
+
+using absl::StatusCode;
+using nlohmann::json;
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+Manifest Example() {
+  Manifest manifest;
+  manifest.family = "mlp";
+  manifest.plan["fc1"] = {model::Scheme::kLlmInt8, 6.1F};
+  manifest.plan["fc2"] = {model::Scheme::kBf16, 0};
+  manifest.statistics["fc1"] = {256, -1.1F, 3e38F, 3e38F, 0.1};
+  LayerReport layer;
+  layer.layer = "fc1";
+  layer.scheme = model::Scheme::kLlmInt8;
+  layer.rows = 384;
+  layer.cols = 1536;
+  layer.float_bytes = uint64_t{1} << 40;
+  layer.stored_bytes = 7;
+  layer.weight = {41.25, 0.99996, 1e-300};
+  layer.output = {kInfinity, 1.0, 0.0};
+  layer.output_rows = 5;
+  layer.zero_channels = 1;
+  layer.outlier_columns = 6;
+  layer.reason = "tab\tquote\" umlaut \xc3\xa4";
+  manifest.report.layers = {layer, LayerReport()};
+  manifest.report.model = {-kInfinity, 0.1, kInfinity};
+  manifest.report.mean_row_cosine = 0.9967;
+  manifest.report.worst_row_cosine = 0.1 + 0.2;
+  manifest.report.model_rows = 64;
+  manifest.report.linear_float_bytes = 1;
+  manifest.report.linear_stored_bytes = 2;
+  manifest.report.checkpoint_bytes = ~uint64_t{0};
+  manifest.report.bundle_bytes = 4;
+  manifest.report.warnings = {"one", "two"};
+  manifest.provenance = {"checkpoints/a", "", "0.1.0", "2026-01-01T00:00:00Z"};
+  manifest.compressed_tensors = "llm_int8";
+  manifest.files["1_Pooling/config.json"] = {12, std::string(64, 'a')};
+  return manifest;
+}
+
+TEST(Manifest, WhatIsWrittenIsReadBitForBit) {
+  const std::string text = ToJson(Example());
+  const auto parsed = ParseManifest(text);
+  ASSERT_THAT(parsed, IsOk());
+  EXPECT_EQ(ToJson(*parsed), text);
+
+  EXPECT_EQ(parsed->plan, Example().plan);
+  EXPECT_EQ(parsed->statistics.at("fc1").min, -1.1F);
+  const LayerReport& layer = parsed->report.layers.at(0);
+  EXPECT_EQ(layer.output.sqnr_db, kInfinity);
+  EXPECT_EQ(layer.weight.max_error, 1e-300);
+  EXPECT_EQ(layer.float_bytes, uint64_t{1} << 40);
+  EXPECT_EQ(layer.reason, Example().report.layers[0].reason);
+  EXPECT_EQ(parsed->report.model.sqnr_db, -kInfinity);
+  EXPECT_EQ(parsed->report.worst_row_cosine, 0.1 + 0.2);
+  EXPECT_EQ(parsed->report.checkpoint_bytes, ~uint64_t{0});
+  EXPECT_EQ(parsed->files.at("1_Pooling/config.json").size_bytes, 12);
+  EXPECT_EQ(parsed->provenance.create_time, "2026-01-01T00:00:00Z");
+}
+
+TEST(Manifest, InfinityAndNaNAreStringsInJson) {
+  Manifest manifest = Example();
+  manifest.report.mean_row_cosine = std::nan("");
+  const json text = json::parse(ToJson(manifest));
+  EXPECT_EQ(text["report"]["layers"][0]["output"]["sqnr_db"], "Infinity");
+  EXPECT_EQ(text["report"]["model"]["sqnr_db"], "-Infinity");
+  EXPECT_EQ(text["report"]["mean_row_cosine"], "NaN");
+  EXPECT_TRUE(
+      std::isnan(ParseManifest(ToJson(manifest))->report.mean_row_cosine));
+}
+
+TEST(Manifest, NamesThatAreNotUtf8DoNotThrow) {
+  Manifest manifest = Example();
+  manifest.report.warnings = {"\xff"};
+  EXPECT_THAT(ParseManifest(ToJson(manifest)), IsOk());
+}
+
+struct WrongField {
+  const char* pointer;
+  json value;
+  const char* message;
+};
+
+TEST(Manifest, NamesTheFieldThatIsWrong) {
+  const WrongField cases[] = {
+      {"/format_version", 2, "octet.json: format_version: this server reads 1"},
+      {"/format_version", "1", "octet.json: format_version"},
+      {"/format_version", 1.5, "octet.json: format_version"},
+      {"/family", 1, "octet.json: family: must be a string"},
+      {"/plan", json::array(), "octet.json: plan: must be an object"},
+      {"/plan/fc1", 1, "octet.json: plan.fc1: must be an object"},
+      {"/plan/fc1/scheme", "int4", "octet.json: plan.fc1.scheme: "},
+      {"/plan/fc1/outlier_threshold", "Infinity",
+       "octet.json: plan.fc1.outlier_threshold"},
+      {"/plan/fc1/outlier_threshold", -1,
+       "octet.json: plan.fc1.outlier_threshold"},
+      {"/plan/fc1/outlier_threshold", 1e39,
+       "octet.json: plan.fc1.outlier_threshold: does not fit FP32"},
+      {"/plan/fc1/more", 1, "octet.json: plan.fc1: unknown field 'more'"},
+      {"/more", 1, "octet.json: unknown field 'more'"},
+      {"/statistics/fc1/rows", -1, "octet.json: statistics.fc1.rows"},
+      {"/statistics/fc1/rows", 1.0, "octet.json: statistics.fc1.rows"},
+      {"/statistics/fc1/rows", uint64_t{1} << 63,
+       "octet.json: statistics.fc1.rows: is too large"},
+      {"/statistics/fc1/min", "small", "octet.json: statistics.fc1.min"},
+      {"/report/layers", json::object(), "octet.json: report.layers"},
+      {"/report/layers/1/output", nullptr,
+       "octet.json: report.layers[1].output"},
+      {"/report/warnings/0", 5, "octet.json: report.warnings[0]"},
+      {"/provenance", nullptr, "octet.json: provenance"},
+      {"/files/octet.json",
+       {{"size_bytes", 1}, {"sha256", std::string(64, 'a')}},
+       "can not list itself"},
+      {"/files/..",
+       {{"size_bytes", 1}, {"sha256", std::string(64, 'a')}},
+       "octet.json: files"},
+      {"/files/x",
+       {{"size_bytes", 1}, {"sha256", "AB"}},
+       "octet.json: files.x.sha256"},
+      {"/files/x",
+       {{"size_bytes", -1}, {"sha256", std::string(64, 'a')}},
+       "octet.json: files.x.size_bytes"},
+  };
+  for (const WrongField& wrong : cases) {
+    SCOPED_TRACE(wrong.pointer);
+    json text = json::parse(ToJson(Example()));
+    text[json::json_pointer(wrong.pointer)] = wrong.value;
+    EXPECT_THAT(ParseManifest(text.dump()),
+                Fails(StatusCode::kInvalidArgument, wrong.message));
+  }
+}
+
+TEST(Manifest, EveryFieldIsRequired) {
+  const json whole = json::parse(ToJson(Example()));
+  for (const auto& [name, value] : whole.items()) {
+    json text = whole;
+    text.erase(name);
+    EXPECT_THAT(ParseManifest(text.dump()),
+                Fails(StatusCode::kInvalidArgument, name));
+  }
+}
+
+TEST(Manifest, RefusesWhatIsNotOneDocument) {
+  const std::string good = ToJson(Example());
+  std::string deep(200'000, '[');
+  const std::pair<std::string, const char*> cases[] = {
+      {"", "not JSON"},
+      {"[]", "must be an object"},
+      {"null", "must be an object"},
+      {good + good, "not JSON"},
+      {good.substr(0, good.size() / 2), "not JSON"},
+      {deep, "nested deeper"},
+      {R"({"format_version":1,"format_version":1})", "occurs twice"},
+      {R"({"family":"\ud800"})", "not JSON"},
+      {R"({"format_version":1e999})", "not JSON"},
+  };
+  for (const auto& [text, message] : cases) {
+    EXPECT_THAT(ParseManifest(text),
+                Fails(StatusCode::kInvalidArgument, message))
+        << text.substr(0, 40);
+  }
+}
+
+}  // namespace
+}  // namespace octet::bundle
