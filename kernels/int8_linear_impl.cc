@@ -113,6 +113,7 @@ Int8Linear::Impl::Impl(const Kernel& kernel, const Int8LinearSpec& spec)
         -int64_t{coding_.zero_code()} * weights_.column_sums()[i];
     seeds_[i] = static_cast<int32_t>(static_cast<uint32_t>(seed));
   }
+  weights_.DropColumnSums();
 }
 
 void Int8Linear::Impl::KeepOutliers(const Int8LinearSpec& spec) {

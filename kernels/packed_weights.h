@@ -48,6 +48,8 @@ class PackedWeights {
   size_t padded_n() const { return padded_n_; }
   size_t max_exact_k() const { return max_exact_k_; }
   const std::vector<int32_t>& column_sums() const { return column_sums_; }
+  // For callers that keep seeds instead.
+  void DropColumnSums() { column_sums_ = {}; }
   size_t bytes() const;
 
  private:

@@ -1,0 +1,182 @@
+// Microkernels and packing: int32 results equal the plain triple loop, exactly.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "kernels/microkernel.h"
+#include "kernels/packed_weights.h"
+#include "kernels/registry.h"
+#include "tests/kernels/kernel_testing.h"
+
+namespace octet::kernels {
+namespace {
+
+struct Problem {
+  size_t m;
+  size_t n;
+  size_t k;
+  std::vector<uint8_t> a;  // [m, k]
+  std::vector<int8_t> b;   // [n, k]
+  int32_t zero_point = 128;
+
+  std::string Name() const {
+    return std::to_string(m) + "x" + std::to_string(n) + "x" +
+           std::to_string(k);
+  }
+};
+
+Problem RandomProblem(size_t m, size_t n, size_t k, uint32_t seed) {
+  return {m, n, k, RandomIntegers<uint8_t>(m * k, 0, 255, seed),
+          RandomIntegers<int8_t>(n * k, -128, 127, seed + 1)};
+}
+
+// One value per side everywhere.
+Problem ConstantProblem(size_t m, size_t n, size_t k, int a, int b) {
+  return {m, n, k, std::vector<uint8_t>(m * k, static_cast<uint8_t>(a)),
+          std::vector<int8_t>(n * k, static_cast<int8_t>(b))};
+}
+
+std::vector<int32_t> Expected(const Problem& p) {
+  std::vector<int32_t> acc(p.m * p.n);
+  for (size_t m = 0; m < p.m; ++m) {
+    for (size_t n = 0; n < p.n; ++n) {
+      int64_t sum = 0;
+      for (size_t k = 0; k < p.k; ++k) {
+        sum += (p.a[m * p.k + k] - p.zero_point) * p.b[n * p.k + k];
+      }
+      acc[m * p.n + n] = static_cast<int32_t>(sum);
+    }
+  }
+  return acc;
+}
+
+// Every buffer the kernel touches stands against a guard page on `side`.
+std::vector<int32_t> Actual(const Kernel& kernel, const Problem& p,
+                            GuardedMemory::Side side) {
+  const PackedWeights weights(kernel, {p.b.data(), p.n, p.k});
+  const size_t stride = weights.groups() * kGroup;
+  std::vector<int32_t> out(p.m * p.n);
+  for (size_t i = 0; i < weights.panels(); ++i) {
+    const Panel panel = weights.panel(i);
+    const GuardedMemory b(stride * panel.width, side);
+    std::copy_n(panel.codes, stride * panel.width, b.As<int8_t>());
+    const GuardedMemory seed(panel.width * sizeof(int32_t), side);
+    for (size_t c = 0; c < panel.width; ++c) {
+      seed.As<int32_t>()[c] =
+          -p.zero_point * weights.column_sums()[panel.begin + c];
+    }
+    for (size_t row = 0; row < p.m; row += kernel.mr) {
+      const size_t rows = std::min(kernel.mr, p.m - row);
+      const GuardedMemory a(rows * stride, side);
+      for (size_t r = 0; r < rows; ++r) {
+        std::copy_n(p.a.data() + (row + r) * p.k, p.k,
+                    a.As<uint8_t>() + r * stride);
+      }
+      const size_t last = (rows - 1) * kMaxTileColumns + panel.width;
+      const GuardedMemory acc(last * sizeof(int32_t), side);
+      kernel.dot({a.As<uint8_t>(), stride, b.As<int8_t>(), weights.groups(),
+                  seed.As<int32_t>(), acc.As<int32_t>(), rows, panel.width});
+      for (size_t r = 0; r < rows; ++r) {
+        for (size_t c = 0; c < panel.columns; ++c) {
+          out[(row + r) * p.n + panel.begin + c] =
+              acc.As<int32_t>()[r * kMaxTileColumns + c];
+        }
+      }
+    }
+  }
+  return out;
+}
+
+void ExpectExact(const Kernel& kernel, const Problem& p) {
+  for (const auto side :
+       {GuardedMemory::Side::kFront, GuardedMemory::Side::kBack}) {
+    ASSERT_EQ(Actual(kernel, p, side), Expected(p)) << p.Name();
+  }
+}
+
+class Dot : public EveryKernel {};
+OCTET_INSTANTIATE_FOR_EVERY_KERNEL(Dot);
+
+TEST_P(Dot, CubesOf1To15) {
+  for (size_t m = 1; m <= 15; ++m) {
+    for (size_t n = 1; n <= 15; ++n) {
+      for (size_t k = 1; k <= 15; ++k) {
+        const auto seed = static_cast<uint32_t>(m * 256 + n * 16 + k);
+        SCOPED_TRACE("seed " + std::to_string(seed));
+        ASSERT_NO_FATAL_FAILURE(
+            ExpectExact(kernel(), RandomProblem(m, n, k, seed)));
+      }
+    }
+  }
+}
+
+TEST_P(Dot, OneRowUpTo95) {
+  for (size_t n = 1; n <= 95; n += n < 20 ? 1 : 5) {
+    for (size_t k = 1; k <= 95; k += k < 20 ? 1 : 5) {
+      const auto seed = static_cast<uint32_t>(n * 100 + k);
+      SCOPED_TRACE("seed " + std::to_string(seed));
+      ASSERT_NO_FATAL_FAILURE(
+          ExpectExact(kernel(), RandomProblem(1, n, k, seed)));
+    }
+  }
+}
+
+TEST_P(Dot, OddLargeShapes) {
+  for (const auto& [m, n, k] : {std::tuple{97, 131, 517},
+                                {17, 193, 1023},
+                                {6, 64, 4096},
+                                {13, 321, 385}}) {
+    SCOPED_TRACE("seed 11");
+    ASSERT_NO_FATAL_FAILURE(ExpectExact(kernel(), RandomProblem(m, n, k, 11)));
+  }
+}
+
+// {127, 127, 0, 0} x {127, 127, 0, 0} is where vpmaddubsw would saturate.
+TEST_P(Dot, ExtremesOfBothSides) {
+  for (const int zero_point : {0, 128, 255}) {
+    for (const int a : {0, 127, 128, 255}) {
+      for (const int b : {-128, -127, 127}) {
+        SCOPED_TRACE(std::to_string(a) + " x " + std::to_string(b) +
+                     ", zero point " + std::to_string(zero_point));
+        Problem p = ConstantProblem(7, 70, 333, a, b);
+        p.zero_point = zero_point;
+        ASSERT_NO_FATAL_FAILURE(ExpectExact(kernel(), p));
+      }
+    }
+  }
+}
+
+TEST_P(Dot, LargestExactK) {
+  for (const auto& [b, k] : {std::pair{127, kMaxExactK},
+                             {-127, kMaxExactK},
+                             {-128, kMaxExactKWithMinimum}}) {
+    for (const size_t terms : {k - 1, k}) {
+      Problem p = ConstantProblem(2, 3, terms, 255, b);
+      p.zero_point = 0;
+      ASSERT_NO_FATAL_FAILURE(ExpectExact(kernel(), p));
+    }
+  }
+}
+
+TEST_P(Dot, PackingKnowsHowFarASumIsExact) {
+  const std::vector<int8_t> plain = {1, -127, 127, 0};
+  const std::vector<int8_t> minimum = {1, -128, 127, 0};
+  EXPECT_EQ(PackedWeights(kernel(), {plain.data(), 2, 2}).max_exact_k(),
+            kMaxExactK);
+  EXPECT_EQ(PackedWeights(kernel(), {minimum.data(), 2, 2}).max_exact_k(),
+            kMaxExactKWithMinimum);
+  constexpr int64_t kLargest = 2147483647;
+  EXPECT_LE(int64_t{kMaxExactK} * 255 * 127, kLargest);
+  EXPECT_GT(int64_t{kMaxExactK + 1} * 255 * 127, kLargest);
+  EXPECT_LE(int64_t{kMaxExactKWithMinimum} * 255 * 128, kLargest);
+  EXPECT_GT(int64_t{kMaxExactKWithMinimum + 1} * 255 * 128, kLargest);
+}
+
+}  // namespace
+}  // namespace octet::kernels

@@ -1,0 +1,60 @@
+#include "kernels/thread_pool.h"
+
+#include <atomic>
+#include <cstddef>
+#include <thread>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace octet::kernels {
+namespace {
+
+TEST(ThreadPool, RunsEveryTaskOnce) {
+  for (const size_t threads : {1, 2, 3, 8}) {
+    ThreadPool pool(threads);
+    EXPECT_EQ(pool.threads(), threads);
+    for (const size_t tasks : {0, 1, 2, 7, 1000}) {
+      std::vector<std::atomic<int>> runs(tasks);
+      pool.ParallelFor(tasks, [&](size_t i) { ++runs[i]; });
+      for (size_t i = 0; i < tasks; ++i) ASSERT_EQ(runs[i], 1) << i;
+    }
+  }
+}
+
+TEST(ThreadPool, ReturnsOnlyWhenAllTasksAreDone) {
+  ThreadPool pool(4);
+  for (int round = 0; round < 2000; ++round) {
+    std::vector<int> results(5, 0);  // not atomic: the return orders them
+    pool.ParallelFor(5,
+                     [&](size_t i) { results[i] = static_cast<int>(i) + 1; });
+    ASSERT_EQ(results, (std::vector<int>{1, 2, 3, 4, 5}));
+  }
+}
+
+TEST(ThreadPool, ServesSeveralCallersAtOnce) {
+  ThreadPool pool(3);
+  std::vector<std::thread> callers;
+  std::vector<size_t> sums(6, 0);
+  for (size_t c = 0; c < sums.size(); ++c) {
+    callers.emplace_back([&, c] {
+      for (int round = 0; round < 300; ++round) {
+        std::atomic<size_t> sum = 0;
+        pool.ParallelFor(c + 2, [&](size_t i) { sum += i + 1; });
+        sums[c] += sum;
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  for (size_t c = 0; c < sums.size(); ++c) {
+    EXPECT_EQ(sums[c], 300 * (c + 2) * (c + 3) / 2) << c;
+  }
+}
+
+TEST(ThreadPool, SizesItselfByTheUsableCpus) {
+  EXPECT_GE(UsableCpus(), 1);
+  EXPECT_EQ(ThreadPool().threads(), UsableCpus());
+}
+
+}  // namespace
+}  // namespace octet::kernels
