@@ -1,0 +1,329 @@
+"""The octet command: every subcommand against a real server, --json that
+parses, exit codes that mean something."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+
+import numpy as np
+import pytest
+
+from support import archives, checkpoints
+from support.paths import binary
+
+USAGE, NOT_FOUND, INVALID, EXISTS, RETRY, DATA_LOSS = 2, 3, 4, 5, 6, 7
+
+
+@pytest.fixture(scope="module")
+def octet(server):
+    """octet("checkpoint", "list") -> CompletedProcess"""
+
+    def run(*arguments, stdin=None, check=True, address=None):
+        result = subprocess.run(
+            [binary("octet"), *map(str, arguments)],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, "OCTET_SERVER": address or server.address},
+        )
+        if check:
+            assert result.returncode == 0, result.stdout + result.stderr
+        return result
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def as_json(octet):
+    return lambda *arguments, **options: json.loads(
+        octet("--json", *arguments, **options).stdout
+    )
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    """Checkpoints and inputs as files."""
+    root = tmp_path_factory.mktemp("cli")
+    for name, files in (
+        ("bert", checkpoints.bert()),
+        ("mlp", checkpoints.mlp()),
+    ):
+        for path, data in files.items():
+            target = root / name / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+    rng = np.random.default_rng(1)
+    np.save(root / "rows.npy", rng.normal(0, 1, (120, 48)).astype(np.float32))
+    (root / "tokens.jsonl").write_text(
+        "".join(
+            json.dumps({"ids": rng.integers(0, 50, 9).tolist(), "text": "…"})
+            + "\n"
+            for _ in range(120)
+        )
+    )
+    return root
+
+
+@pytest.fixture(scope="module")
+def job(octet, directory):
+    """The main job by commands, for both families."""
+    octet("checkpoint", "upload", directory / "bert", "bert")
+    octet("checkpoint", "upload", directory / "mlp", "mlp")
+    octet("calibration", "create", "texts", "--checkpoint", "bert")
+    octet("calibration", "upload", "texts", directory / "tokens.jsonl")
+    octet("calibration", "create", "rows", "--checkpoint", "mlp")
+    octet("calibration", "upload", "rows", directory / "rows.npy")
+    octet("quantize", "bert", "--bundle", "bert-int8", "--calibration", "texts")
+    octet(
+        *("quantize", "mlp", "--bundle", "mlp-int8", "--calibration", "rows"),
+        *("--scheme", "llm_int8", "--outlier-threshold", "2.5"),
+    )
+    octet("model", "load", "bert", "bundles/bert-int8")
+    octet("model", "load", "mlp", "bundles/mlp-int8")
+    return octet
+
+
+def test_main_job(job, as_json):
+    models = as_json("model", "list")["models"]
+    assert [m["name"] for m in models] == ["models/bert", "models/mlp"]
+
+
+def test_tables_fit_a_terminal(job):
+    for command in (
+        ("checkpoint", "list"),
+        ("checkpoint", "get", "bert"),
+        ("calibration", "list"),
+        ("calibration", "get", "texts"),
+        ("bundle", "list"),
+        ("bundle", "get", "bert-int8"),
+        ("bundle", "report", "bert-int8"),
+        ("model", "list"),
+        ("model", "get", "bert"),
+        ("model", "stats", "bert"),
+        ("operation", "list"),
+    ):
+        out = job(*command).stdout
+        assert out.strip(), command
+        longest = max(out.splitlines(), key=len)
+        assert len(longest) <= 100, (command, longest)
+
+
+@pytest.mark.parametrize(
+    ("command", "key"),
+    [
+        (("checkpoint", "get", "bert"), "layers"),
+        (("checkpoint", "list"), "checkpoints"),
+        (("calibration", "get", "texts"), "layers"),
+        (("calibration", "list"), "calibrations"),
+        (("bundle", "get", "bert-int8"), "files"),
+        (("bundle", "list"), "bundles"),
+        (("bundle", "report", "bert-int8"), "layers"),
+        (("model", "get", "bert"), "layers"),
+        (("model", "list"), "models"),
+        (("model", "stats", "bert"), "name"),
+        (("operation", "list"), "operations"),
+        (("health",), "status"),
+        (("version",), "version"),
+    ],
+)
+def test_json_is_one_document(job, as_json, command, key):
+    assert as_json(*command)[key]
+
+
+def test_report_names_layers_and_their_errors(job, as_json):
+    report = as_json("bundle", "report", "bert-int8")
+    assert len(report["layers"]) == 12
+    for layer in report["layers"]:
+        assert layer["scheme"] == "SCHEME_W8A8_DYNAMIC"
+        assert layer["weight_error"]["sqnr_db"] > 25
+    text = job("bundle", "report", "bert-int8").stdout
+    assert "encoder.layer.1.output.dense" in text
+
+
+def test_forward_writes_npy(job, tmp_path, directory):
+    out = tmp_path / "y.npy"
+    job("forward", "mlp", "--input", directory / "rows.npy", "--output", out)
+    assert np.load(out).shape == (120, 16)
+    job("forward", "bert", "--ids", "1,2,3", "--output", out)
+    embedding = np.load(out)
+    assert embedding.shape == (1, 32)
+    assert abs(np.linalg.norm(embedding) - 1) < 1e-5
+    job(
+        *("forward", "bert", "--input", "-", "--output", out),
+        "--hidden-states",
+        stdin='{"ids": [1, 2]}\n{"ids": [3, 4, 5]}\n',
+    )
+    assert np.load(out).shape == (5, 32)
+
+
+def test_matmul_writes_npy(job, tmp_path, directory):
+    out = tmp_path / "y.npy"
+    rows = directory / "rows.npy"
+    job("matmul", "mlp", "fc1", "--input", rows, "--output", out)
+    assert np.load(out).shape == (120, 64)
+    job("matmul", "mlp", "fc2", "--random", 7, "--output", out)
+    assert np.load(out).shape == (7, 16)
+
+
+def test_bundle_goes_out_and_comes_back(job, tmp_path, as_json, directory):
+    tar = tmp_path / "bundle.tar"
+    job("bundle", "download", "mlp-int8", tar)
+    assert {
+        info.name.removeprefix("./")
+        for info, _ in archives.members(tar.read_bytes())
+    } >= {"model.safetensors", "config.json", "octet.json"}
+    job("bundle", "upload", tar, "again")
+    job("bundle", "download", "again", tmp_path / "unpacked", "--unpack")
+    assert (tmp_path / "unpacked" / "octet.json").exists()
+    job("bundle", "upload", tmp_path / "unpacked", "once-more")
+    ids = [b["name"] for b in as_json("bundle", "list")["bundles"]]
+    assert {"bundles/again", "bundles/once-more"} <= set(ids)
+
+    job("model", "load", "again", "bundles/again")
+    ours, theirs = tmp_path / "a.npy", tmp_path / "b.npy"
+    for model, out in (("mlp", ours), ("again", theirs)):
+        job(
+            *("forward", model, "--input", directory / "rows.npy"),
+            *("--output", out),
+        )
+    np.testing.assert_array_equal(np.load(ours), np.load(theirs))
+    job("model", "unload", "again")
+    job("bundle", "delete", "again")
+    job("bundle", "delete", "once-more")
+
+
+def test_operation_commands(job, as_json):
+    started = as_json("quantize", "mlp", "--bundle", "later", "--no-wait")
+    operation = started["name"]
+    job("operation", "watch", operation)
+    assert as_json("operation", "get", operation)["state"] == "STATE_SUCCEEDED"
+    done = job("operation", "cancel", operation, check=False)
+    assert done.returncode == INVALID
+    job("bundle", "delete", "later")
+
+
+def test_calibrations_merge(job, as_json, directory):
+    job("calibration", "create", "more", "--checkpoint", "mlp")
+    job("calibration", "upload", "more", directory / "rows.npy")
+    job("calibration", "create", "layer", "--checkpoint", "mlp")
+    rows = directory / "rows.npy"
+    job("calibration", "upload", "layer", rows, "--layer", "fc1")
+    merged = as_json("calibration", "merge", "more", "layer")
+    assert int(merged["sample_count"]) == 240
+    job("calibration", "delete", "more")
+    job("calibration", "delete", "layer")
+
+
+def test_checkpoint_delete(job, directory):
+    job("checkpoint", "upload", directory / "mlp", "gone")
+    job("checkpoint", "delete", "gone")
+    assert job("checkpoint", "get", "gone", check=False).returncode == NOT_FOUND
+
+
+def test_health_tells_the_truth(job):
+    assert "SERVING" in job("health").stdout
+    nobody = job("health", check=False, address="127.0.0.1:1")
+    assert nobody.returncode == RETRY
+    assert "127.0.0.1:1" in nobody.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ((), USAGE, "subcommand"),
+        (("frobnicate",), USAGE, "frobnicate"),
+        (("checkpoint", "get"), USAGE, "ID"),
+        (("forward", "bert"), USAGE, "input"),
+        (("checkpoint", "get", "nowhere"), NOT_FOUND, "nowhere"),
+        (("model", "load", "m", "bundles/nowhere"), NOT_FOUND, "nowhere"),
+        (("model", "load", "m", "bert-int8"), INVALID, "source"),
+        (("forward", "nowhere", "--ids", "1"), NOT_FOUND, "nowhere"),
+        (("forward", "bert", "--ids", "1,50"), INVALID, "tokens.ids[1]"),
+        (("matmul", "mlp", "fc9", "--random", "1"), NOT_FOUND, "fc9"),
+        (
+            ("calibration", "create", "texts", "--checkpoint", "bert"),
+            EXISTS,
+            "texts",
+        ),
+        (("quantize", "bert", "--bundle", "bert-int8"), EXISTS, "bert-int8"),
+        (
+            ("quantize", "mlp", "--bundle", "x", "--include", "nothing.*"),
+            INVALID,
+            "nothing.*",
+        ),
+        (
+            ("quantize", "mlp", "--bundle", "x", "--scheme", "w8a8_static"),
+            INVALID,
+            "calibration",
+        ),
+        (("bundle", "delete", "bert-int8"), INVALID, "bert-int8"),
+    ],
+)
+def test_exit_codes(job, arguments, code, says):
+    result = job(*arguments, check=False)
+    assert result.returncode == code, result.stderr
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_damaged_bundle_is_data_loss(job, tmp_path):
+    job("bundle", "download", "mlp-int8", tmp_path / "b.tar")
+    bad = tmp_path / "bad.tar"
+    bad.write_bytes(
+        archives.with_flipped_bit(
+            (tmp_path / "b.tar").read_bytes(), "model.safetensors"
+        )
+    )
+    result = job("bundle", "upload", bad, "damaged", check=False)
+    assert result.returncode == DATA_LOSS
+    assert "model.safetensors" in result.stderr
+
+
+def test_help_names_every_exit_code(job):
+    text = job("--help").stdout
+    for code in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 130):
+        assert f"\n  {code} " in text
+
+
+def test_broken_npy_is_the_users_mistake(job, tmp_path):
+    path = tmp_path / "x.npy"
+    for data in (b"", b"\x93NUMPY", b"not an array"):
+        path.write_bytes(data)
+        result = job("matmul", "mlp", "fc1", "--input", path, check=False)
+        assert result.returncode == INVALID, result.stderr
+    with io.BytesIO() as out:
+        np.save(out, np.zeros((2, 48), np.float64))
+        path.write_bytes(out.getvalue())
+    result = job("matmul", "mlp", "fc1", "--input", path, check=False)
+    assert result.returncode == INVALID
+    assert "float32" in result.stderr
+
+
+def test_interrupted_quantize_cancels_its_operation(
+    job, as_json, server, tmp_path
+):
+    wide = checkpoints.mlp(widths=(1024, 4096, 1024))
+    for path, data in wide.items():
+        (tmp_path / path).write_bytes(data)
+    job("checkpoint", "upload", tmp_path, "wide")
+    process = subprocess.Popen(
+        [binary("octet"), "quantize", "wide", "--bundle", "stopped"],
+        env={**os.environ, "OCTET_SERVER": server.address},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    while not any(
+        o["checkpoint"] == "checkpoints/wide"
+        for o in as_json("operation", "list")["operations"]
+    ):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    state = as_json("operation", "list")["operations"][0]["state"]
+    if state == "STATE_SUCCEEDED":
+        pytest.skip("it was faster than Ctrl-C")
+    assert process.returncode == 130
+    assert state == "STATE_CANCELLED"

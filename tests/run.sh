@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# Every test of the project, on a bare Debian 12, as root or with sudo.
+#
+# usage: tests/run.sh [part ...]       default: all
+#   unit       release build, unit tests
+#   asan       the same under AddressSanitizer and UBSan
+#   fuzz       every fuzz target, OCTET_FUZZ_SECONDS (20) each
+#   lint       formatters and static checks; the house's own tests
+#   container  builds the image and serves a request from it;
+#              OCTET_SKIP_CONTAINER=1 leaves it out of `all`
+#   e2e        the built server and clients, from outside (pytest)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+export DEBIAN_FRONTEND=noninteractive
+# What the tests need beyond deploy/apt/build.txt.
+test_packages=(
+  buildah            # container
+  ca-certificates
+  clang-14           # fuzz
+  debootstrap        # container
+  fortunes           # texts for calibration
+  git
+  libbenchmark-dev
+  libclang-rt-14-dev # fuzz
+  libgmock-dev
+  libgtest-dev
+  prometheus         # with promtool
+  python3-venv
+)
+
+as_root() { if ((EUID == 0)); then "$@"; else sudo "$@"; fi; }
+
+install_packages() {
+  mapfile -t packages < deploy/apt/build.txt
+  packages+=("${test_packages[@]}")
+  # Asking dpkg first saves a minute where everything is there.
+  if ! dpkg-query -W -f '${db:Status-Abbrev}\n' "${packages[@]}" 2>/dev/null |
+      grep -qv '^ii'; then
+    [[ $(dpkg-query -W "${packages[@]}" 2>/dev/null | wc -l) \
+      -eq ${#packages[@]} ]] && return
+  fi
+  as_root apt-get update -qq
+  as_root apt-get install -y -qq --no-install-recommends "${packages[@]}" \
+    > /dev/null
+}
+
+install_python() {
+  if ! cmp -s tests/requirements.txt .venv/installed.txt; then
+    /usr/bin/python3 -m venv --clear .venv
+    .venv/bin/pip install --quiet --no-deps -r tests/requirements.txt
+    cp tests/requirements.txt .venv/installed.txt
+  fi
+}
+
+build_release() {
+  cmake --preset release
+  cmake --build --preset release
+}
+
+part_unit() {
+  build_release
+  ctest --preset release -j "$(nproc)"
+}
+
+part_asan() {
+  cmake --preset asan-ubsan -DOCTET_BUILD_BENCHMARKS=OFF
+  cmake --build --preset asan-ubsan
+  UBSAN_OPTIONS=print_stacktrace=1 ctest --preset asan-ubsan -j "$(nproc)"
+}
+
+part_fuzz() { tests/fuzz/run.sh "${OCTET_FUZZ_SECONDS:-20}"; }
+
+part_lint() {
+  build_release
+  .venv/bin/pytest -q tests/house
+  tests/lint.sh
+}
+
+part_container() { as_root deploy/container/verify.sh; }
+
+part_e2e() {
+  build_release
+  .venv/bin/pytest tests/e2e
+}
+
+all=(unit asan fuzz lint container e2e)
+if [[ ${OCTET_SKIP_CONTAINER:-0} == 1 ]]; then all=(unit asan fuzz lint e2e); fi
+parts=("$@")
+if ((${#parts[@]} == 0)) || [[ ${parts[0]} == all ]]; then
+  parts=("${all[@]}")
+fi
+for part in "${parts[@]}"; do
+  declare -F "part_$part" > /dev/null ||
+    { echo "no part '$part'; there are: ${all[*]}" >&2; exit 2; }
+done
+
+install_packages
+install_python
+
+passed=0 failed=0 summary=
+for part in "${parts[@]}"; do
+  printf '\n==> %s\n' "$part"
+  start=$SECONDS
+  # Outside of any condition, so that errexit holds inside.
+  set +e
+  (set -e; "part_$part")
+  code=$?
+  set -e
+  if ((code == 0)); then
+    passed=$((passed + 1)) verdict=ok
+  else
+    failed=$((failed + 1)) verdict=FAILED
+  fi
+  summary+=$(printf '%-10s %-6s %5d s' "$part" "$verdict" $((SECONDS - start)))
+  summary+=$'\n'
+done
+printf '\n%sparts: %d passed, %d failed\n' "$summary" "$passed" "$failed"
+((failed == 0))
