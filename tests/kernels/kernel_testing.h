@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <ostream>
 #include <random>
 #include <string>
 #include <vector>
@@ -21,6 +22,10 @@
 #include "kernels/registry.h"
 
 namespace octet::kernels {
+
+inline void PrintTo(const Kernel* kernel, std::ostream* out) {
+  *out << kernel->name;
+}
 
 inline bool ThisCpuRuns(const Kernel& kernel) {
   return kernel.isa <= BestIsa(HostFeatures());
