@@ -96,7 +96,7 @@ TEST(Exposer, ReportsItsOwnProcess) {
 // The table of metrics in deploy/README.md: name -> (type, label names).
 std::map<std::string, std::pair<std::string, std::set<std::string>>>
 DocumentedMetrics() {
-  static const std::regex kRow(R"(\| `(\w+)` \| (\w+) \| ([^|]*) \|.*)");
+  static const std::regex kRow(R"(\| `(\w+)` \| (\w+) \|([^|]*)\|.*)");
   static const std::regex kLabel(R"(`(\w+)`)");
   std::map<std::string, std::pair<std::string, std::set<std::string>>> table;
   std::ifstream readme(OCTET_DEPLOY_README);
