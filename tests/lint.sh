@@ -60,7 +60,7 @@ check_shell() { tracked '*.sh' .ci/run | xargs -n 1 bash -n; }
 check_prometheus() {
   promtool check config --syntax-only deploy/prometheus/prometheus.yml &&
     promtool check rules deploy/prometheus/rules/*.yml &&
-    promtool test rules deploy/prometheus/tests/*.yml
+    promtool test rules tests/deploy/promtool/*.yml
 }
 
 failed=()

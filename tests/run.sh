@@ -81,7 +81,7 @@ part_container() { as_root deploy/container/verify.sh; }
 
 part_e2e() {
   build_release
-  .venv/bin/pytest tests/e2e
+  .venv/bin/pytest tests/e2e tests/deploy
 }
 
 all=(unit asan fuzz lint container e2e)
