@@ -1,0 +1,426 @@
+"""The main job on a real model: upload a checkpoint, calibrate it on real
+texts, quantize it two ways, serve both beside FP32, and say what that cost and
+what it brought, on texts from files the calibration never saw.
+
+    python quickstart.py --checkpoint DIR --texts /usr/share/games/fortunes
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import re
+import statistics
+import sys
+import time
+import urllib.request
+from collections import defaultdict
+
+import grpc
+import numpy as np
+
+import octet_client
+import octet_client.text
+
+SCHEMES = ("w8a8_dynamic", "llm_int8")
+MATMUL_ROWS = 256
+
+
+def main() -> None:
+    args = parse_arguments()
+    calibration_texts, unseen_texts, sources = split_texts(
+        pathlib.Path(args.texts), args.calibration_samples, args.unseen_samples
+    )
+    result: dict = {"texts": sources}
+    with octet_client.Client(args.server) as client:
+        forget_earlier_run(client, args.id)
+        result["checkpoint"] = upload(client, args)
+        client.load(f"{args.id}-fp32", f"checkpoints/{args.id}")
+        embedders = {"fp32": embedder(client, args, "fp32")}
+        calibrate(client, args, embedders["fp32"], calibration_texts, sources)
+        reports = {}
+        for scheme in SCHEMES:
+            reports[scheme] = quantize(client, args, scheme)
+            embedders[scheme] = embedder(client, args, scheme)
+        result["size"] = show_sizes(reports)
+        result["layers"] = show_layers(reports)
+        result["accuracy"] = show_accuracy(embedders, unseen_texts, sources)
+        result["latency"] = show_latency(client, args, embedders, unseen_texts)
+        result["matmul"] = show_matmul(client, args)
+    result["metrics"] = show_metrics(args)
+    if args.json:
+        pathlib.Path(args.json).write_text(json.dumps(result, indent=2) + "\n")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--server", default="127.0.0.1:8001")
+    parser.add_argument("--metrics", default="http://127.0.0.1:8002/metrics")
+    parser.add_argument("--checkpoint", required=True, metavar="DIR")
+    parser.add_argument("--texts", required=True, metavar="DIR")
+    parser.add_argument("--calibration-samples", type=int, default=256)
+    parser.add_argument("--unseen-samples", type=int, default=256)
+    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--id", default="minilm", help="prefix of all ids")
+    parser.add_argument("--json", metavar="FILE", help="all numbers, too")
+    return parser.parse_args()
+
+
+# Texts
+
+
+def split_texts(
+    directory: pathlib.Path, calibration: int, unseen: int
+) -> tuple[list[str], list[str], dict]:
+    """Every third file is kept for the comparison, the others calibrate."""
+    files = [
+        path
+        for path in sorted(directory.iterdir())
+        if path.is_file() and path.suffix not in (".dat", ".u8")
+    ]
+    held_out = files[2::3]
+    known = [path for path in files if path not in held_out]
+    seen = spread(known, calibration, set())
+    fresh = spread(held_out, unseen, set(seen))
+    if len(seen) < calibration or not fresh:
+        sys.exit(f"{directory} has {len(seen)} texts to calibrate with")
+    sources = {
+        "calibration_files": [path.name for path in known],
+        "calibration_texts": len(seen),
+        "unseen_files": [path.name for path in held_out],
+        "unseen_texts": len(fresh),
+    }
+    return seen, fresh, sources
+
+
+def spread(files: list[pathlib.Path], count: int, without: set) -> list[str]:
+    """`count` texts, taken from the files in turn."""
+    piles = []
+    for path in files:
+        texts = path.read_text("utf-8", errors="replace").split("\n%\n")
+        piles.append([t.strip() for t in texts if len(t.strip()) >= 20])
+    chosen: dict[str, None] = {}
+    for turn in range(max(map(len, piles), default=0)):
+        for pile in piles:
+            if turn < len(pile) and pile[turn] not in without:
+                chosen.setdefault(pile[turn])
+                if len(chosen) == count:
+                    return list(chosen)
+    return list(chosen)
+
+
+# The steps
+
+
+def forget_earlier_run(client: octet_client.Client, id: str) -> None:
+    """So that the quickstart can run twice on one server."""
+    names = [scheme.replace("_", "-") for scheme in SCHEMES]
+    steps = [(client.unload, f"{id}-{name}") for name in ["fp32", *names]]
+    steps += [(client.delete_bundle, f"{id}-{name}") for name in names]
+    steps += [(client.delete_calibration, id), (client.delete_checkpoint, id)]
+    for step, name in steps:
+        try:
+            step(name)
+        except octet_client.OctetError as error:
+            if error.code is not grpc.StatusCode.NOT_FOUND:
+                raise
+
+
+def upload(client: octet_client.Client, args: argparse.Namespace) -> dict:
+    say("Uploading the FP32 checkpoint")
+    started = time.perf_counter()
+    bar = Bar("bytes")
+    checkpoint = client.upload_checkpoint(args.checkpoint, args.id, bar)
+    bar.done()
+    size = sum(file.size_bytes for file in checkpoint.files)
+    print(
+        f"{checkpoint.family}: {len(checkpoint.layers)} linear layers, "
+        f"{checkpoint.parameter_count:,} parameters,\n{mib(size)} in "
+        f"{len(checkpoint.files)} files, "
+        f"{time.perf_counter() - started:.1f} s"
+    )
+    return {"family": checkpoint.family, "bytes": size}
+
+
+def embedder(
+    client: octet_client.Client, args: argparse.Namespace, name: str
+) -> octet_client.text.Embedder:
+    return octet_client.text.Embedder(
+        client, model_id(args, name), args.checkpoint
+    )
+
+
+def model_id(args: argparse.Namespace, name: str) -> str:
+    return f"{args.id}-{name.replace('_', '-')}"
+
+
+def calibrate(
+    client: octet_client.Client,
+    args: argparse.Namespace,
+    tokenizer: octet_client.text.Embedder,
+    texts: list[str],
+    sources: dict,
+) -> None:
+    say("Calibrating on real texts")
+    started = time.perf_counter()
+    client.create_calibration(args.id, args.id)
+    ids = tokenizer.tokenize(texts)
+    batches = (ids[i : i + 16] for i in range(0, len(ids), 16))
+    added = client.calibrate(args.id, batches)
+    layers = client.get_calibration(args.id).layers
+    widest = max(layers, key=lambda layer: max(layer.max, -layer.min))
+    print(
+        f"{added.accepted_samples} texts in {added.accepted_batches} batches "
+        f"from {len(sources['calibration_files'])} files, "
+        f"{sum(map(len, ids)):,} tokens, "
+        f"{time.perf_counter() - started:.1f} s\n"
+        f"widest input: {widest.layer} [{widest.min:.1f}, {widest.max:.1f}],\n"
+        f"  {widest.outlier_count} columns with |x| >= 6"
+    )
+    for warning in added.calibration.warnings:
+        print(f"warning: {warning}")
+
+
+def quantize(
+    client: octet_client.Client, args: argparse.Namespace, scheme: str
+):
+    say(f"Quantizing: {scheme}")
+    started = time.perf_counter()
+    bar = Bar("steps")
+    name = model_id(args, scheme)
+    client.quantize(
+        args.id,
+        name,
+        calibration=args.id,
+        scheme=scheme,
+        progress=lambda operation: bar(
+            operation.progress.done_steps, operation.progress.total_steps
+        ),
+    )
+    bar.done()
+    report = client.report(name)
+    model = client.load(name, f"bundles/{name}")
+    print(
+        f"bundles/{name} in {time.perf_counter() - started:.1f} s; served as "
+        f"{model.name}\nwith {model.isa or 'float'} kernels, "
+        f"{mib(model.resident_bytes)} resident"
+    )
+    for warning in report.warnings:
+        print(f"warning: {warning}")
+    return report
+
+
+# What came of it
+
+
+def show_sizes(reports: dict) -> dict:
+    say("Size before and after")
+    print(f"{'':16}{'linear weights':>30}{'all tensors':>30}")
+    sizes = {}
+    for scheme, report in reports.items():
+        pairs = (
+            (report.linear_float_bytes, report.linear_stored_bytes),
+            (report.checkpoint_bytes, report.bundle_bytes),
+        )
+        cells = "".join(
+            f"{f'{mib(a)} -> {mib(b)} ({b / a:.3f})':>32}" for a, b in pairs
+        )
+        print(f"{scheme:16}{cells}")
+        sizes[scheme] = {
+            "linear_float_bytes": report.linear_float_bytes,
+            "linear_stored_bytes": report.linear_stored_bytes,
+            "checkpoint_bytes": report.checkpoint_bytes,
+            "bundle_bytes": report.bundle_bytes,
+        }
+    return sizes
+
+
+def show_layers(reports: dict) -> dict:
+    say("Error per layer, on calibration samples (SQNR in dB)")
+    print(" " * 36 + "".join(f"{scheme:>21}" for scheme in reports))
+    print(
+        f"{'layer':36}" + f"{'SQNR':>6}{'cosine':>8}{'max':>7}" * len(reports)
+    )
+    numbers: dict = {scheme: [] for scheme in reports}
+    for rows in zip(*(report.layers for report in reports.values())):
+        line = f"{shorten(rows[0].layer, 36):36}"
+        for scheme, row in zip(reports, rows):
+            error = row.output_error
+            line += f"{error.sqnr_db:6.1f}{error.cosine:8.5f}"
+            line += f"{error.max_error:7.3f}"
+            numbers[scheme].append(
+                {
+                    "layer": row.layer,
+                    "sqnr_db": error.sqnr_db,
+                    "cosine": error.cosine,
+                    "max_error": error.max_error,
+                    "outlier_columns": row.outlier_columns,
+                }
+            )
+        print(line)
+    return numbers
+
+
+def show_accuracy(embedders: dict, texts: list[str], sources: dict) -> dict:
+    say("INT8 against FP32 embeddings, texts never seen")
+    exact = embedders["fp32"].encode(texts)
+    print(
+        f"{len(texts)} texts from {len(sources['unseen_files'])} other files\n"
+        f"{'':16}{'mean cosine':>14}{'worst cosine':>14}"
+    )
+    accuracy = {}
+    for scheme in SCHEMES:
+        cosines = row_cosines(embedders[scheme].encode(texts), exact)
+        accuracy[scheme] = {
+            "mean_cosine": float(cosines.mean()),
+            "worst_cosine": float(cosines.min()),
+        }
+        print(f"{scheme:16}{cosines.mean():14.5f}{cosines.min():14.5f}")
+    return accuracy
+
+
+def show_latency(
+    client: octet_client.Client,
+    args: argparse.Namespace,
+    embedders: dict,
+    texts: list[str],
+) -> dict:
+    say(f"Latency of Forward, medians of {args.repeats} interleaved calls")
+    ids = embedders["fp32"].tokenize(texts)
+    stream = [token for sequence in ids for token in sequence]
+    typical = sorted(ids, key=len)[len(ids) // 2]
+    inputs = {
+        f"1 text, {len(typical)} tokens": [typical],
+        "8 x 128 tokens": [stream[i * 128 : (i + 1) * 128] for i in range(8)],
+    }
+    print(f"{'':22}" + "".join(f"{name:>19}" for name in embedders))
+    latency: dict = {}
+    for title, batch in inputs.items():
+        seconds = measure(client, args, list(embedders), batch)
+        cells = ""
+        for median in seconds.values():
+            gain = seconds["fp32"] / median
+            cells += f"{f'{1e3 * median:.2f} ms ({gain:.2f}x)':>19}"
+        print(f"{title:22}{cells}")
+        latency[title] = {f"{name}_seconds": s for name, s in seconds.items()}
+    return latency
+
+
+def measure(
+    client: octet_client.Client,
+    args: argparse.Namespace,
+    names: list[str],
+    batch: list[list[int]],
+) -> dict[str, float]:
+    """Median seconds of Forward as the caller sees them; all models take turns,
+    so that a busy moment of the machine hits each of them."""
+    times: dict = defaultdict(list)
+    for repeat in range(args.repeats + 2):
+        for name in names:
+            started = time.perf_counter()
+            client.forward(model_id(args, name), batch)
+            if repeat >= 2:  # the first calls warm up
+                times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(times[name]) for name in names}
+
+
+def show_matmul(client: octet_client.Client, args: argparse.Namespace) -> dict:
+    layers = client.get_model(f"{args.id}-fp32").layers
+    layer = max(layers, key=lambda row: row.out_features * row.in_features)
+    say(f"MatMul of {layer.name}")
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((MATMUL_ROWS, layer.in_features), np.float32)
+    exact = client.matmul(f"{args.id}-fp32", layer.name, x)
+    y, timings = client.timed_matmul(
+        model_id(args, "w8a8_dynamic"), layer.name, x
+    )
+    cosine = float(row_cosines(y, exact).mean())
+    print(
+        f"[{MATMUL_ROWS}, {layer.in_features}] x "
+        f"[{layer.out_features}, {layer.in_features}]^T, w8a8_dynamic, "
+        f"cosine to FP32 {cosine:.6f}"
+    )
+    phases = ("queue", "quantize", "dot", "dequantize", "total")
+    print(", ".join(f"{p} {1e3 * getattr(timings, p):.3f} ms" for p in phases))
+    return {
+        "layer": layer.name,
+        "cosine": cosine,
+        **{f"{p}_seconds": getattr(timings, p) for p in phases},
+    }
+
+
+def show_metrics(args: argparse.Namespace) -> dict:
+    say(f"Metrics: {args.metrics}")
+    with urllib.request.urlopen(args.metrics, timeout=10) as response:
+        text = response.read().decode()
+    phases: dict = defaultdict(lambda: defaultdict(float))
+    pattern = re.compile(r"^octet_linear_seconds_total\{(.*)\} (\S+)$", re.M)
+    for labels, value in pattern.findall(text):
+        label = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+        phases[label["model"]][label["phase"]] += float(value)
+    overhead = {}
+    for scheme in SCHEMES:
+        spent = phases[model_id(args, scheme)]
+        whole = sum(spent.values())
+        if whole > 0:
+            overhead[scheme] = spent["dequantize"] / whole
+            shares = ", ".join(
+                f"{phase} {100 * s / whole:.1f}%" for phase, s in spent.items()
+            )
+            print(f"INT8 linears of {scheme}: {shares}")
+    for name in ("octet_compression_ratio", "octet_kernel_info"):
+        for line in text.splitlines():
+            if line.startswith(f"{name}{{"):
+                print(line)
+    return {"url": args.metrics, "dequantize_share": overhead}
+
+
+# Small things
+
+
+def row_cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return (a * b).sum(axis=1) / norms
+
+
+def say(title: str) -> None:
+    print(f"\n== {title}", flush=True)
+
+
+def mib(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB"
+
+
+def shorten(text: str, width: int) -> str:
+    if len(text) <= width:
+        return text
+    tail = (width - 3) // 2
+    return text[: width - 3 - tail] + "..." + text[-tail:]
+
+
+class Bar:
+    """How far something is, on a terminal only."""
+
+    def __init__(self, unit: str):
+        self._unit = unit
+        self._visible = sys.stderr.isatty()
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._visible and total > 0:
+            filled = 40 * done // total
+            bar = "#" * filled + "." * (40 - filled)
+            line = f"\r[{bar}] {done:,} of {total:,} {self._unit}"
+            print(line, end="\033[K", file=sys.stderr, flush=True)
+
+    def done(self) -> None:
+        if self._visible:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except octet_client.OctetError as failure:
+        sys.exit(f"octet: {failure}")
