@@ -112,8 +112,9 @@ absl::StatusOr<std::unique_ptr<const model::Model>> LoadModel(
   }
   const std::vector<const model::Linear*> linears = graph.Linears();
   for (const auto& [layer, scheme] : bundle.manifest.plan) {
-    if (std::none_of(linears.begin(), linears.end(),
-                     [&](const auto* l) { return l->layer == layer; })) {
+    if (std::none_of(
+            linears.begin(), linears.end(),
+            [&layer = layer](const auto* l) { return l->layer == layer; })) {
       return absl::InvalidArgumentError(model::StrCat(
           "octet.json: plan: the model has no linear ", Quoted(layer)));
     }
