@@ -342,7 +342,8 @@ def show_matmul(client: octet_client.Client, args: argparse.Namespace) -> dict:
         f"cosine to FP32 {cosine:.6f}"
     )
     phases = ("queue", "quantize", "dot", "dequantize", "total")
-    print(", ".join(f"{p} {1e3 * getattr(timings, p):.3f} ms" for p in phases))
+    print(" ".join(f"{phase:>12}" for phase in phases))
+    print(" ".join(f"{1e3 * getattr(timings, p):9.3f} ms" for p in phases))
     return {
         "layer": layer.name,
         "cosine": cosine,
@@ -354,26 +355,37 @@ def show_metrics(args: argparse.Namespace) -> dict:
     say(f"Metrics: {args.metrics}")
     with urllib.request.urlopen(args.metrics, timeout=10) as response:
         text = response.read().decode()
-    phases: dict = defaultdict(lambda: defaultdict(float))
-    pattern = re.compile(r"^octet_linear_seconds_total\{(.*)\} (\S+)$", re.M)
-    for labels, value in pattern.findall(text):
-        label = dict(re.findall(r'(\w+)="([^"]*)"', labels))
-        phases[label["model"]][label["phase"]] += float(value)
-    overhead = {}
+    seconds: dict = defaultdict(dict)
+    for labels, value in samples(text, "octet_linear_seconds_total"):
+        phases = seconds[labels["model"]]
+        phases[labels["phase"]] = phases.get(labels["phase"], 0.0) + value
+    ratios = samples(text, "octet_compression_ratio")
+    smaller = {labels["model"]: value for labels, value in ratios}
+    kernels = samples(text, "octet_kernel_info")
+    kernel = {labels["model"]: labels["kernel"] for labels, _ in kernels}
+    order = ("quantize", "dot", "dequantize", "outlier")
+    print(f"{'CPU time of linears':22}" + "".join(f"{p:>12}" for p in order))
+    shares: dict = {}
     for scheme in SCHEMES:
-        spent = phases[model_id(args, scheme)]
-        whole = sum(spent.values())
-        if whole > 0:
-            overhead[scheme] = spent["dequantize"] / whole
-            shares = ", ".join(
-                f"{phase} {100 * s / whole:.1f}%" for phase, s in spent.items()
-            )
-            print(f"INT8 linears of {scheme}: {shares}")
-    for name in ("octet_compression_ratio", "octet_kernel_info"):
-        for line in text.splitlines():
-            if line.startswith(f"{name}{{"):
-                print(line)
-    return {"url": args.metrics, "dequantize_share": overhead}
+        model = model_id(args, scheme)
+        whole = sum(seconds[model].values()) or 1.0
+        shares[scheme] = {p: seconds[model].get(p, 0.0) / whole for p in order}
+        cells = "".join(f"{100 * s:11.1f}%" for s in shares[scheme].values())
+        print(f"{model:22}{cells}")
+        print(
+            f"  weights {smaller.get(model, 1):.2f} times smaller than FP32, "
+            f"kernel {kernel.get(model, 'float')}"
+        )
+    return {"url": args.metrics, "phase_shares": shares}
+
+
+def samples(text: str, name: str) -> list[tuple[dict, float]]:
+    """Labels and value of every series of one metric."""
+    lines = re.findall(rf"^{name}\{{(.*)\}} (\S+)$", text, re.M)
+    return [
+        (dict(re.findall(r'(\w+)="([^"]*)"', labels)), float(value))
+        for labels, value in lines
+    ]
 
 
 # Small things

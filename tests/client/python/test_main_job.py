@@ -119,4 +119,3 @@ def test_an_error_of_the_caller_while_streaming_is_the_callers(job, client):
     client.create_calibration("broken", "mlp")
     with pytest.raises(RuntimeError, match="broken"):
         client.calibrate("broken", batches())
-    client.delete_calibration("broken")
