@@ -26,9 +26,6 @@ struct FilteredRow {
   const uint32_t* keep;
   Bits limit;
 
-  V Columns(V value, Bits mask) const {
-    return kColumns ? V::And(value, mask) : value;
-  }
   V Live(V value) const { return kLive ? V::ZeroFrom(value, limit) : value; }
 
   V Load(size_t i) const {
