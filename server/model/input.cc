@@ -1,4 +1,7 @@
 // What a request may bring: checked before anything is computed.
+//
+// A message opens with the field as octet.v1.ModelInputs has it, and a colon,
+// so that callers get it as a field violation: "tokens.ids[3]: is ...".
 
 #include <cstdint>
 
@@ -15,19 +18,19 @@ absl::Status CheckLengths(const Graph& graph, const ModelInput& input) {
   for (size_t i = 0; i < input.lengths.size(); ++i) {
     const int32_t length = input.lengths[i];
     if (length < 1) {
-      return absl::InvalidArgumentError(
-          StrCat("lengths[", i, "] is ", length, "; it must be at least 1"));
+      return absl::InvalidArgumentError(StrCat(
+          "tokens.lengths[", i, "]: is ", length, "; it must be at least 1"));
     }
     if (static_cast<size_t>(length) > graph.max_positions) {
-      return absl::InvalidArgumentError(
-          StrCat("lengths[", i, "] is ", length, "; the model takes at most ",
-                 graph.max_positions, " tokens in a sequence"));
+      return absl::InvalidArgumentError(StrCat(
+          "tokens.lengths[", i, "]: is ", length, "; the model takes at most ",
+          graph.max_positions, " tokens in a sequence"));
     }
     tokens += static_cast<size_t>(length);
   }
   if (tokens != input.token_ids.size()) {
-    return absl::InvalidArgumentError(StrCat("lengths add up to ", tokens,
-                                             "; token_ids has ",
+    return absl::InvalidArgumentError(StrCat("tokens.lengths: add up to ",
+                                             tokens, "; tokens.ids has ",
                                              input.token_ids.size()));
   }
   return absl::OkStatus();
@@ -36,18 +39,18 @@ absl::Status CheckLengths(const Graph& graph, const ModelInput& input) {
 absl::Status CheckTokens(const Graph& graph, const ModelInput& input) {
   if (!input.features.empty() || input.feature_rows != 0) {
     return absl::InvalidArgumentError(
-        "features: the model takes token_ids, not features");
+        "features: the model takes tokens, not features");
   }
   if (input.lengths.empty()) {
     return absl::InvalidArgumentError(
-        "lengths: must have at least one sequence");
+        "tokens.lengths: must have at least one sequence");
   }
   RETURN_IF_ERROR(CheckLengths(graph, input));
   for (size_t i = 0; i < input.token_ids.size(); ++i) {
     const int32_t id = input.token_ids[i];
     if (id < 0 || static_cast<size_t>(id) >= graph.vocabulary) {
       return absl::InvalidArgumentError(
-          StrCat("token_ids[", i, "] is ", id,
+          StrCat("tokens.ids[", i, "]: is ", id,
                  "; the vocabulary has ids from 0 to ", graph.vocabulary - 1));
     }
   }
@@ -57,7 +60,7 @@ absl::Status CheckTokens(const Graph& graph, const ModelInput& input) {
 absl::Status CheckFeatures(const Graph& graph, const ModelInput& input) {
   if (!input.token_ids.empty() || !input.lengths.empty()) {
     return absl::InvalidArgumentError(
-        "token_ids: the model takes features, not tokens");
+        "tokens: the model takes features, not tokens");
   }
   if (input.feature_rows == 0) {
     return absl::InvalidArgumentError("features: must have at least one row");
@@ -71,7 +74,7 @@ absl::Status CheckFeatures(const Graph& graph, const ModelInput& input) {
   }
   if (const auto index = kernels::FirstNonFinite(input.features)) {
     return absl::InvalidArgumentError(
-        StrCat("features[", *index / width, "][", *index % width, "] is ",
+        StrCat("features[", *index / width, "][", *index % width, "]: is ",
                input.features[*index], "; it must be finite"));
   }
   return absl::OkStatus();

@@ -10,7 +10,6 @@
 #include "absl/strings/str_join.h"
 #include "kernels/finite.h"
 #include "kernels/half.h"
-#include "kernels/rounding.h"
 #include "server/model/str_cat.h"
 #include "server/quantization/affine.h"
 
@@ -23,10 +22,12 @@ float RowAbsmax(absl::Span<const float> row) {
   return absmax;
 }
 
+// Not kernels::SymmetricCode, which multiplies by the inverse: weights are
+// coded once, so that the exact quotient costs nothing.
 void QuantizeRow(absl::Span<const float> row, float scale, int8_t* codes) {
-  const float inverse = kernels::InverseScale(scale);
   for (size_t k = 0; k < row.size(); ++k) {
-    codes[k] = static_cast<int8_t>(kernels::SymmetricCode(row[k], inverse));
+    const float quotient = std::clamp(row[k] / scale, -127.0F, 127.0F);
+    codes[k] = static_cast<int8_t>(std::nearbyint(quotient));
   }
 }
 

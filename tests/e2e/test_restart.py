@@ -1,7 +1,9 @@
 """Nothing is lost over a restart: what was loaded is loaded again and answers
 with the same bits."""
 
+import grpc
 import numpy as np
+import pytest
 
 from support import checkpoints
 from support.api import pb
@@ -103,9 +105,9 @@ def test_version_goes_up_over_a_restart(start_server):
         assert client.load("m", "checkpoints/mlp").version == 3
 
 
-def test_server_starts_without_a_model_that_is_damaged(start_server):
-    """A bundle that rotted on disk is reported, and the others are served."""
-    server = start_server()
+def rotten(server, damage):
+    """Two bundles are loaded; the weights of one rot while the server is
+    down."""
     with Client(server.address) as client:
         client.upload_checkpoint("mlp", checkpoints.mlp())
         for bundle in ("good", "rotten"):
@@ -113,14 +115,28 @@ def test_server_starts_without_a_model_that_is_damaged(start_server):
             client.load(bundle, f"bundles/{bundle}")
     server.stop()
     weights = next(server.data_dir.rglob("rotten/model.safetensors"))
-    data = bytearray(weights.read_bytes())
-    data[-1] ^= 1
+    data = damage(weights.read_bytes())
     weights.chmod(0o644)
     weights.write_bytes(data)
-
     server.start()
+
+
+def test_server_starts_without_a_model_that_is_damaged(start_server):
+    """A bundle that is cut short on disk is reported; the rest is served."""
+    server = start_server()
+    rotten(server, lambda data: data[:-1])
     with Client(server.address) as client:
         client.forward("good", feature_inputs(rows()))
         served = [name for name, _ in inventory(client)["models"]]
         assert served == ["models/good"]
     assert "rotten" in server.log_text()
+
+
+def test_a_flipped_bit_is_found_when_the_bundle_is_loaded(start_server):
+    server = start_server()
+    rotten(server, lambda data: data[:-1] + bytes([data[-1] ^ 1]))
+    with Client(server.address) as client:
+        with pytest.raises(grpc.RpcError) as refused:
+            client.load("again", "bundles/rotten")
+        assert refused.value.code() == grpc.StatusCode.DATA_LOSS
+        assert "model.safetensors" in refused.value.details()
