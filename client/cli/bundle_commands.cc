@@ -1,0 +1,222 @@
+#include <cmath>
+#include <memory>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "client/cli/commands.h"
+#include "client/cli/format.h"
+#include "client/lib/bundles.h"
+#include "client/lib/status_macros.h"
+
+namespace octet::cli {
+namespace {
+
+struct Arguments {
+  std::string id;
+  std::string path;
+  bool unpack = false;
+};
+
+int64_t TotalBytes(const v1::Bundle& bundle) {
+  int64_t bytes = 0;
+  for (const auto& file : bundle.files()) bytes += file.size_bytes();
+  return bytes;
+}
+
+void ShowSummary(Session& session, const v1::Bundle& bundle) {
+  session.Print(absl::StrFormat(
+      "%s: %s from %s, %s in %d files\n", bundle.name(), bundle.family(),
+      bundle.checkpoint(), FormatBytes(TotalBytes(bundle), session.exact()),
+      bundle.files_size()));
+  session.Print(bundle.compressed_tensors_obstacle().empty()
+                    ? "config.json says it in compressed-tensors form: other "
+                      "engines load it\n"
+                    : absl::StrCat("no compressed-tensors form: ",
+                                   bundle.compressed_tensors_obstacle(), "\n"));
+}
+
+void ShowBundle(Session& session, const v1::Bundle& bundle) {
+  ShowSummary(session, bundle);
+  Table files({{"FILE", Align::kLeft, /*shrinks=*/true},
+               {"SIZE", Align::kRight},
+               {"SHA-256", Align::kLeft, true, /*optional=*/true}});
+  for (const auto& file : bundle.files()) {
+    files.AddRow({file.path(), FormatBytes(file.size_bytes(), session.exact()),
+                  file.sha256()});
+  }
+  Table layers({{"LAYER", Align::kLeft, true}, {"SCHEME"}});
+  for (const auto& layer : bundle.layers()) {
+    layers.AddRow({layer.layer(), SchemeName(layer.scheme())});
+  }
+  session.Print("\n");
+  session.Print(files);
+  session.Print("\n");
+  session.Print(layers);
+}
+
+void ShowList(Session& session, const v1::ListBundlesResponse& list) {
+  Table table({{"BUNDLE", Align::kLeft, true},
+               {"FAMILY"},
+               {"CHECKPOINT", Align::kLeft, true},
+               {"LAYERS", Align::kRight},
+               {"SIZE", Align::kRight},
+               {"CREATED", Align::kLeft, false, true}});
+  for (const auto& bundle : list.bundles()) {
+    table.AddRow({bundle.name(), bundle.family(), bundle.checkpoint(),
+                  absl::StrCat(bundle.layers_size()),
+                  FormatBytes(TotalBytes(bundle), session.exact()),
+                  FormatTime(bundle.create_time())});
+  }
+  session.Print(table);
+}
+
+std::string Ratio(int64_t after, int64_t before) {
+  return before > 0 ? absl::StrFormat("%.3f", static_cast<double>(after) /
+                                                  static_cast<double>(before))
+                    : "-";
+}
+
+Table LayerTable(const v1::QuantizationReport& report, bool exact) {
+  Table table({{"LAYER", Align::kLeft, /*shrinks=*/true},
+               {"SCHEME"},
+               {"W SQNR", Align::kRight},
+               {"OUT SQNR", Align::kRight},
+               {"COSINE", Align::kRight},
+               {"MAX ERR", Align::kRight},
+               {"OUTLIERS", Align::kRight, false, /*optional=*/true},
+               {"STORED", Align::kRight, false, true},
+               {"SHAPE", Align::kRight, false, true},
+               {"WHY FLOAT", Align::kLeft, true, true}});
+  for (const auto& layer : report.layers()) {
+    const bool measured = layer.output_rows() > 0;
+    const v1::ErrorMeasures& out = layer.output_error();
+    table.AddRow({layer.layer(), SchemeName(layer.scheme()),
+                  FormatSqnr(layer.weight_error(), true),
+                  FormatSqnr(out, measured),
+                  measured ? absl::StrFormat("%.6f", out.cosine()) : "-",
+                  measured ? absl::StrFormat("%.3g", out.max_error()) : "-",
+                  absl::StrCat(layer.outlier_columns()),
+                  FormatBytes(layer.stored_bytes(), exact),
+                  absl::StrCat(layer.out_features(), "x", layer.in_features()),
+                  layer.reason()});
+  }
+  return table;
+}
+
+void ShowReport(Session& session, const v1::QuantizationReport& report) {
+  session.Print(LayerTable(report, session.exact()));
+  session.Print(absl::StrFormat(
+      "\nlinear weights  %s -> %s (%s)\nall tensors     %s -> %s (%s)\n",
+      FormatBytes(report.linear_float_bytes(), session.exact()),
+      FormatBytes(report.linear_stored_bytes(), session.exact()),
+      Ratio(report.linear_stored_bytes(), report.linear_float_bytes()),
+      FormatBytes(report.checkpoint_bytes(), session.exact()),
+      FormatBytes(report.bundle_bytes(), session.exact()),
+      Ratio(report.bundle_bytes(), report.checkpoint_bytes())));
+  if (report.model_rows() > 0) {
+    session.Print(absl::StrFormat(
+        "model output    SQNR %s dB, cosine mean %.6f, worst %.6f, on %d "
+        "rows\n",
+        FormatSqnr(report.model_error(), true), report.mean_row_cosine(),
+        report.worst_row_cosine(), report.model_rows()));
+  }
+  for (const std::string& warning : report.warnings()) {
+    session.Print(absl::StrCat("warning: ", warning, "\n"));
+  }
+}
+
+absl::Status Download(Session& session, const Arguments& arguments) {
+  const client::BundleForm form = arguments.unpack
+                                      ? client::BundleForm::kDirectory
+                                      : client::BundleForm::kTar;
+  {
+    Progress progress = session.StartProgress("downloading", Unit::kBytes);
+    RETURN_IF_ERROR(client::DownloadBundle(
+        session.connection(), arguments.id, arguments.path, form,
+        [&](int64_t done, int64_t total) { progress.Update(done, total); }));
+  }
+  return session.Done(absl::OkStatus(), absl::StrCat("wrote ", arguments.path));
+}
+
+absl::Status Upload(Session& session, const Arguments& arguments) {
+  absl::StatusOr<v1::Bundle> bundle;
+  {
+    Progress progress = session.StartProgress("uploading", Unit::kBytes);
+    bundle = client::UploadBundle(
+        session.connection(), arguments.path, arguments.id,
+        [&](int64_t done, int64_t total) { progress.Update(done, total); });
+  }
+  return session.Show(bundle, [&](const auto& b) { ShowSummary(session, b); });
+}
+
+void AddTransfers(CLI::App* group, Session& session,
+                  const std::shared_ptr<Arguments>& arguments) {
+  CLI::App* download =
+      group->add_subcommand("download", "Save one as a tar file");
+  download->add_option("ID", arguments->id)->required();
+  download->add_option("TARGET", arguments->path)->required();
+  download->add_flag("--unpack", arguments->unpack,
+                     "Make TARGET a directory instead");
+  download->callback([=, &session] {
+    session.Choose([=](Session& s) { return Download(s, *arguments); });
+  });
+
+  CLI::App* upload =
+      group->add_subcommand("upload", "Bring a tar file or a directory");
+  upload->add_option("SOURCE", arguments->path)
+      ->required()
+      ->check(CLI::ExistingPath);
+  upload->add_option("ID", arguments->id, "1-63 characters of [a-z0-9-]")
+      ->required();
+  upload->callback([=, &session] {
+    session.Choose([=](Session& s) { return Upload(s, *arguments); });
+  });
+}
+
+}  // namespace
+
+void AddBundleCommands(CLI::App& app, Session& session) {
+  CLI::App* group = app.add_subcommand("bundle", "Quantized models");
+  group->require_subcommand(1);
+  auto arguments = std::make_shared<Arguments>();
+  AddTransfers(group, session, arguments);
+
+  CLI::App* get = group->add_subcommand("get", "Files and schemes of one");
+  get->add_option("ID", arguments->id)->required();
+  get->callback([=, &session] {
+    session.Choose([=](Session& s) {
+      return s.Show(client::GetBundle(s.connection(), arguments->id),
+                    [&](const auto& b) { ShowBundle(s, b); });
+    });
+  });
+
+  CLI::App* report = group->add_subcommand(
+      "report", "What quantization did, per layer and for the whole model");
+  report->add_option("ID", arguments->id)->required();
+  report->callback([=, &session] {
+    session.Choose([=](Session& s) {
+      return s.Show(client::GetReport(s.connection(), arguments->id),
+                    [&](const auto& r) { ShowReport(s, r); });
+    });
+  });
+
+  group->add_subcommand("list", "All of them")->callback([&session] {
+    session.Choose([](Session& s) {
+      return s.Show(client::ListBundles(s.connection()),
+                    [&](const auto& list) { ShowList(s, list); });
+    });
+  });
+
+  CLI::App* remove = group->add_subcommand("delete", "Delete one");
+  remove->add_option("ID", arguments->id)->required();
+  remove->callback([=, &session] {
+    session.Choose([=](Session& s) {
+      return s.Done(client::DeleteBundle(s.connection(), arguments->id),
+                    absl::StrCat("deleted ", arguments->id));
+    });
+  });
+}
+
+}  // namespace octet::cli

@@ -1,0 +1,66 @@
+// `octet`, the command line client.
+
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "client/cli/commands.h"
+#include "client/cli/exit_code.h"
+#include "client/cli/session.h"
+
+namespace {
+
+void AddGlobalFlags(CLI::App& app, octet::cli::GlobalFlags& flags) {
+  app.add_option("--server", flags.server, "Address of octet-server, HOST:PORT")
+      ->envname("OCTET_SERVER")
+      ->capture_default_str();
+  app.add_option("--timeout", flags.timeout_seconds,
+                 "Deadline of each call in seconds (default: none); an upload "
+                 "or a watch is one call")
+      ->check(CLI::PositiveNumber);
+  app.add_flag("--json", flags.json,
+               "Print one JSON document (field names as in proto/octet/v1)");
+  app.add_flag("--quiet,--no-progress", flags.no_progress,
+               "No progress bars (there are none without a terminal)");
+  app.add_flag("--bytes", flags.exact_bytes, "Sizes in bytes, not in MiB");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  octet::cli::Session session;
+  CLI::App app(
+      "Octet quantizes float models to INT8 and serves them. This is its "
+      "client.\n\nThe main job: checkpoint upload, calibration create, "
+      "calibration upload, quantize, model load, forward.",
+      "octet");
+  app.footer(octet::cli::kExitCodeHelp);
+  app.set_version_flag("--version", octet::cli::Version());
+  app.require_subcommand(1);
+  app.fallthrough();  // global flags may stand after the command, too
+  AddGlobalFlags(app, session.flags());
+  octet::cli::AddCheckpointCommands(app, session);
+  octet::cli::AddCalibrationCommands(app, session);
+  octet::cli::AddQuantizeCommand(app, session);
+  octet::cli::AddOperationCommands(app, session);
+  octet::cli::AddBundleCommands(app, session);
+  octet::cli::AddModelCommands(app, session);
+  octet::cli::AddInferenceCommands(app, session);
+  octet::cli::AddServerCommands(app, session);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::RequiredError& error) {
+    // CLI11 misses the command before it finds what it does not know.
+    const std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
+    if (unknown.empty()) app.exit(error);
+    for (const std::string& word : unknown) {
+      std::cerr << "octet: unknown argument '" << word << "'\n";
+    }
+    return octet::cli::kExitUsage;
+  } catch (const CLI::ParseError& error) {
+    // CLI11 has an exit code per kind of mistake; scripts need one.
+    return app.exit(error) == 0 ? 0 : octet::cli::kExitUsage;
+  }
+  return session.Run();
+}

@@ -1,0 +1,72 @@
+#include "client/cli/session.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "client/cli/exit_code.h"
+#include "client/cli/terminal.h"
+#include "google/protobuf/empty.pb.h"
+#include "google/protobuf/util/json_util.h"
+
+namespace octet::cli {
+
+int Session::Run() {
+  client::ConnectOptions options;
+  options.server = flags_.server;
+  if (flags_.timeout_seconds > 0) {
+    options.timeout = absl::Seconds(flags_.timeout_seconds);
+  }
+  connection_ = client::Connection::Open(options);
+  interrupt_.Watch([this] { connection_->Cancel(); });
+  const absl::Status status = action_(*this);
+  std::fflush(stdout);
+  if (status.ok()) return 0;
+  absl::FPrintF(stderr, "octet: %s\n", client::Describe(status));
+  if (interrupted() && absl::IsCancelled(status)) return kExitInterrupted;
+  const std::string hint = Hint(status, flags_.server);
+  if (!hint.empty()) absl::FPrintF(stderr, "%s\n", hint);
+  return ExitCode(status);
+}
+
+absl::Status Session::Show(const google::protobuf::Message& message,
+                           const std::function<void()>& show) {
+  if (!flags_.json) {
+    show();
+    return absl::OkStatus();
+  }
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = true;
+  options.preserve_proto_field_names = true;
+  options.always_print_primitive_fields = true;
+  std::string json;
+  if (!google::protobuf::util::MessageToJsonString(message, &json, options)
+           .ok()) {
+    return absl::InternalError("the answer cannot be written as JSON");
+  }
+  Print(json);
+  return absl::OkStatus();
+}
+
+absl::Status Session::Done(const absl::Status& status, absl::string_view what) {
+  if (!status.ok()) return status;
+  return Show(google::protobuf::Empty(),
+              [&] { Print(absl::StrCat(what, "\n")); });
+}
+
+void Session::Print(absl::string_view text) const {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+void Session::Print(const Table& table) const {
+  Print(table.Render(TerminalWidth(STDOUT_FILENO)));
+}
+
+Progress Session::StartProgress(absl::string_view label, Unit unit) const {
+  return Progress(label, unit,
+                  !flags_.no_progress && IsTerminal(STDERR_FILENO));
+}
+
+}  // namespace octet::cli

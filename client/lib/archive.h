@@ -1,0 +1,23 @@
+// A bundle directory as a tar file, and back.
+
+#ifndef OCTET_CLIENT_LIB_ARCHIVE_H_
+#define OCTET_CLIENT_LIB_ARCHIVE_H_
+
+#include <filesystem>
+
+#include "absl/status/status.h"
+
+namespace octet::client {
+
+// Writes every regular file below `directory` into a POSIX tar.
+absl::Status Pack(const std::filesystem::path& directory,
+                  const std::filesystem::path& archive);
+
+// Unpacks regular files into `directory`, which is created. INVALID_ARGUMENT
+// for links, devices, and paths that are absolute or contain "..".
+absl::Status Unpack(const std::filesystem::path& archive,
+                    const std::filesystem::path& directory);
+
+}  // namespace octet::client
+
+#endif  // OCTET_CLIENT_LIB_ARCHIVE_H_
