@@ -14,6 +14,13 @@
 namespace octet::serving {
 namespace {
 
+// Linears that are not quantized have no phases.
+bool Any(const kernels::PhaseTimes& times) {
+  return times.quantize_ns + times.dot_ns + times.dequantize_ns +
+             times.outlier_ns >
+         0;
+}
+
 absl::Status CheckMatMulInput(const model::Linear& linear,
                               kernels::MatrixView<const float> x) {
   if (x.cols != linear.in_features) {
@@ -122,7 +129,7 @@ void LoadedModel::Count(const ModelStats& call,
   }
   if (metrics_ == nullptr) return;
   for (const auto& [kind, phases] : by_kind) {
-    metrics_->LinearSeconds(id_, kind, phases);
+    if (Any(phases)) metrics_->LinearSeconds(id_, kind, phases);
   }
   metrics_->ComputeStages(id_, absl::ToDoubleSeconds(compute), sum);
   metrics_->Rows(id_, static_cast<size_t>(call.row_count));
