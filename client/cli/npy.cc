@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <cstring>
 #include <fstream>
-#include <sstream>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -135,11 +135,9 @@ std::string SerializeNpy(const client::Matrix& matrix) {
 
 absl::StatusOr<client::Matrix> ReadNpy(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  std::ostringstream bytes;
-  if (!file || !(bytes << file.rdbuf())) {
-    return absl::NotFoundError(absl::StrCat("cannot read ", path));
-  }
-  absl::StatusOr<client::Matrix> matrix = ParseNpy(bytes.str());
+  if (!file) return absl::NotFoundError(absl::StrCat("cannot read ", path));
+  const std::string bytes((std::istreambuf_iterator<char>(file)), {});
+  absl::StatusOr<client::Matrix> matrix = ParseNpy(bytes);
   if (matrix.ok()) return matrix;
   return absl::Status(matrix.status().code(),
                       absl::StrCat(path, ": ", matrix.status().message()));
