@@ -15,7 +15,7 @@ namespace str_cat_internal {
 
 template <typename T>
 const T& Piece(const T& value) {
-  return value;
+  return value;  // NOLINT(bugprone-return-const-ref-from-parameter)
 }
 inline absl::string_view Piece(const std::string_view& text) {
   return {text.data(), text.size()};
