@@ -4,8 +4,7 @@
 //   octet_kernels_benchmark [--benchmark_... flags]
 //
 // Repetitions of all contestants are interleaved, and a table of ratios of
-// their fastest repetitions in CPU time follows (the least disturbed one, on a
-// shared machine).
+// their medians in CPU time follows.
 
 #include <benchmark/benchmark.h>
 
@@ -152,7 +151,7 @@ void RegisterAll() {
   }
 }
 
-// The usual console output, and the fastest repetition of every benchmark.
+// The usual console output, and the times of every benchmark's repetitions.
 class RatioReporter : public benchmark::ConsoleReporter {
  public:
   void ReportRuns(const std::vector<Run>& runs) override {
@@ -160,9 +159,7 @@ class RatioReporter : public benchmark::ConsoleReporter {
     for (const Run& run : runs) {
       if (run.run_type != Run::RT_Iteration) continue;
       const std::string name = run.run_name.function_name;
-      const double time = run.GetAdjustedCPUTime();
-      const auto [entry, is_new] = fastest_.try_emplace(name, time);
-      if (!is_new) entry->second = std::min(entry->second, time);
+      times_[name].push_back(run.GetAdjustedCPUTime());
     }
   }
 
@@ -179,20 +176,25 @@ class RatioReporter : public benchmark::ConsoleReporter {
 
  private:
   void PrintRatio(const Shape& shape, const Variant& variant) const {
-    const auto find = [&](const std::string& name) {
-      const auto found = fastest_.find(name + "/" + shape.Name());
-      return found == fastest_.end() ? 0.0 : found->second;
-    };
-    const double time = find(variant.name);
+    const double time = Median(variant.name, shape);
     if (time == 0.0) return;  // not among those asked for
     std::printf("%-15s %-18s %10.1f %10.0f %12.2f %14.2f\n",
                 shape.Name().c_str(), variant.name, time,
                 2e-3 * static_cast<double>(shape.m * shape.k * shape.n) / time,
-                find("onednn_fp32") / time,
-                find("onednn_int8_multiply_only") / time);
+                Median("onednn_fp32", shape) / time,
+                Median("onednn_int8_multiply_only", shape) / time);
   }
 
-  std::map<std::string, double> fastest_;
+  double Median(const std::string& name, const Shape& shape) const {
+    const auto found = times_.find(name + "/" + shape.Name());
+    if (found == times_.end()) return 0.0;
+    std::vector<double> times = found->second;
+    std::nth_element(times.begin(), times.begin() + times.size() / 2,
+                     times.end());
+    return times[times.size() / 2];
+  }
+
+  std::map<std::string, std::vector<double>> times_;
 };
 
 }  // namespace

@@ -165,13 +165,13 @@ def _build(tensors, config):
 
 
 class BertReference:
-    def __init__(self, directory: pathlib.Path):
+    def __init__(self, directory: pathlib.Path, threads: int = 2):
         config = json.loads((directory / "config.json").read_text())
         tensors = safetensors.numpy.load_file(directory / "model.safetensors")
         model = _build(tensors, config)
         onnx.checker.check_model(model)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 2
+        options.intra_op_num_threads = threads
         self._session = onnxruntime.InferenceSession(
             model.SerializeToString(),
             options,
