@@ -21,6 +21,19 @@ const char kExitCodeHelp[] =
     "  10   permission denied, unauthenticated\n"
     "  130  interrupted by Ctrl-C (quantize cancels its operation first)";
 
+namespace {
+
+// Only the server's answers carry details; errors about local files do not,
+// and name the file.
+bool FromServer(const absl::Status& status) {
+  bool has_details = false;
+  status.ForEachPayload(
+      [&](absl::string_view, const absl::Cord&) { has_details = true; });
+  return has_details;
+}
+
+}  // namespace
+
 int ExitCode(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kOk:
@@ -59,9 +72,10 @@ std::string Hint(const absl::Status& status, absl::string_view server) {
     case absl::StatusCode::kDeadlineExceeded:
       return "Give it more time with --timeout.";
     case absl::StatusCode::kAlreadyExists:
-      return "Choose another id, or delete what is there.";
+      return FromServer(status) ? "Choose another id, or delete what is there."
+                                : "";
     case absl::StatusCode::kNotFound:
-      return "The list commands show what is there.";
+      return FromServer(status) ? "The list commands show what is there." : "";
     case absl::StatusCode::kDataLoss:
       return "Bytes were damaged on the way or on disk: try again.";
     case absl::StatusCode::kUnimplemented:

@@ -1,0 +1,66 @@
+#include "client/lib/archive.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+
+#include <string>
+
+#include "gtest/gtest.h"
+#include "tests/client/lib/temporary_directory.h"
+
+namespace octet::client {
+namespace {
+
+// A tar with one entry.
+void WriteTar(const std::filesystem::path& path, const char* name,
+              unsigned type) {
+  archive* out = archive_write_new();
+  archive_write_set_format_pax_restricted(out);
+  ASSERT_EQ(archive_write_open_filename(out, path.c_str()), ARCHIVE_OK);
+  archive_entry* entry = archive_entry_new();
+  archive_entry_set_pathname(entry, name);
+  archive_entry_set_filetype(entry, type);
+  if (type == AE_IFLNK) archive_entry_set_symlink(entry, "/etc/passwd");
+  archive_entry_set_size(entry, 0);
+  archive_entry_set_perm(entry, 0644);
+  archive_write_header(out, entry);
+  archive_entry_free(entry);
+  archive_write_free(out);
+}
+
+TEST(Archive, UnpackGivesBackWhatPackTook) {
+  const TemporaryDirectory source;
+  const std::string big(700'000, 'b');
+  source.Write("octet.json", "{}");
+  source.Write("1_Pooling/config.json", "[]");
+  source.Write("model.safetensors", big);
+  const TemporaryDirectory scratch;
+  ASSERT_TRUE(Pack(source.path(), scratch.path() / "b.tar").ok());
+  ASSERT_TRUE(Unpack(scratch.path() / "b.tar", scratch.path() / "out").ok());
+  EXPECT_EQ(ReadAll(scratch.path() / "out/octet.json"), "{}");
+  EXPECT_EQ(ReadAll(scratch.path() / "out/1_Pooling/config.json"), "[]");
+  EXPECT_EQ(ReadAll(scratch.path() / "out/model.safetensors"), big);
+}
+
+TEST(Archive, UnpackWritesNothingOutsideItsDirectory) {
+  const TemporaryDirectory scratch;
+  const auto tar = scratch.path() / "b.tar";
+  for (const char* name : {"../escaped", "/tmp/octet-escaped", "a/../../e"}) {
+    WriteTar(tar, name, AE_IFREG);
+    EXPECT_TRUE(absl::IsInvalidArgument(Unpack(tar, scratch.path() / "out")))
+        << name;
+  }
+  EXPECT_FALSE(std::filesystem::exists(scratch.path() / "escaped"));
+}
+
+TEST(Archive, UnpackRefusesLinksAndGarbage) {
+  const TemporaryDirectory scratch;
+  const auto tar = scratch.path() / "b.tar";
+  WriteTar(tar, "link", AE_IFLNK);
+  EXPECT_TRUE(absl::IsInvalidArgument(Unpack(tar, scratch.path() / "out")));
+  const auto garbage = scratch.Write("g.tar", std::string(4096, 'g'));
+  EXPECT_TRUE(absl::IsInvalidArgument(Unpack(garbage, scratch.path() / "out")));
+}
+
+}  // namespace
+}  // namespace octet::client
