@@ -25,9 +25,13 @@ absl::Status Sync(const fs::path& path, int flags) {
 
 }  // namespace
 
+fs::path AsideOf(const fs::path& path) {
+  return path.parent_path() /
+         model::StrCat(".", path.filename().string(), ".tmp");
+}
+
 absl::Status WriteFileAtomically(const fs::path& path, std::string_view bytes) {
-  const fs::path aside =
-      path.parent_path() / model::StrCat(".", path.filename().string(), ".tmp");
+  const fs::path aside = AsideOf(path);
   {
     ASSIGN_OR_RETURN(const FileDescriptor fd,
                      OpenFile(aside, O_WRONLY | O_CREAT | O_TRUNC));

@@ -13,6 +13,9 @@
 
 namespace octet::bundle {
 
+// Where the bytes of `path` are written first: what a crash may leave behind.
+std::filesystem::path AsideOf(const std::filesystem::path& path);
+
 // One writer per target at a time.
 absl::Status WriteFileAtomically(const std::filesystem::path& path,
                                  std::string_view bytes);

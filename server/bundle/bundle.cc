@@ -131,12 +131,14 @@ absl::StatusOr<std::unique_ptr<const model::Model>> LoadFloatModel(
 }
 
 absl::Status WriteManifest(const fs::path& directory, Manifest manifest) {
+  // A crash in an earlier attempt must not become a file of the bundle.
+  std::error_code error;
+  fs::remove(AsideOf(directory / kManifest), error);
   ASSIGN_OR_RETURN(const std::vector<std::string> paths, ListFiles(directory));
   manifest.files.clear();
   for (const std::string& path : paths) {
     if (path == kManifest) continue;
     RETURN_IF_ERROR(ValidateRelativePath("bundle", path));
-    std::error_code error;
     FileDigest digest;
     digest.size_bytes = fs::file_size(directory / path, error);
     ASSIGN_OR_RETURN(digest.sha256, Sha256OfFile(directory / path));

@@ -57,6 +57,13 @@ TEST(OpenBundle, ReadsWhatWasWritten) {
   EXPECT_TRUE(bundle->files.tensors->Contains("fc.weight"));
 }
 
+TEST(WriteManifest, DoesNotListWhatACrashLeft) {
+  const TempDir dir;
+  WriteFile(AsideOf(dir / "octet.json"), "half a manif");
+  MakeBundle(dir);
+  EXPECT_THAT(OpenBundle(dir.path(), Verify::kDigests), IsOk());
+}
+
 TEST(OpenBundle, NoticesEveryChange) {
   const struct {
     const char* name;
