@@ -10,6 +10,8 @@
 namespace octet {
 namespace {
 
+constexpr int kUsageError = 2;
+
 constexpr char kDescription[] =
     "Octet quantizes float models to INT8 and serves them over gRPC.\n\n"
     "Upload a Hugging Face checkpoint (safetensors), stream calibration data,\n"
@@ -97,7 +99,7 @@ std::optional<Flags> ParseFlags(int argc, char** argv, int* exit_code) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    *exit_code = app.exit(error);
+    *exit_code = app.exit(error) == 0 ? 0 : kUsageError;
     return std::nullopt;
   }
   raw.flags.server.data_directory = raw.data_directory;

@@ -1,4 +1,4 @@
-// Float models for calibration: loaded when first needed, the last few kept,
+// Float models for calibration: loaded when first needed, the last one kept,
 // so that a run of streams packs a checkpoint's weights once.
 
 #ifndef OCTET_SERVER_RPC_FLOAT_MODELS_H_
@@ -21,7 +21,7 @@ class FloatModels {
  public:
   // A checkpoint that is not calibrated any more gives its memory back when
   // others are, or when it is deleted.
-  static constexpr size_t kKept = 2;
+  static constexpr size_t kKept = 1;
 
   absl::StatusOr<std::shared_ptr<const model::Model>> Load(
       const bundle::DirectoryStore& checkpoints, const std::string& id);
