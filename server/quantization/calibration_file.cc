@@ -318,7 +318,7 @@ absl::Status Save(const Calibration& calibration,
       {"duplicate_samples", StrCat(calibration.duplicate_samples)},
   };
   const std::filesystem::path aside =
-      file.parent_path() / ("." + file.filename().string() + ".tmp");
+      file.parent_path() / StrCat(".", file.filename().string(), ".tmp");
   RETURN_IF_ERROR(tensors.Write(aside, metadata));
   std::error_code error;
   std::filesystem::rename(aside, file, error);

@@ -9,6 +9,7 @@
 #include "server/bundle/atomic_file.h"
 #include "server/bundle/io.h"
 #include "server/bundle/json.h"
+#include "server/model/str_cat.h"
 
 namespace octet::serving {
 namespace {
@@ -20,8 +21,8 @@ constexpr uint64_t kMaxBytes = uint64_t{16} << 20;
 
 absl::Status Damaged(const std::filesystem::path& file,
                      const std::string& complaint) {
-  return absl::DataLossError("'" + file.filename().string() +
-                             "' is damaged: " + complaint);
+  return absl::DataLossError(model::StrCat("'", file.filename().string(),
+                                           "' is damaged: ", complaint));
 }
 
 bool IsServedModel(const json& entry) {
@@ -68,14 +69,15 @@ absl::StatusOr<std::vector<ServedModel>> LoadState(
   std::set<std::string> ids;
   for (const json& entry : (*document)["models"]) {
     if (!IsServedModel(entry)) {
-      return Damaged(file, "models[" + std::to_string(models.size()) +
-                               "] must have id, source and version");
+      return Damaged(file, model::StrCat("models[", models.size(),
+                                         "] must have id, source and version"));
     }
     models.push_back({.id = entry["id"].get<std::string>(),
                       .source = entry["source"].get<std::string>(),
                       .version = entry["version"].get<int64_t>()});
     if (!ids.insert(models.back().id).second) {
-      return Damaged(file, "model '" + models.back().id + "' is there twice");
+      return Damaged(
+          file, model::StrCat("model '", models.back().id, "' is there twice"));
     }
   }
   return models;
