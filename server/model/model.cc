@@ -133,19 +133,29 @@ size_t Model::resident_bytes() const {
 }
 
 std::string LayerKind(std::string_view layer) {
-  size_t kind = 0;
-  size_t start = 0;
-  while (start < layer.size()) {
-    const size_t end = std::min(layer.find('.', start), layer.size());
-    const std::string_view part = layer.substr(start, end - start);
-    const bool number =
-        !part.empty() && std::all_of(part.begin(), part.end(), [](char c) {
-          return c >= '0' && c <= '9';
-        });
-    if (number && end < layer.size()) kind = end + 1;
-    start = end + 1;
+  const auto is_number = [](std::string_view part) {
+    return !part.empty() && std::all_of(part.begin(), part.end(), [](char c) {
+      return c >= '0' && c <= '9';
+    });
+  };
+  const auto last_part = [](std::string_view name) {
+    const size_t dot = name.rfind('.');
+    return dot == std::string_view::npos ? name : name.substr(dot + 1);
+  };
+  // "net.0": a list of layers without names of their own.
+  std::string_view rest = layer;
+  while (rest.size() > last_part(rest).size() && is_number(last_part(rest))) {
+    rest.remove_suffix(last_part(rest).size() + 1);
   }
-  return std::string(layer.substr(kind));
+  if (is_number(rest)) return std::string(layer);
+  size_t kind = rest.size();  // where the kind begins
+  while (true) {
+    const std::string_view part = last_part(rest.substr(0, kind));
+    if (is_number(part)) return std::string(rest.substr(kind + 1));
+    kind -= part.size();
+    if (kind == 0) return std::string(rest);
+    --kind;  // the dot before the part
+  }
 }
 
 }  // namespace octet::model

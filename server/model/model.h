@@ -100,7 +100,8 @@ class Model {
 absl::Status ValidateInput(const Graph& graph, const ModelInput& input);
 
 // "encoder.layer.3.output.dense" -> "output.dense": what comes after the last
-// number, or the whole name.
+// number, or the whole name. Numbers at the end count for nothing: "net.2" is
+// of kind "net".
 std::string LayerKind(std::string_view layer);
 
 }  // namespace octet::model
