@@ -10,9 +10,9 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/matrix_view.h"
@@ -34,7 +34,7 @@ struct Calibration {
   uint64_t batches = 0;
   uint64_t samples = 0;  // sequences, feature rows, or activation rows
   uint64_t duplicate_samples = 0;  // seen before, by hash of their content
-  absl::flat_hash_set<uint64_t> sample_hashes;  // at most kRememberedHashes
+  std::unordered_set<uint64_t> sample_hashes;  // at most kRememberedHashes
   StatisticsByLayer layers;
   model::ModelInput kept_inputs;                        // first kKeptSamples
   std::map<std::string, std::vector<float>> kept_rows;  // activation batches
