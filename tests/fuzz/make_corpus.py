@@ -35,35 +35,65 @@ def make_safetensors():
     }
     save("safetensors", "good", safetensors(good, bytes(16)))
     save("safetensors", "empty", safetensors({}))
-    save("safetensors", "half", safetensors(
-        {"a": tensor("F16", [3], 0, 6), "z": tensor("I32", [0], 6, 6)},
-        b"\0\x3c\0\x7c\0\x7e"))
-    save("safetensors", "hole", safetensors(
-        {"a": tensor("U8", [1], 1, 2)}, bytes(2)))
-    save("safetensors", "overlap", safetensors(
-        {"a": tensor("U8", [2], 0, 2), "b": tensor("U8", [1], 1, 2)},
-        bytes(2)))
-    save("safetensors", "overflow", safetensors(
-        {"a": tensor("F64", [2**32, 2**32], 0, 8)}, bytes(8)))
+    save(
+        "safetensors",
+        "half",
+        safetensors(
+            {"a": tensor("F16", [3], 0, 6), "z": tensor("I32", [0], 6, 6)},
+            b"\0\x3c\0\x7c\0\x7e",
+        ),
+    )
+    save(
+        "safetensors",
+        "hole",
+        safetensors({"a": tensor("U8", [1], 1, 2)}, bytes(2)),
+    )
+    save(
+        "safetensors",
+        "overlap",
+        safetensors(
+            {"a": tensor("U8", [2], 0, 2), "b": tensor("U8", [1], 1, 2)},
+            bytes(2),
+        ),
+    )
+    save(
+        "safetensors",
+        "overflow",
+        safetensors({"a": tensor("F64", [2**32, 2**32], 0, 8)}, bytes(8)),
+    )
     save("safetensors", "twice", safetensors(b'{"a":{},"a":{}}'))
     save("safetensors", "length", struct.pack("<Q", 2**63) + b"{}")
 
 
 def make_config():
     bert = {
-        "model_type": "bert", "architectures": ["BertModel"],
-        "hidden_size": 4, "intermediate_size": 8, "num_attention_heads": 2,
-        "num_hidden_layers": 1, "vocab_size": 6, "type_vocab_size": 2,
-        "max_position_embeddings": 5, "layer_norm_eps": 1e-12,
-        "hidden_act": "gelu", "position_embedding_type": "absolute",
+        "model_type": "bert",
+        "architectures": ["BertModel"],
+        "hidden_size": 4,
+        "intermediate_size": 8,
+        "num_attention_heads": 2,
+        "num_hidden_layers": 1,
+        "vocab_size": 6,
+        "type_vocab_size": 2,
+        "max_position_embeddings": 5,
+        "layer_norm_eps": 1e-12,
+        "hidden_act": "gelu",
+        "position_embedding_type": "absolute",
         "pad_token_id": 0,
     }
-    pooling = {"word_embedding_dimension": 4, "pooling_mode_cls_token": False,
-               "pooling_mode_mean_tokens": True,
-               "pooling_mode_max_tokens": False,
-               "pooling_mode_mean_sqrt_len_tokens": False}
-    mlp = {"model_type": "mlp", "layers": ["fc1", "fc2"],
-           "hidden_act": "relu", "input_size": 4}
+    pooling = {
+        "word_embedding_dimension": 4,
+        "pooling_mode_cls_token": False,
+        "pooling_mode_mean_tokens": True,
+        "pooling_mode_max_tokens": False,
+        "pooling_mode_mean_sqrt_len_tokens": False,
+    }
+    mlp = {
+        "model_type": "mlp",
+        "layers": ["fc1", "fc2"],
+        "hidden_act": "relu",
+        "input_size": 4,
+    }
 
     def text(value):
         return json.dumps(value).encode()
@@ -81,38 +111,78 @@ def make_config():
 def make_manifest():
     measures = {"sqnr_db": 41.5, "cosine": 0.9999, "max_error": 0.01}
     layer = {
-        "layer": "fc", "scheme": "w8a8_dynamic", "rows": 2, "cols": 2,
-        "float_bytes": 16, "stored_bytes": 12, "weight": measures,
-        "output": {**measures, "sqnr_db": "Infinity"}, "output_rows": 3,
-        "zero_channels": 0, "outlier_columns": 0, "reason": "",
+        "layer": "fc",
+        "scheme": "w8a8_dynamic",
+        "rows": 2,
+        "cols": 2,
+        "float_bytes": 16,
+        "stored_bytes": 12,
+        "weight": measures,
+        "output": {**measures, "sqnr_db": "Infinity"},
+        "output_rows": 3,
+        "zero_channels": 0,
+        "outlier_columns": 0,
+        "reason": "",
     }
     manifest = {
-        "format_version": 1, "family": "linear_set",
+        "format_version": 1,
+        "family": "linear_set",
         "plan": {"fc": {"scheme": "llm_int8", "outlier_threshold": 6.0}},
-        "statistics": {"fc": {"rows": 3, "min": -1.5, "max": 2.0,
-                              "absmax": 2.0, "sigma": 0.5}},
-        "report": {
-            "layers": [layer], "model": measures, "mean_row_cosine": 1.0,
-            "worst_row_cosine": "NaN", "model_rows": 3,
-            "linear_float_bytes": 16, "linear_stored_bytes": 12,
-            "checkpoint_bytes": 16, "bundle_bytes": 12, "warnings": ["few"],
+        "statistics": {
+            "fc": {
+                "rows": 3,
+                "min": -1.5,
+                "max": 2.0,
+                "absmax": 2.0,
+                "sigma": 0.5,
+            }
         },
-        "provenance": {"checkpoint": "checkpoints/a", "calibration": "",
-                       "octet_version": "0.1.0",
-                       "create_time": "2026-01-01T00:00:00Z"},
+        "report": {
+            "layers": [layer],
+            "model": measures,
+            "mean_row_cosine": 1.0,
+            "worst_row_cosine": "NaN",
+            "model_rows": 3,
+            "linear_float_bytes": 16,
+            "linear_stored_bytes": 12,
+            "checkpoint_bytes": 16,
+            "bundle_bytes": 12,
+            "warnings": ["few"],
+        },
+        "provenance": {
+            "checkpoint": "checkpoints/a",
+            "calibration": "",
+            "octet_version": "0.1.0",
+            "create_time": "2026-01-01T00:00:00Z",
+        },
         "compressed_tensors": "llm_int8",
         "files": {"config.json": {"size_bytes": 2, "sha256": "a" * 64}},
     }
     save("manifest", "good", json.dumps(manifest).encode())
-    save("manifest", "bare", json.dumps({
-        **manifest, "plan": {}, "statistics": {}, "files": {},
-        "report": {**manifest["report"], "layers": [], "warnings": []},
-    }).encode())
+    save(
+        "manifest",
+        "bare",
+        json.dumps(
+            {
+                **manifest,
+                "plan": {},
+                "statistics": {},
+                "files": {},
+                "report": {**manifest["report"], "layers": [], "warnings": []},
+            }
+        ).encode(),
+    )
     save("manifest", "version", b'{"format_version":2}')
-    save("manifest", "escape", json.dumps({
-        **manifest,
-        "files": {"../x": {"size_bytes": 2, "sha256": "a" * 64}},
-    }).encode())
+    save(
+        "manifest",
+        "escape",
+        json.dumps(
+            {
+                **manifest,
+                "files": {"../x": {"size_bytes": 2, "sha256": "a" * 64}},
+            }
+        ).encode(),
+    )
 
 
 def tar(members, form=tarfile.PAX_FORMAT):
@@ -123,22 +193,32 @@ def tar(members, form=tarfile.PAX_FORMAT):
             info.type, info.linkname, info.size = kind, link, len(data)
             archive.addfile(info, io.BytesIO(data))
     # tarfile pads to 10 KiB; the two zero blocks are enough.
-    return stream.getvalue().rstrip(b"\0").ljust(512 * (2 + sum(
-        1 + -(-len(m[1]) // 512) for m in members)), b"\0")
+    return (
+        stream.getvalue()
+        .rstrip(b"\0")
+        .ljust(
+            512 * (2 + sum(1 + -(-len(m[1]) // 512) for m in members)), b"\0"
+        )
+    )
 
 
 def make_archive():
     regular = tarfile.REGTYPE
-    good = [("config.json", b"{}", regular, ""),
-            ("1_Pooling/config.json", b"[]", regular, "")]
+    good = [
+        ("config.json", b"{}", regular, ""),
+        ("1_Pooling/config.json", b"[]", regular, ""),
+    ]
     save("archive", "good", tar(good))
     save("archive", "gnu", tar(good, tarfile.GNU_FORMAT))
     save("archive", "ustar", tar(good, tarfile.USTAR_FORMAT))
     save("archive", "escape", tar([("../x", b"1", regular, "")]))
     save("archive", "symlink", tar([("x", b"", tarfile.SYMTYPE, "/etc")]))
     save("archive", "hardlink", tar([("x", b"", tarfile.LNKTYPE, "y")]))
-    save("archive", "directory", tar([("d/", b"", tarfile.DIRTYPE, ""),
-                                      ("d/x", b"1", regular, "")]))
+    save(
+        "archive",
+        "directory",
+        tar([("d/", b"", tarfile.DIRTYPE, ""), ("d/x", b"1", regular, "")]),
+    )
     save("archive", "twice", tar([("x", b"1", regular, "")] * 2))
     save("archive", "truncated", tar(good)[:-1024])
 
