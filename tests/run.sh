@@ -34,12 +34,10 @@ as_root() { if ((EUID == 0)); then "$@"; else sudo "$@"; fi; }
 install_packages() {
   mapfile -t packages < deploy/apt/build.txt
   packages+=("${test_packages[@]}")
-  # Asking dpkg first saves a minute where everything is there.
-  if ! dpkg-query -W -f '${db:Status-Abbrev}\n' "${packages[@]}" 2>/dev/null |
-      grep -qv '^ii'; then
-    [[ $(dpkg-query -W "${packages[@]}" 2>/dev/null | wc -l) \
-      -eq ${#packages[@]} ]] && return
-  fi
+  local installed
+  installed=$(dpkg-query -W -f '${db:Status-Status}\n' "${packages[@]}" \
+    2> /dev/null | grep -c '^installed$') || true
+  ((installed < ${#packages[@]})) || return 0
   as_root apt-get update -qq
   as_root apt-get install -y -qq --no-install-recommends "${packages[@]}" \
     > /dev/null
