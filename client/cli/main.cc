@@ -28,7 +28,7 @@ void AddGlobalFlags(CLI::App& app, octet::cli::GlobalFlags& flags) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape)
   octet::cli::Session session;
   CLI::App app(
       "Octet quantizes float models to INT8 and serves them. This is its "
