@@ -74,6 +74,10 @@ void AddFlags(CLI::App& app, Raw& raw) {
   Add(app, "max-upload-bytes", server.max_upload_bytes,
       "Largest checkpoint or bundle upload")
       ->check(CLI::PositiveNumber);
+  app.add_flag("--allow-non-finite", server.allow_non_finite,
+               "Answer NaN for rows of a request that hold NaN or infinities, "
+               "instead of INVALID_ARGUMENT")
+      ->envname("OCTET_ALLOW_NON_FINITE");
   Add(app, "grace-seconds", raw.grace_seconds,
       "After a signal: how long to go on accepting calls while health says "
       "NOT_SERVING, so that load balancers look elsewhere")

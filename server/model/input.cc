@@ -57,7 +57,8 @@ absl::Status CheckTokens(const Graph& graph, const ModelInput& input) {
   return absl::OkStatus();
 }
 
-absl::Status CheckFeatures(const Graph& graph, const ModelInput& input) {
+absl::Status CheckFeatures(const Graph& graph, const ModelInput& input,
+                           bool allow_non_finite) {
   if (!input.token_ids.empty() || !input.lengths.empty()) {
     return absl::InvalidArgumentError(
         "tokens: the model takes features, not tokens");
@@ -72,6 +73,7 @@ absl::Status CheckFeatures(const Graph& graph, const ModelInput& input) {
         StrCat("features: has ", input.features.size(), " values; ",
                input.feature_rows, " rows of ", width, " are needed"));
   }
+  if (allow_non_finite) return absl::OkStatus();
   if (const auto index = kernels::FirstNonFinite(input.features)) {
     return absl::InvalidArgumentError(
         StrCat("features[", *index / width, "][", *index % width, "]: is ",
@@ -86,12 +88,13 @@ size_t ModelInput::rows() const {
   return token_ids.empty() ? feature_rows : token_ids.size();
 }
 
-absl::Status ValidateInput(const Graph& graph, const ModelInput& input) {
+absl::Status ValidateInput(const Graph& graph, const ModelInput& input,
+                           bool allow_non_finite) {
   switch (graph.input) {
     case InputKind::kTokens:
       return CheckTokens(graph, input);
     case InputKind::kFeatures:
-      return CheckFeatures(graph, input);
+      return CheckFeatures(graph, input, allow_non_finite);
     case InputKind::kNone:
       break;
   }

@@ -107,7 +107,8 @@ Model::~Model() = default;
 
 absl::StatusOr<ModelOutput> Model::Forward(const ModelInput& input,
                                            const RunOptions& options) const {
-  RETURN_IF_ERROR(ValidateInput(impl_->graph(), input));
+  RETURN_IF_ERROR(
+      ValidateInput(impl_->graph(), input, options.allow_non_finite));
   return Execute(impl_->graph(), impl_->linears(), impl_->parameters(), input,
                  options);
 }

@@ -68,6 +68,8 @@ struct RunOptions {
   LayerKindTimes* times = nullptr;
   // Asked between operators; CANCELLED when it says true.
   std::function<bool()> cancelled;
+  // Lets NaN and infinities in features pass: their rows come out as NaN.
+  bool allow_non_finite = false;
 };
 
 class Model {
@@ -97,7 +99,8 @@ class Model {
 };
 
 // Checks an input against the graph, with the errors Forward documents.
-absl::Status ValidateInput(const Graph& graph, const ModelInput& input);
+absl::Status ValidateInput(const Graph& graph, const ModelInput& input,
+                           bool allow_non_finite = false);
 
 // "encoder.layer.3.output.dense" -> "output.dense": what comes after the last
 // number, or the whole name. Numbers at the end count for nothing: "net.2" is

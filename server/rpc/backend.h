@@ -26,6 +26,7 @@ struct Backend {
   FloatModels float_models;
   std::filesystem::path scratch;  // emptied at every start
   uint64_t max_upload_bytes;
+  bool allow_non_finite;  // in requests; such rows are answered with NaN
 
   telemetry::Metrics* metrics;
   kernels::ThreadPool* pool;

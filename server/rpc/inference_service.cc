@@ -135,12 +135,13 @@ class InferenceService final : public v1::InferenceService::CallbackService {
     timer.Decoded(*model);
 
     kernels::PhaseTimes times;
-    const auto y =
-        model->MatMul(request.layer(), x.view(), backend_.pool, &times);
-    if (!y.ok()) return AboutInput("x", y.status());
+    ASSIGN_OR_RETURN(
+        const model::ModelOutput y,
+        model->MatMul(request.layer(), x.view(),
+                      {backend_.pool, backend_.allow_non_finite}, &times));
     timer.Computed();
 
-    Encode(*y, type, response->mutable_y());
+    Encode(y, type, response->mutable_y());
     timer.Encoded(*model);
     timer.Fill(times, response->mutable_timings());
     return absl::OkStatus();
@@ -154,6 +155,7 @@ class InferenceService final : public v1::InferenceService::CallbackService {
     model::RunOptions options;
     ASSIGN_OR_RETURN(options.output, OutputKindOf(request.output()));
     options.pool = backend_.pool;
+    options.allow_non_finite = backend_.allow_non_finite;
     options.cancelled = [&call] {
       return call.cancelled() || absl::Now() >= call.deadline;
     };

@@ -22,19 +22,21 @@ bool Any(const kernels::PhaseTimes& times) {
 }
 
 absl::Status CheckMatMulInput(const model::Linear& linear,
-                              kernels::MatrixView<const float> x) {
+                              kernels::MatrixView<const float> x,
+                              bool allow_non_finite) {
   if (x.cols != linear.in_features) {
     return absl::InvalidArgumentError(
-        "x has " + std::to_string(x.cols) + " columns; layer '" + linear.layer +
-        "' takes " + std::to_string(linear.in_features));
+        "x: has " + std::to_string(x.cols) + " columns; layer '" +
+        linear.layer + "' takes " + std::to_string(linear.in_features));
   }
-  for (size_t row = 0; row < x.rows; ++row) {
+  for (size_t row = 0; row < x.rows && !allow_non_finite; ++row) {
     const std::optional<size_t> column =
         kernels::FirstNonFinite(absl::MakeConstSpan(x.row(row), x.cols));
     if (column.has_value()) {
       return absl::InvalidArgumentError(
-          "x[" + std::to_string(row) + ", " + std::to_string(*column) +
-          "] is " + (std::isnan(x.row(row)[*column]) ? "NaN" : "infinite"));
+          "x[" + std::to_string(row) + "][" + std::to_string(*column) +
+          "]: is " + (std::isnan(x.row(row)[*column]) ? "NaN" : "infinite") +
+          "; it must be finite");
     }
   }
   return absl::OkStatus();
@@ -81,7 +83,7 @@ absl::StatusOr<model::ModelOutput> LoadedModel::Forward(
 
 absl::StatusOr<model::ModelOutput> LoadedModel::MatMul(
     std::string_view layer, kernels::MatrixView<const float> x,
-    kernels::ThreadPool* pool, kernels::PhaseTimes* times) const {
+    const MatMulOptions& options, kernels::PhaseTimes* times) const {
   ASSIGN_OR_RETURN(const model::LinearLayer* const weights,
                    model_->FindLinear(layer));
   const auto linear = linears_.find(layer);
@@ -89,7 +91,8 @@ absl::StatusOr<model::ModelOutput> LoadedModel::MatMul(
     return absl::InternalError("layer '" + std::string(layer) +
                                "' has weights but is not in the graph");
   }
-  RETURN_IF_ERROR(CheckMatMulInput(*linear->second, x));
+  RETURN_IF_ERROR(
+      CheckMatMulInput(*linear->second, x, options.allow_non_finite));
   const absl::Time start = absl::Now();
   model::ModelOutput output;
   output.rows = x.rows;
@@ -97,7 +100,7 @@ absl::StatusOr<model::ModelOutput> LoadedModel::MatMul(
   output.values.resize(output.rows * output.cols);
   kernels::PhaseTimes phases;
   kernels::LinearCall how;
-  how.pool = pool;
+  how.pool = options.pool;
   how.times = &phases;
   RETURN_IF_ERROR(
       weights->Run(x, {output.values.data(), output.rows, output.cols}, how));

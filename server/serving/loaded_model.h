@@ -30,6 +30,11 @@ struct ModelStats {
   kernels::PhaseTimes times;
 };
 
+struct MatMulOptions {
+  kernels::ThreadPool* pool = nullptr;  // nullptr: the calling thread alone
+  bool allow_non_finite = false;        // such rows come out as NaN
+};
+
 // Immutable but for its counts; safe to use from many threads.
 class LoadedModel {
  public:
@@ -51,11 +56,11 @@ class LoadedModel {
   absl::StatusOr<model::ModelOutput> Forward(const model::ModelInput& input,
                                              model::RunOptions options,
                                              kernels::PhaseTimes* times) const;
-  // x [M, K] -> y [M, N]. NOT_FOUND names the layer; INVALID_ARGUMENT a width
-  // or the index of a non-finite value.
+  // x [M, K] -> y [M, N]. NOT_FOUND names the layer; INVALID_ARGUMENT opens
+  // with the field, "x: " for a width, "x[1][2]: " for a non-finite value.
   absl::StatusOr<model::ModelOutput> MatMul(std::string_view layer,
                                             kernels::MatrixView<const float> x,
-                                            kernels::ThreadPool* pool,
+                                            const MatMulOptions& options,
                                             kernels::PhaseTimes* times) const;
 
   ModelStats stats() const;

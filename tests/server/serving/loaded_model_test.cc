@@ -1,5 +1,6 @@
 #include "server/serving/loaded_model.h"
 
+#include <cmath>
 #include <limits>
 
 #include "gmock/gmock.h"
@@ -39,7 +40,7 @@ std::string Message(const absl::Status& status) {
 
 TEST_F(LoadedModelTest, MatMulIsOneLinearWithItsBias) {
   const std::vector<float> x = {1, 2, 3, -4, 5, 6};
-  const auto y = exact_->MatMul("fc2", Rows(x.data(), 2, 3), nullptr, nullptr);
+  const auto y = exact_->MatMul("fc2", Rows(x.data(), 2, 3), {}, nullptr);
   ASSERT_TRUE(y.ok()) << y.status();
   EXPECT_EQ(y->rows, 2);
   EXPECT_EQ(y->cols, 1);
@@ -48,15 +49,14 @@ TEST_F(LoadedModelTest, MatMulIsOneLinearWithItsBias) {
 
 TEST_F(LoadedModelTest, MatMulReadsRowsThatAreStridesApart) {
   const std::vector<float> x = {1, 2, 99, 3, 4, 99};
-  const auto y =
-      exact_->MatMul("fc1", Rows(x.data(), 2, 2, 3), nullptr, nullptr);
+  const auto y = exact_->MatMul("fc1", Rows(x.data(), 2, 2, 3), {}, nullptr);
   ASSERT_TRUE(y.ok()) << y.status();
   EXPECT_THAT(y->values, ElementsAre(1, 2, 3, 3, 4, 7));
 }
 
 TEST_F(LoadedModelTest, MatMulOfNoRowsIsEmpty) {
   const float x = 0;
-  const auto y = coded_->MatMul("fc1", Rows(&x, 0, 2), nullptr, nullptr);
+  const auto y = coded_->MatMul("fc1", Rows(&x, 0, 2), {}, nullptr);
   ASSERT_TRUE(y.ok()) << y.status();
   EXPECT_EQ(y->rows, 0);
   EXPECT_EQ(y->cols, 3);
@@ -65,11 +65,11 @@ TEST_F(LoadedModelTest, MatMulOfNoRowsIsEmpty) {
 TEST_F(LoadedModelTest, MatMulSaysWhatIsWrong) {
   const std::vector<float> x = {1, 2, 3, 4};
   const auto layer =
-      exact_->MatMul("fc9", Rows(x.data(), 2, 2), nullptr, nullptr).status();
+      exact_->MatMul("fc9", Rows(x.data(), 2, 2), {}, nullptr).status();
   EXPECT_TRUE(absl::IsNotFound(layer)) << layer;
   EXPECT_THAT(Message(layer), HasSubstr("fc9"));
   const auto width =
-      exact_->MatMul("fc2", Rows(x.data(), 2, 2), nullptr, nullptr).status();
+      exact_->MatMul("fc2", Rows(x.data(), 2, 2), {}, nullptr).status();
   EXPECT_TRUE(absl::IsInvalidArgument(width)) << width;
   EXPECT_THAT(Message(width),
               AllOf(HasSubstr("2 columns"), HasSubstr("takes 3")));
@@ -80,19 +80,35 @@ TEST_F(LoadedModelTest, MatMulNamesTheIndexOfAValueThatIsNotFinite) {
                           std::numeric_limits<float>::infinity()}) {
     const std::vector<float> x = {1, 2, 3, bad};
     const auto status =
-        coded_->MatMul("fc1", Rows(x.data(), 2, 2), nullptr, nullptr).status();
+        coded_->MatMul("fc1", Rows(x.data(), 2, 2), {}, nullptr).status();
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
-    EXPECT_THAT(Message(status), HasSubstr("[1, 1]"));
+    EXPECT_THAT(Message(status), HasSubstr("x[1][1]: "));
   }
   EXPECT_EQ(coded_->stats().matmul_count, 0);
+}
+
+TEST_F(LoadedModelTest, AllowedNonFiniteValuesSpoilTheirOwnRowOnly) {
+  const std::vector<float> x = {1, 2, 3,
+                                std::numeric_limits<float>::quiet_NaN()};
+  for (const LoadedModel* model : {exact_.get(), coded_.get()}) {
+    MatMulOptions options;
+    options.allow_non_finite = true;
+    const auto y = model->MatMul("fc1", Rows(x.data(), 2, 2), options, nullptr);
+    ASSERT_TRUE(y.ok()) << y.status();
+    const auto alone = model->MatMul("fc1", Rows(x.data(), 1, 2), {}, nullptr);
+    ASSERT_TRUE(alone.ok()) << alone.status();
+    for (size_t n = 0; n < y->cols; ++n) {
+      EXPECT_EQ(y->values[n], alone->values[n]);
+      EXPECT_TRUE(std::isnan(y->values[y->cols + n]));
+    }
+  }
 }
 
 TEST_F(LoadedModelTest, CountsWhatWasAnsweredAndNotWhatFailed) {
   const std::vector<float> x = {1, 2, 3, 4};
   Answer(*coded_, 1, 2);
   Answer(*coded_, 3, 4);
-  ASSERT_TRUE(
-      coded_->MatMul("fc1", Rows(x.data(), 2, 2), nullptr, nullptr).ok());
+  ASSERT_TRUE(coded_->MatMul("fc1", Rows(x.data(), 2, 2), {}, nullptr).ok());
   EXPECT_FALSE(coded_->Forward({}, {}, nullptr).ok());
   const ModelStats stats = coded_->stats();
   EXPECT_EQ(stats.forward_count, 2);
@@ -109,7 +125,7 @@ TEST_F(LoadedModelTest, PhaseTimesAreTheSameInAnswerStatisticsAndMetrics) {
   std::vector<float> x(256 * 2, 1.0F);
   for (int i = 0; i < 3; ++i) {
     ASSERT_TRUE(
-        coded_->MatMul("fc1", Rows(x.data(), 256, 2), nullptr, &answered).ok());
+        coded_->MatMul("fc1", Rows(x.data(), 256, 2), {}, &answered).ok());
   }
   const ModelStats stats = coded_->stats();
   EXPECT_EQ(stats.times.quantize_ns, answered.quantize_ns);
@@ -134,7 +150,7 @@ TEST_F(LoadedModelTest, PhaseTimesAreTheSameInAnswerStatisticsAndMetrics) {
 TEST_F(LoadedModelTest, AFloatModelHasNoDequantOverhead) {
   Answer(*exact_, 1, 2);
   const float x[] = {1, 2};
-  ASSERT_TRUE(exact_->MatMul("fc1", Rows(x, 1, 2), nullptr, nullptr).ok());
+  ASSERT_TRUE(exact_->MatMul("fc1", Rows(x, 1, 2), {}, nullptr).ok());
   const auto scrape = telemetry::Collect(metrics_);
   for (const auto& [sample, value] : scrape.samples) {
     EXPECT_FALSE(sample.starts_with("octet_linear_seconds_total") &&
