@@ -9,6 +9,8 @@
 #   container  builds the image and serves a request from it;
 #              OCTET_SKIP_CONTAINER=1 leaves it out of `all`
 #   e2e        the built server and clients, from outside (pytest)
+# and, not in `all`:
+#   bench      measures the numbers in README
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,6 +25,7 @@ test_packages=(
   git
   libbenchmark-dev
   libclang-rt-14-dev # fuzz
+  libomp-14-dev      # fuzz: OpenMP for clang, as oneDNN wants it
   libgmock-dev
   libgtest-dev
   prometheus         # with promtool
@@ -79,7 +82,15 @@ part_container() { as_root deploy/container/verify.sh; }
 
 part_e2e() {
   build_release
-  .venv/bin/pytest tests/e2e tests/deploy
+  OCTET_SERVER_BINARY=$PWD/build/release/bin/octet-server \
+    .venv/bin/pytest -q tests/client/python
+  .venv/bin/pytest tests/deploy tests/e2e
+}
+
+part_bench() {
+  build_release
+  .venv/bin/pip install --quiet --no-deps --no-build-isolation ./client/python
+  .venv/bin/python tests/benchmarks/readme_numbers.py
 }
 
 all=(unit asan fuzz lint container e2e)
@@ -96,7 +107,8 @@ done
 install_packages
 install_python
 
-passed=0 failed=0 summary=
+# The runners' own summaries stay the last thing that is printed.
+failed=()
 for part in "${parts[@]}"; do
   printf '\n==> %s\n' "$part"
   start=$SECONDS
@@ -105,13 +117,12 @@ for part in "${parts[@]}"; do
   (set -e; "part_$part")
   code=$?
   set -e
-  if ((code == 0)); then
-    passed=$((passed + 1)) verdict=ok
-  else
-    failed=$((failed + 1)) verdict=FAILED
-  fi
-  summary+=$(printf '%-10s %-6s %5d s' "$part" "$verdict" $((SECONDS - start)))
-  summary+=$'\n'
+  ((code == 0)) || failed+=("$part")
+  [[ $part == "${parts[-1]}" ]] ||
+    printf '==> %s: %s after %d s\n' "$part" \
+      "$( ((code == 0)) && echo ok || echo FAILED)" $((SECONDS - start))
 done
-printf '\n%sparts: %d passed, %d failed\n' "$summary" "$passed" "$failed"
-((failed == 0))
+if ((${#failed[@]})); then
+  echo "failed: ${failed[*]}" >&2
+  exit 1
+fi
