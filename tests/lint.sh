@@ -43,7 +43,8 @@ check_tidy() {
   candidates 'kernels/*.cc' 'server/*.cc' 'client/*.cc' |
     xargs -r -n 1 -P "$(nproc)" "$bin/clang-tidy" -p "$build" --quiet \
       --extra-arg=-Wno-unknown-warning-option \
-      --extra-arg=-Wno-ignored-optimization-argument 2> >(grep -vE \
+      --extra-arg=-Wno-ignored-optimization-argument \
+      --extra-arg=-idirafter"$(gcc -print-file-name=include)" 2> >(grep -vE \
         'warnings? generated|Suppressed .* warnings|Use -header-filter' >&2)
 }
 
