@@ -56,7 +56,7 @@ def show_machine() -> None:
 def show_kernels(core: int) -> None:
     """MatMul at M = 256 against oneDNN, FP32 in and out."""
     command = [
-        paths.binary("octet_kernels_benchmark"),
+        benchmark("kernels"),
         "--benchmark_filter=/256x",
     ]
     output = run_pinned(core, command, os.environ)
@@ -86,7 +86,7 @@ def show_forward(core: int, rounds: int) -> None:
 def octet_forward(core: int, scheme: str) -> float:
     name = f"^Forward/{scheme}/{SEQUENCES}/{TOKENS}/1/"
     command = [
-        paths.binary("octet_model_benchmark"),
+        benchmark("model"),
         f"--benchmark_filter={name}",
         "--benchmark_format=json",
         "--benchmark_min_time=1",
@@ -186,6 +186,11 @@ def show_start(server: Server) -> None:
         f"{statistics.median(seconds):.2f} s of CPU time; idle RSS "
         f"{statistics.median(resident):.0f} MiB"
     )
+
+
+def benchmark(folder: str) -> pathlib.Path:
+    directory = paths.build_dir() / "tests/benchmarks" / folder
+    return directory / f"octet_{folder}_benchmark"
 
 
 def run_pinned(core: int, command: list, environment) -> str:
