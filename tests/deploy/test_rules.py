@@ -247,7 +247,8 @@ def test_dashboard_shows_every_metric_of_the_service():
 
 def test_readme_lists_the_flags_of_the_server():
     source = (DEPLOY.parent / "server" / "flags.cc").read_text()
-    flags = re.findall(r'\bAdd\(app, "([\w-]+)"', source)
+    flags = re.findall(r'\bAdd\(app, "([\w-]+)"|add_flag\("--([\w-]+)"', source)
+    flags = [option or switch for option, switch in flags]
     assert flags
     documented = re.findall(r"^\| `--([\w-]+)` \|", README, re.MULTILINE)
     assert documented == flags

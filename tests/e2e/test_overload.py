@@ -24,7 +24,7 @@ def narrow_server(start_server):
     server = start_server(None, "--threads=1", "--queue-capacity=2")
     with Client(server.address) as client:
         client.upload_checkpoint(
-            "wide", checkpoints.mlp(widths=(WIDTH, WIDTH, WIDTH))
+            "wide", checkpoints.mlp(widths=(WIDTH, 6 * WIDTH, WIDTH))
         )
         client.load("wide", "checkpoints/wide")
     return server
