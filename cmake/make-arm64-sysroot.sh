@@ -7,6 +7,8 @@ packages=libgrpc++-dev,libprotobuf-dev,libabsl-dev,libdnnl-dev
 packages+=,prometheus-cpp-dev,libgtest-dev,libgmock-dev,libbenchmark-dev
 packages+=,nlohmann-json3-dev,libcli11-dev,libspdlog-dev,libssl-dev
 packages+=,libarchive-dev,libisal-dev,libc6-dev,libstdc++-12-dev
+# gRPC's CMake files want the plugins beside them, though the host's are run.
+packages+=,protobuf-compiler-grpc,ocl-icd-opencl-dev
 mmdebstrap --arch=arm64 --variant=extract --include="$packages" \
   bookworm "$root"
 # Absolute links inside a root lead out of it; make them relative.
