@@ -64,7 +64,7 @@ grpc::Status RpcScope::Finish(const absl::Status& status) const {
 
 void Enqueue(const RpcScope& scope, grpc::CallbackServerContext* context,
              std::function<void(const Call&)> work,
-             std::function<void(const absl::Status&)> refuse) {
+             const std::function<void(const absl::Status&)>& refuse) {
   if (!scope.edge().ready->load(std::memory_order_relaxed)) {
     return refuse(absl::UnavailableError("the server is starting"));
   }

@@ -76,7 +76,7 @@ class RpcScope {
 // gone or whose deadline has passed is refused as well.
 void Enqueue(const RpcScope& scope, grpc::CallbackServerContext* context,
              std::function<void(const Call&)> work,
-             std::function<void(const absl::Status&)> refuse);
+             const std::function<void(const absl::Status&)>& refuse);
 
 using UnaryWork = std::function<absl::Status(const Call&)>;
 

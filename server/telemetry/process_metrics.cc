@@ -3,7 +3,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -11,6 +10,7 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <system_error>
 
 namespace octet::telemetry {
@@ -60,8 +60,10 @@ std::optional<Stat> ReadStat() {
 std::optional<double> BootTime() {
   std::ifstream file("/proc/stat");
   for (std::string line; std::getline(file, line);) {
-    double seconds = 0;
-    if (std::sscanf(line.c_str(), "btime %lf", &seconds) == 1) return seconds;
+    static constexpr std::string_view kField = "btime ";
+    if (line.starts_with(kField)) {
+      return std::strtod(line.c_str() + kField.size(), nullptr);
+    }
   }
   return std::nullopt;
 }
