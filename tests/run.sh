@@ -4,7 +4,7 @@
 # usage: tests/run.sh [part ...]       default: all
 #   unit       release build, unit tests
 #   asan       the same under AddressSanitizer and UBSan
-#   fuzz       every fuzz target, OCTET_FUZZ_SECONDS (20) each
+#   fuzz       every fuzz target, OCTET_FUZZ_SECONDS (10) each
 #   lint       formatters and static checks; the house's own tests
 #   container  builds the image and serves a request from it;
 #              OCTET_SKIP_CONTAINER=1 leaves it out of `all`
@@ -71,7 +71,7 @@ part_asan() {
   UBSAN_OPTIONS=print_stacktrace=1 ctest --preset asan-ubsan -j "$(nproc)"
 }
 
-part_fuzz() { tests/fuzz/run.sh "${OCTET_FUZZ_SECONDS:-20}"; }
+part_fuzz() { tests/fuzz/run.sh "${OCTET_FUZZ_SECONDS:-10}"; }
 
 part_lint() {
   build_release octet_proto  # clang-tidy reads generated headers
