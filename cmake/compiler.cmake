@@ -31,6 +31,10 @@ function(octet_warnings target)
   # GCC 12 sees overlaps in std::string that are not there (PR 105651).
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     target_compile_options(${target} PRIVATE -Wno-restrict)
+    # Sanitizers' own code hides from it what has been set.
+    if(OCTET_SANITIZE)
+      target_compile_options(${target} PRIVATE -Wno-maybe-uninitialized)
+    endif()
   endif()
 endfunction()
 
