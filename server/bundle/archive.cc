@@ -47,13 +47,16 @@ struct Outlet {
   absl::Status status;
 };
 
-la_ssize_t Emit(archive* handle, void* data, const void* buffer, size_t size) {
+// After an error, what is still written goes nowhere. libarchive is not told:
+// a handle that has failed never frees its buffers.
+la_ssize_t Emit(archive* /*handle*/, void* data, const void* buffer,
+                size_t size) {
   auto& outlet = *static_cast<Outlet*>(data);
-  outlet.status =
-      outlet.sink(std::string_view(static_cast<const char*>(buffer), size));
-  if (outlet.status.ok()) return static_cast<la_ssize_t>(size);
-  archive_set_error(handle, ECANCELED, "the receiver stopped");
-  return -1;
+  if (outlet.status.ok()) {
+    outlet.status =
+        outlet.sink(std::string_view(static_cast<const char*>(buffer), size));
+  }
+  return static_cast<la_ssize_t>(size);
 }
 
 // The sink's own error where it is the cause.
@@ -91,6 +94,7 @@ absl::Status WriteEntry(archive* handle, const fs::path& directory,
         got) {
       return WriteError(handle, outlet);
     }
+    RETURN_IF_ERROR(outlet.status);
     left -= static_cast<uint64_t>(got);
   }
   return absl::OkStatus();
@@ -247,14 +251,14 @@ absl::Status WriteArchive(const fs::path& directory, ArchiveSink sink) {
     const absl::Status written =
         WriteEntry(handle.get(), directory, file, outlet);
     if (!written.ok()) {
-      archive_write_fail(handle.get());  // so that closing emits no more
+      outlet.status = written;  // so that closing emits no more
       return written;
     }
   }
   if (archive_write_close(handle.get()) != ARCHIVE_OK) {
     return WriteError(handle.get(), outlet);
   }
-  return absl::OkStatus();
+  return outlet.status;
 }
 
 absl::Status ReadArchive(const fs::path& archive_path,
