@@ -42,8 +42,9 @@ void FillOutliers(const LayerStatistics& statistics,
       quantization::OutlierColumns(statistics, kOutlierMagnitude);
   out->set_outlier_count(static_cast<int64_t>(columns.size()));
   const auto& absmax = statistics.column_absmax;
-  std::stable_sort(columns.begin(), columns.end(),
-                   [&](int32_t a, int32_t b) { return absmax[a] > absmax[b]; });
+  std::sort(columns.begin(), columns.end(), [&](int32_t a, int32_t b) {
+    return absmax[a] != absmax[b] ? absmax[a] > absmax[b] : a < b;
+  });
   columns.resize(std::min(columns.size(), kShownOutliers));
   for (const int32_t column : columns) {
     v1::OutlierFeature* feature = out->add_outliers();

@@ -93,7 +93,7 @@ class InferenceService final : public v1::InferenceService::CallbackService {
                              v1::MatMulResponse* response) override {
     return Reply(edge_, "InferenceService/MatMul", context, request, response,
                  [=, this](const Call& call) {
-                   return MatMul(*request, call, response);
+                   return RunMatMul(*request, call, response);
                  });
   }
 
@@ -104,8 +104,8 @@ class InferenceService final : public v1::InferenceService::CallbackService {
         [this](const v1::StreamMatMulRequest& request, const Call& call,
                v1::StreamMatMulResponse* response) {
           response->set_id(request.id());
-          return AboutInput("request", MatMul(request.request(), call,
-                                              response->mutable_response()));
+          return AboutInput("request", RunMatMul(request.request(), call,
+                                                 response->mutable_response()));
         });
   }
 
@@ -114,7 +114,7 @@ class InferenceService final : public v1::InferenceService::CallbackService {
                               v1::ForwardResponse* response) override {
     return Reply(edge_, "InferenceService/Forward", context, request, response,
                  [=, this](const Call& call) {
-                   return Forward(*request, call, response);
+                   return RunForward(*request, call, response);
                  });
   }
 
@@ -124,8 +124,8 @@ class InferenceService final : public v1::InferenceService::CallbackService {
     return backend_.models->Find(id);
   }
 
-  absl::Status MatMul(const v1::MatMulRequest& request, const Call& call,
-                      v1::MatMulResponse* response) const {
+  absl::Status RunMatMul(const v1::MatMulRequest& request, const Call& call,
+                         v1::MatMulResponse* response) const {
     ASSIGN_OR_RETURN(const ModelPtr model, Find(request.model()));
     ASSIGN_OR_RETURN(const v1::DataType type,
                      OutputType(request.output_type()));
@@ -147,8 +147,8 @@ class InferenceService final : public v1::InferenceService::CallbackService {
     return absl::OkStatus();
   }
 
-  absl::Status Forward(const v1::ForwardRequest& request, const Call& call,
-                       v1::ForwardResponse* response) const {
+  absl::Status RunForward(const v1::ForwardRequest& request, const Call& call,
+                          v1::ForwardResponse* response) const {
     ASSIGN_OR_RETURN(const ModelPtr model, Find(request.model()));
     ASSIGN_OR_RETURN(const v1::DataType type,
                      OutputType(request.output_type()));
