@@ -6,6 +6,11 @@
 #include "kernels/microkernel.h"
 
 namespace octet::kernels {
+namespace {
+
+constexpr size_t kGroup = 4;
+
+}  // namespace
 
 void DotScalar1x16(const DotTile& tile) {
   uint32_t sums[kMaxTileColumns];  // unsigned: wrapping is the contract

@@ -15,6 +15,7 @@ namespace {
 
 // A panel is 8 columns: 12 accumulators + 2 weights + 1 broadcast < 16 ymm.
 constexpr size_t kColumns = 8;
+constexpr size_t kGroup = 4;
 
 __m256i BroadcastGroup(const uint8_t* a) {
   int32_t codes = 0;
@@ -48,11 +49,11 @@ void Dot(const DotTile& tile) {
     a += kGroup;
     b += kColumns * kGroup;
   }
-  const __m256i seed =
-      _mm256_loadu_si256(reinterpret_cast<const __m256i*>(tile.seed));
 #pragma GCC unroll 6
   for (size_t r = 0; r < kRows; ++r) {
     // hadd gives columns 0 1 4 5 | 2 3 6 7.
+    const __m256i seed = _mm256_loadu_si256(
+        reinterpret_cast<const __m256i*>(tile.seed + r * tile.seed_stride));
     const __m256i sums = _mm256_permute4x64_epi64(
         _mm256_hadd_epi32(low[r], high[r]), _MM_SHUFFLE(3, 1, 2, 0));
     _mm256_storeu_si256(

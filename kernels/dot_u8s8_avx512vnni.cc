@@ -18,6 +18,9 @@ namespace octet::kernels {
 namespace {
 
 constexpr size_t kLanes = 16;
+constexpr size_t kGroup = 4;
+constexpr size_t kMaxRows = 6;
+constexpr size_t kMaxColumns = 64;
 
 inline __attribute__((always_inline)) void DotAdd(__m512i& sum, __m512i a,
                                                   __m512i b) {
@@ -63,7 +66,8 @@ void Dot(const DotTile& tile) {
   for (size_t r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
     for (size_t v = 0; v < kVectors; ++v) {
-      sums[0][r][v] = _mm512_loadu_si512(tile.seed + v * kLanes);
+      sums[0][r][v] =
+          _mm512_loadu_si512(tile.seed + r * tile.seed_stride + v * kLanes);
 #pragma GCC unroll 4
       for (size_t i = 1; i < kChains; ++i) {
         sums[i][r][v] = _mm512_setzero_si512();
@@ -101,7 +105,7 @@ void Dot(const DotTile& tile) {
 }
 
 // [rows - 1][width / 16 - 1]
-constexpr DotFunction kTiles[kMaxTileRows][kMaxTileColumns / kLanes] = {
+constexpr DotFunction kTiles[kMaxRows][kMaxColumns / kLanes] = {
     {Dot<1, 1>, Dot<1, 2>, Dot<1, 3>, Dot<1, 4>},
     {Dot<2, 1>, Dot<2, 2>, Dot<2, 3>, Dot<2, 4>},
     {Dot<3, 1>, Dot<3, 2>, Dot<3, 3>, Dot<3, 4>},

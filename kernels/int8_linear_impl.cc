@@ -106,11 +106,12 @@ Int8Linear::Impl::Impl(const Kernel& kernel, const Int8LinearSpec& spec)
   coding_.coding = spec.coding;
   coding_.input_scale = spec.input_scale;
   coding_.input_zero_point = spec.input_zero_point;
+  coding_.code_offset = kernel.code_offset;
   KeepOutliers(spec);
   if (splits_k()) return;
   for (size_t i = 0; i < seeds_.size(); ++i) {
     const int64_t seed =
-        -int64_t{coding_.zero_code()} * weights_.column_sums()[i];
+        -int64_t{coding_.zero_byte()} * weights_.column_sums()[i];
     seeds_[i] = static_cast<int32_t>(static_cast<uint32_t>(seed));
   }
   weights_.DropColumnSums();
@@ -296,15 +297,15 @@ void Int8Linear::Impl::MultiplySplit(size_t row, size_t rows,
   for (size_t r = 0; r < rows; ++r) {
     for (size_t c = 0; c < panel.width; ++c) {
       scratch.wide[r * kMaxTileColumns + c] =
-          -int64_t{coding_.zero_code()} *
+          -int64_t{coding_.zero_byte()} *
           weights_.column_sums()[panel.begin + c];
     }
   }
   for (size_t g = 0; g < weights_.groups(); g += kSplitGroups) {
     DotTile tile;
-    tile.a = scratch.row(row) + g * kGroup;
+    tile.a = scratch.row(row) + g * kernel_.kr;
     tile.a_stride = scratch.stride;
-    tile.b = panel.codes + g * panel.width * kGroup;
+    tile.b = panel.codes + g * panel.width * kernel_.kr;
     tile.groups = std::min(kSplitGroups, weights_.groups() - g);
     tile.seed = seeds_.data() + panel.begin;
     tile.acc = scratch.acc;
@@ -350,6 +351,7 @@ bool Int8Linear::Impl::AddOutliers(size_t row, size_t rows, const Panel& panel,
     live.columns = scratch.live_columns.data() + first;
     live.count = begin[row + r + 1] - first;
     live.panel = panel.codes;
+    live.kr = kernel_.kr;
     live.scales = scales_.data() + panel.begin;
     live.out = scratch.outliers + r * kMaxTileColumns;
     live.width = panel.width;

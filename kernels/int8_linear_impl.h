@@ -56,7 +56,7 @@ class Int8Linear::Impl {
                      Scratch& scratch) const;
   bool AddOutliers(size_t row, size_t rows, const Panel& panel,
                    Scratch& scratch) const;
-  size_t PaddedK() const { return weights_.groups() * kGroup; }
+  size_t PaddedK() const { return weights_.groups() * kernel_.kr; }
   bool splits_k() const { return weights_.k() > weights_.max_exact_k(); }
 
   const Kernel& kernel_;

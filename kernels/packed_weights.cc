@@ -23,16 +23,17 @@ PackedWeights::PackedWeights(const Kernel& kernel,
     : n_(codes.rows),
       k_(codes.cols),
       nr_(kernel.nr),
-      groups_(RoundUp(k_, kGroup) / kGroup),
+      kr_(kernel.kr),
+      groups_(RoundUp(k_, kr_) / kr_),
       padded_n_(RoundUp(n_, kernel.nr_step)),
-      codes_(padded_n_ * groups_ * kGroup),
+      codes_(padded_n_ * groups_ * kr_),
       column_sums_(padded_n_, 0) {
   for (size_t i = 0; i < panels(); ++i) PackPanel(panel(i), codes);
 }
 
 Panel PackedWeights::panel(size_t index) const {
   const size_t begin = index * nr_;
-  return {.codes = codes_.As<int8_t>() + begin * groups_ * kGroup,
+  return {.codes = codes_.As<int8_t>() + begin * groups_ * kr_,
           .begin = begin,
           .columns = std::min(nr_, n_ - begin),
           .width = std::min(nr_, padded_n_ - begin)};
@@ -45,7 +46,7 @@ void PackedWeights::PackPanel(const Panel& panel,
     const int8_t* row = codes.row(panel.begin + c);
     int32_t sum = 0;
     for (size_t k = 0; k < k_; ++k) {
-      out[(k / kGroup * panel.width + c) * kGroup + k % kGroup] = row[k];
+      out[(k / kr_ * panel.width + c) * kr_ + k % kr_] = row[k];
       sum += row[k];
     }
     column_sums_[panel.begin + c] = sum;

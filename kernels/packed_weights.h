@@ -3,8 +3,8 @@
 //
 //   panel p       columns n = p nr ... of W^T, `width` of them: nr, but the
 //                 last one only as many as there are, in steps of nr_step
-//   inside        [ceil(K / 4)][width][4], zeros where K or N end
-//   seed[n]       -zero_point * sum_k W[n, k]
+//   inside        [ceil(K / kr)][width][kr], zeros where K or N end
+//   seed[n]       (code_offset - zero_point) * sum_k W[n, k]
 //
 // A product of more than MaxExactK() terms could leave the int32 accumulator:
 // then the caller splits K and adds the parts in 64 bits, seed included.
@@ -58,6 +58,7 @@ class PackedWeights {
   size_t n_ = 0;
   size_t k_ = 0;
   size_t nr_ = 1;
+  size_t kr_ = 1;
   size_t groups_ = 0;
   size_t padded_n_ = 0;
   size_t max_exact_k_ = kMaxExactK;

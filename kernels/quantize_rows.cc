@@ -18,8 +18,8 @@ constexpr uint32_t kInfinity = 0x7f800000;
 CodeRule RuleFor(const RowCoding& coding, float scale) {
   CodeRule rule;
   rule.inverse = InverseScale(scale);
+  rule.zero_byte = coding.zero_byte();
   if (coding.coding == ActivationCoding::kStaticAffine) {
-    rule.zero_point = coding.input_zero_point;
     rule.low = static_cast<float>(-coding.input_zero_point);
     rule.high = static_cast<float>(255 - coding.input_zero_point);
   }
@@ -32,9 +32,9 @@ QuantizedRow QuantizeRow(const TileOps& ops, const RowCoding& coding,
                          const float* x, size_t k, size_t padded_k,
                          uint8_t* codes) {
   const RowMaxima maxima = ops.row_maxima(x, k, coding.filter);
-  std::memset(codes + k, coding.zero_code(), padded_k - k);
+  std::memset(codes + k, coding.zero_byte(), padded_k - k);
   if (maxima.all >= kInfinity) {
-    std::memset(codes, coding.zero_code(), k);
+    std::memset(codes, coding.zero_byte(), k);
     return {.scale = std::numeric_limits<float>::quiet_NaN()};
   }
   const float scale = coding.coding == ActivationCoding::kPerToken

@@ -1,4 +1,5 @@
-// Rows of activations to u8 codes.
+// Rows of activations to codes, stored as bytes: u8, or s8 for a kernel that
+// takes its code_offset of 128 off (registry.h).
 //
 //   per token (dynamic)   scale[m] = max_k |x[m,k]| / 127
 //                         code     = round_half_even(x / scale[m]) + 128
@@ -28,11 +29,13 @@ struct RowCoding {
   ActivationCoding coding = ActivationCoding::kPerToken;
   float input_scale = 1.0F;      // kStaticAffine only
   int32_t input_zero_point = 0;  // kStaticAffine only, in [0, 255]
+  int32_t code_offset = 0;       // of the kernel that reads the codes
   RowFilter filter;
 
-  // The code of x = 0.
-  int32_t zero_code() const {
-    return coding == ActivationCoding::kPerToken ? 128 : input_zero_point;
+  // What stands for x = 0 among the stored bytes.
+  int32_t zero_byte() const {
+    const bool per_token = coding == ActivationCoding::kPerToken;
+    return (per_token ? 128 : input_zero_point) - code_offset;
   }
 };
 
@@ -41,7 +44,7 @@ struct QuantizedRow {
   bool has_live = false;  // some |x| >= threshold outside the outlier columns
 };
 
-// Writes k codes, then the zero code up to `padded_k`.
+// Writes k codes, then the code of zero up to `padded_k`.
 QuantizedRow QuantizeRow(const TileOps& ops, const RowCoding& coding,
                          const float* x, size_t k, size_t padded_k,
                          uint8_t* codes);

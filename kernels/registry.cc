@@ -18,12 +18,14 @@ void DotU8S8Avx512Vnni_6x64(const DotTile& tile);
 
 namespace {
 
-// name, isa, mr, nr, nr_step, dot, ops
+// name, isa, mr, nr, nr_step, kr, code_offset, dot, ops
 constexpr Kernel kKernels[] = {
-    {"dot_scalar_1x16", Isa::kScalar, 1, 16, 1, DotScalar1x16, &kScalarTileOps},
+    {"dot_scalar_1x16", Isa::kScalar, 1, 16, 1, 4, 0, DotScalar1x16,
+     &kScalarTileOps},
 #if defined(__x86_64__)
-    {"dot_u8s8_avx2_6x8", Isa::kAvx2, 6, 8, 8, DotU8S8Avx2_6x8, &kAvx2TileOps},
-    {"dot_u8s8_avx512vnni_6x64", Isa::kAvx512Vnni, 6, 64, 16,
+    {"dot_u8s8_avx2_6x8", Isa::kAvx2, 6, 8, 8, 4, 0, DotU8S8Avx2_6x8,
+     &kAvx2TileOps},
+    {"dot_u8s8_avx512vnni_6x64", Isa::kAvx512Vnni, 6, 64, 16, 4, 0,
      DotU8S8Avx512Vnni_6x64, &kAvx512TileOps},
 #endif
 };

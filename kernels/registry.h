@@ -19,6 +19,8 @@ struct Kernel {
   size_t mr = 1;       // rows of a tile
   size_t nr = 1;       // columns of a panel
   size_t nr_step = 1;  // the last panel is as wide as needed, in these steps
+  size_t kr = 4;       // consecutive k of a column that lie together
+  int32_t code_offset = 0;  // taken off a code before it becomes a byte
   DotFunction dot = nullptr;
   const TileOps* ops = nullptr;  // quantize, outliers, epilogue on this ISA
 };

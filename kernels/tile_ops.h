@@ -31,11 +31,11 @@ struct RowMaxima {
   bool has_live = false;  // live outliers, outside the outlier columns
 };
 
-// code = clamp(round_half_even(x * inverse), low, high) + zero_point; filtered
+// byte = clamp(round_half_even(x * inverse), low, high) + zero_byte; filtered
 // values count as 0.
 struct CodeRule {
   float inverse = 1.0F;
-  int32_t zero_point = 128;
+  int32_t zero_byte = 128;
   float low = -127.0F;
   float high = 127.0F;
 };
@@ -58,6 +58,7 @@ struct LiveOutliers {
   const uint32_t* columns = nullptr;
   size_t count = 0;
   const int8_t* panel = nullptr;  // the packed panel the dot product reads
+  size_t kr = 4;                  // as the kernel packs it
   const float* scales = nullptr;
   float* out = nullptr;
   size_t width = 0;

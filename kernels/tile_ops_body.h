@@ -75,11 +75,11 @@ void CodesOf(const float* x, size_t k, const RowFilter& filter,
   };
   size_t i = 0;
   for (; i + V::kLanes <= k; i += V::kLanes) {
-    scaled(row.Load(i)).StoreCodes(rule.zero_point, codes + i);
+    scaled(row.Load(i)).StoreCodes(rule.zero_byte, codes + i);
   }
   if (i < k) {
     scaled(row.LoadPart(i, k - i))
-        .StoreCodesPart(rule.zero_point, codes + i, k - i);
+        .StoreCodesPart(rule.zero_byte, codes + i, k - i);
   }
 }
 
@@ -116,16 +116,16 @@ void FixedOutliersOf(const FixedOutliers& tile) {
   }
   for (size_t c = 0; c < tile.width; c += V::kLanes) {
     V sums[kMaxTileRows];
-#pragma GCC unroll 6
+#pragma GCC unroll 8
     for (size_t r = 0; r < kMaxTileRows; ++r) sums[r] = V::Set(0.0F);
     for (size_t j = 0; j < tile.count; ++j) {
       const V weights = V::LoadFp16(tile.weights + j * tile.weights_stride + c);
-#pragma GCC unroll 6
+#pragma GCC unroll 8
       for (size_t r = 0; r < kMaxTileRows; ++r) {
         sums[r] = V::Fma(V::Set(x[r][j]), weights, sums[r]);
       }
     }
-#pragma GCC unroll 6
+#pragma GCC unroll 8
     for (size_t r = 0; r < kMaxTileRows; ++r) {
       if (r < tile.rows) sums[r].Store(tile.out + r * kMaxTileColumns + c);
     }
@@ -139,8 +139,8 @@ void LiveOutliersOf(const LiveOutliers& row) {
     V sum = V::Load(row.out + c);
     for (size_t j = 0; j < row.count; ++j) {
       const size_t k = row.columns[j];
-      const int8_t* group = row.panel + (k / kGroup * row.width + c) * kGroup;
-      const V weights = scales * V::LoadByte(group, k % kGroup);
+      const int8_t* group = row.panel + (k / row.kr * row.width + c) * row.kr;
+      const V weights = scales * V::LoadByte(group, k % row.kr);
       sum = V::Fma(V::Set(row.x[j]), weights, sum);
     }
     sum.Store(row.out + c);

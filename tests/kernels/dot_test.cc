@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -24,6 +25,7 @@ struct Problem {
   std::vector<uint8_t> a;  // [m, k]
   std::vector<int8_t> b;   // [n, k]
   int32_t zero_point = 128;
+  size_t slice_groups = std::numeric_limits<size_t>::max() / 2;
 
   std::string Name() const {
     return std::to_string(m) + "x" + std::to_string(n) + "x" +
@@ -60,7 +62,7 @@ std::vector<int32_t> Expected(const Problem& p) {
 std::vector<int32_t> Actual(const Kernel& kernel, const Problem& p,
                             GuardedMemory::Side side) {
   const PackedWeights weights(kernel, {p.b.data(), p.n, p.k});
-  const size_t stride = weights.groups() * kGroup;
+  const size_t stride = weights.groups() * kernel.kr;
   std::vector<int32_t> out(p.m * p.n);
   for (size_t i = 0; i < weights.panels(); ++i) {
     const Panel panel = weights.panel(i);
@@ -68,20 +70,32 @@ std::vector<int32_t> Actual(const Kernel& kernel, const Problem& p,
     std::copy_n(panel.codes, stride * panel.width, b.As<int8_t>());
     const GuardedMemory seed(panel.width * sizeof(int32_t), side);
     for (size_t c = 0; c < panel.width; ++c) {
-      seed.As<int32_t>()[c] =
-          -p.zero_point * weights.column_sums()[panel.begin + c];
+      seed.As<int32_t>()[c] = (kernel.code_offset - p.zero_point) *
+                              weights.column_sums()[panel.begin + c];
     }
     for (size_t row = 0; row < p.m; row += kernel.mr) {
       const size_t rows = std::min(kernel.mr, p.m - row);
       const GuardedMemory a(rows * stride, side);
       for (size_t r = 0; r < rows; ++r) {
-        std::copy_n(p.a.data() + (row + r) * p.k, p.k,
-                    a.As<uint8_t>() + r * stride);
+        std::transform(p.a.data() + (row + r) * p.k,
+                       p.a.data() + (row + r + 1) * p.k,
+                       a.As<uint8_t>() + r * stride,
+                       [&](uint8_t code) { return code - kernel.code_offset; });
       }
       const size_t last = (rows - 1) * kMaxTileColumns + panel.width;
       const GuardedMemory acc(last * sizeof(int32_t), side);
-      kernel.dot({a.As<uint8_t>(), stride, b.As<int8_t>(), weights.groups(),
-                  seed.As<int32_t>(), acc.As<int32_t>(), rows, panel.width});
+      const size_t slice = p.slice_groups;
+      for (size_t g = 0; g < weights.groups(); g += slice) {
+        kernel.dot({.a = a.As<uint8_t>() + g * kernel.kr,
+                    .a_stride = stride,
+                    .b = b.As<int8_t>() + g * panel.width * kernel.kr,
+                    .groups = std::min(slice, weights.groups() - g),
+                    .seed = g == 0 ? seed.As<int32_t>() : acc.As<int32_t>(),
+                    .seed_stride = g == 0 ? 0 : kMaxTileColumns,
+                    .acc = acc.As<int32_t>(),
+                    .rows = rows,
+                    .width = panel.width});
+      }
       for (size_t r = 0; r < rows; ++r) {
         for (size_t c = 0; c < panel.columns; ++c) {
           out[(row + r) * p.n + panel.begin + c] =
@@ -134,6 +148,15 @@ TEST_P(Dot, OddLargeShapes) {
                                 {13, 321, 385}}) {
     SCOPED_TRACE("seed 11");
     ASSERT_NO_FATAL_FAILURE(ExpectExact(kernel(), RandomProblem(m, n, k, 11)));
+  }
+}
+
+TEST_P(Dot, GoesOnFromAnEarlierResult) {
+  for (const size_t slice : {1, 5, 64}) {
+    SCOPED_TRACE("seed 12, groups in a slice " + std::to_string(slice));
+    Problem p = RandomProblem(13, 131, 517, 12);
+    p.slice_groups = slice;
+    ASSERT_NO_FATAL_FAILURE(ExpectExact(kernel(), p));
   }
 }
 
