@@ -4,7 +4,14 @@
 //         the operating system saves its registers
 //   Arm   HWCAP of the auxiliary vector
 //
-// OCTET_MAX_ISA=scalar|avx2|avx512vnni lowers what is used; it never raises.
+// x86 and Arm are two ladders of levels that share their foot:
+//
+//   scalar < avx2 < avxvnni < avx512vnni
+//   scalar < neon < dotprod < i8mm
+//
+// A CPU may lack a rung below its highest: there are AVX512-VNNI CPUs without
+// AVX-VNNI. OCTET_MAX_ISA=<level> lowers what is used; it never raises, and a
+// level of the other ladder changes nothing.
 
 #ifndef OCTET_KERNELS_CPU_FEATURES_H_
 #define OCTET_KERNELS_CPU_FEATURES_H_
@@ -15,18 +22,28 @@
 
 namespace octet::kernels {
 
-// Levels in rising order; a level implies the ones before it.
-enum class Isa : uint8_t { kScalar, kAvx2, kAvx512Vnni };
+// Each ladder in rising order.
+enum class Isa : uint8_t {
+  kScalar,
+  kAvx2,
+  kAvxVnni,
+  kAvx512Vnni,
+  kNeon,
+  kNeonDotprod,
+  kNeonI8mm,
+};
 
 struct CpuFeatures {
   bool avx2 = false;
   bool fma = false;
   bool f16c = false;
+  bool avx_vnni = false;
   bool avx512f = false;
   bool avx512bw = false;
   bool avx512dq = false;
   bool avx512vl = false;
   bool avx512vnni = false;
+  bool neon = false;
   bool neon_dotprod = false;
   bool neon_i8mm = false;
 };
@@ -38,10 +55,13 @@ CpuFeatures DetectCpuFeatures();
 // on standard error and has no effect.
 const CpuFeatures& HostFeatures();
 
-// The highest level all of whose features are present.
+// Are all features of this one level present?
+bool Runs(const CpuFeatures& features, Isa isa);
+
+// The highest level that runs.
 Isa BestIsa(const CpuFeatures& features);
 
-// `features` without anything above `isa`.
+// `features` without anything above `isa` on its ladder.
 CpuFeatures LoweredTo(Isa isa, CpuFeatures features);
 
 std::string_view IsaName(Isa isa);

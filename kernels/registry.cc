@@ -35,10 +35,9 @@ constexpr Kernel kKernels[] = {
 absl::Span<const Kernel> Kernels() { return kKernels; }
 
 const Kernel& SelectKernel(const CpuFeatures& features) {
-  const Isa best = BestIsa(features);
   const Kernel* selected = &kKernels[0];
   for (const Kernel& kernel : kKernels) {
-    if (kernel.isa <= best) selected = &kernel;
+    if (Runs(features, kernel.isa)) selected = &kernel;
   }
   return *selected;
 }

@@ -2,7 +2,6 @@
 
 #include "kernels/cpu_features.h"
 
-#include <algorithm>
 #include <cstdlib>
 #include <optional>
 
@@ -28,6 +27,36 @@ CpuFeatures SkylakeServer() {
 CpuFeatures CascadeLake() {
   CpuFeatures features = SkylakeServer();
   features.avx512vnni = true;
+  return features;
+}
+
+CpuFeatures AlderLake() {
+  CpuFeatures features = Haswell();
+  features.avx_vnni = true;
+  return features;
+}
+
+CpuFeatures SapphireRapids() {
+  CpuFeatures features = CascadeLake();
+  features.avx_vnni = true;
+  return features;
+}
+
+CpuFeatures CortexA72() {
+  CpuFeatures features;
+  features.neon = true;
+  return features;
+}
+
+CpuFeatures NeoverseN1() {
+  CpuFeatures features = CortexA72();
+  features.neon_dotprod = true;
+  return features;
+}
+
+CpuFeatures NeoverseV1() {
+  CpuFeatures features = NeoverseN1();
+  features.neon_i8mm = true;
   return features;
 }
 
@@ -59,16 +88,53 @@ TEST(BestIsa, OneMissingFeatureLowersTheLevel) {
   }
 }
 
+TEST(BestIsa, EachCpuIsOnItsLadder) {
+  EXPECT_EQ(BestIsa(AlderLake()), Isa::kAvxVnni);
+  EXPECT_EQ(BestIsa(SapphireRapids()), Isa::kAvx512Vnni);
+  EXPECT_EQ(BestIsa(CortexA72()), Isa::kNeon);
+  EXPECT_EQ(BestIsa(NeoverseN1()), Isa::kNeonDotprod);
+  EXPECT_EQ(BestIsa(NeoverseV1()), Isa::kNeonI8mm);
+}
+
+TEST(BestIsa, I8mmNeedsDotprod) {
+  CpuFeatures features = NeoverseV1();
+  features.neon_dotprod = false;
+  EXPECT_EQ(BestIsa(features), Isa::kNeon);
+}
+
+TEST(Runs, ALevelDoesNotImplyTheOneBelow) {
+  EXPECT_TRUE(Runs(CascadeLake(), Isa::kAvx512Vnni));
+  EXPECT_FALSE(Runs(CascadeLake(), Isa::kAvxVnni));
+  EXPECT_TRUE(Runs(SapphireRapids(), Isa::kAvxVnni));
+  EXPECT_FALSE(Runs(SapphireRapids(), Isa::kNeon));
+  EXPECT_FALSE(Runs(NeoverseV1(), Isa::kAvx2));
+}
+
 TEST(LoweredTo, NeverRaises) {
-  EXPECT_EQ(BestIsa(LoweredTo(Isa::kScalar, CascadeLake())), Isa::kScalar);
-  EXPECT_EQ(BestIsa(LoweredTo(Isa::kAvx2, CascadeLake())), Isa::kAvx2);
-  EXPECT_EQ(BestIsa(LoweredTo(Isa::kAvx512Vnni, CascadeLake())),
-            Isa::kAvx512Vnni);
-  EXPECT_EQ(BestIsa(LoweredTo(Isa::kAvx512Vnni, Haswell())), Isa::kAvx2);
+  const auto lowered = [](Isa isa, const CpuFeatures& features) {
+    return BestIsa(LoweredTo(isa, features));
+  };
+  EXPECT_EQ(lowered(Isa::kScalar, CascadeLake()), Isa::kScalar);
+  EXPECT_EQ(lowered(Isa::kAvx2, SapphireRapids()), Isa::kAvx2);
+  EXPECT_EQ(lowered(Isa::kAvxVnni, SapphireRapids()), Isa::kAvxVnni);
+  EXPECT_EQ(lowered(Isa::kAvxVnni, CascadeLake()), Isa::kAvx2);
+  EXPECT_EQ(lowered(Isa::kAvx512Vnni, CascadeLake()), Isa::kAvx512Vnni);
+  EXPECT_EQ(lowered(Isa::kAvx512Vnni, Haswell()), Isa::kAvx2);
+  EXPECT_EQ(lowered(Isa::kScalar, NeoverseV1()), Isa::kScalar);
+  EXPECT_EQ(lowered(Isa::kNeon, NeoverseV1()), Isa::kNeon);
+  EXPECT_EQ(lowered(Isa::kNeonDotprod, NeoverseV1()), Isa::kNeonDotprod);
+  EXPECT_EQ(lowered(Isa::kNeonI8mm, NeoverseN1()), Isa::kNeonDotprod);
+}
+
+TEST(LoweredTo, LeavesTheOtherLadderAlone) {
+  EXPECT_EQ(BestIsa(LoweredTo(Isa::kNeon, CascadeLake())), Isa::kAvx512Vnni);
+  EXPECT_EQ(BestIsa(LoweredTo(Isa::kAvx2, NeoverseV1())), Isa::kNeonI8mm);
 }
 
 TEST(IsaFromName, KnowsItsOwnNamesOnly) {
-  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512Vnni}) {
+  for (const Isa isa :
+       {Isa::kScalar, Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512Vnni, Isa::kNeon,
+        Isa::kNeonDotprod, Isa::kNeonI8mm}) {
     EXPECT_EQ(IsaFromName(IsaName(isa)), isa);
   }
   EXPECT_EQ(IsaFromName("avx"), std::nullopt);
@@ -78,9 +144,10 @@ TEST(IsaFromName, KnowsItsOwnNamesOnly) {
 // Run with and without OCTET_MAX_ISA: see CMakeLists.txt.
 TEST(HostFeatures, ObeysTheEnvironment) {
   const char* wish = std::getenv("OCTET_MAX_ISA");
-  const Isa real = BestIsa(DetectCpuFeatures());
+  const CpuFeatures real = DetectCpuFeatures();
   const auto limit = IsaFromName(wish == nullptr ? "" : wish);
-  EXPECT_EQ(BestIsa(HostFeatures()), limit ? std::min(*limit, real) : real);
+  EXPECT_EQ(BestIsa(HostFeatures()),
+            BestIsa(limit ? LoweredTo(*limit, real) : real));
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ inline void PrintTo(const Kernel* kernel, std::ostream* out) {
 }
 
 inline bool ThisCpuRuns(const Kernel& kernel) {
-  return kernel.isa <= BestIsa(HostFeatures());
+  return Runs(HostFeatures(), kernel.isa);
 }
 
 // Parameterized over every kernel of the build; those that need more than the
