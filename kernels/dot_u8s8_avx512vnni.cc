@@ -48,6 +48,8 @@ inline __attribute__((always_inline)) void Step(
 #pragma GCC unroll 4
   for (size_t v = 0; v < kVectors; ++v) {
     weights[v] = _mm512_loadu_si512(b + v * kLanes * kGroup);
+    // GCC would rather load them again for every row: twice the loads.
+    asm("" : "+v"(weights[v]));
   }
 #pragma GCC unroll 6
   for (size_t r = 0; r < kRows; ++r) {
