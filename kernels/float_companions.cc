@@ -14,6 +14,8 @@ const FloatCompanions& SelectFloatCompanions() {
   if (features.avx2 && features.fma && features.f16c) {
     return kFloatCompanionsAvx2;
   }
+#elif defined(__aarch64__)
+  if (HostFeatures().neon) return kFloatCompanionsNeon;
 #endif
   return kFloatCompanionsGeneric;
 }

@@ -20,4 +20,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set_source_files_properties(float_companions_avx512.cc PROPERTIES
     COMPILE_OPTIONS "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mfma")
 endif()
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+  list(APPEND OCTET_KERNELS_SOURCES float_companions_neon.cc)
+endif()
 list(APPEND OCTET_KERNELS_PRIVATE_DEPS DNNL::dnnl OpenMP::OpenMP_CXX)

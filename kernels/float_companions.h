@@ -72,6 +72,8 @@ extern const FloatCompanions kFloatCompanionsGeneric;
 #if defined(__x86_64__)
 extern const FloatCompanions kFloatCompanionsAvx2;
 extern const FloatCompanions kFloatCompanionsAvx512;
+#elif defined(__aarch64__)
+extern const FloatCompanions kFloatCompanionsNeon;
 #endif
 
 }  // namespace octet::kernels

@@ -14,6 +14,11 @@ extern const TileOps kAvx2TileOps;
 extern const TileOps kAvx512TileOps;
 void DotU8S8Avx2_6x8(const DotTile& tile);
 void DotU8S8Avx512Vnni_6x64(const DotTile& tile);
+#elif defined(__aarch64__)
+extern const TileOps kNeonTileOps;
+void DotS8S8Neon_6x8(const DotTile& tile);
+void DotS8S8NeonDotprod_6x16(const DotTile& tile);
+void DotS8S8NeonI8mm_8x12(const DotTile& tile);
 #endif
 
 namespace {
@@ -27,6 +32,13 @@ constexpr Kernel kKernels[] = {
      &kAvx2TileOps},
     {"dot_u8s8_avx512vnni_6x64", Isa::kAvx512Vnni, 6, 64, 16, 4, 0,
      DotU8S8Avx512Vnni_6x64, &kAvx512TileOps},
+#elif defined(__aarch64__)
+    {"dot_s8s8_neon_6x8", Isa::kNeon, 6, 8, 4, 4, 128, DotS8S8Neon_6x8,
+     &kNeonTileOps},
+    {"dot_s8s8_neon_dotprod_6x16", Isa::kNeonDotprod, 6, 16, 4, 4, 128,
+     DotS8S8NeonDotprod_6x16, &kNeonTileOps},
+    {"dot_s8s8_neon_i8mm_8x12", Isa::kNeonI8mm, 8, 12, 4, 8, 128,
+     DotS8S8NeonI8mm_8x12, &kNeonTileOps},
 #endif
 };
 

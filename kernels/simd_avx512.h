@@ -33,10 +33,18 @@ struct FloatX16 {
     return {_mm512_cvtph_ps(
         _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
   }
-  static FloatX16 LoadByte(const int8_t* p, size_t index) {
-    const __m128i up = _mm_cvtsi32_si128(24 - 8 * static_cast<int>(index));
+  static FloatX16 LoadByte(const int8_t* p, size_t index, size_t kr) {
+    const __m512i lane =
+        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i stride = _mm512_set1_epi32(static_cast<int32_t>(kr / 4));
+    // The four bytes of each group that hold `index`.
+    const __m512i groups =
+        kr == 4 ? _mm512_loadu_si512(p)
+                : _mm512_i32gather_epi32(_mm512_mullo_epi32(lane, stride),
+                                         p + (index & ~size_t{3}), 4);
+    const __m128i up = _mm_cvtsi32_si128(24 - 8 * static_cast<int>(index % 4));
     return {_mm512_cvtepi32_ps(
-        _mm512_srai_epi32(_mm512_sll_epi32(_mm512_loadu_si512(p), up), 24))};
+        _mm512_srai_epi32(_mm512_sll_epi32(groups, up), 24))};
   }
   void Store(float* p) const { _mm512_storeu_ps(p, v); }
   void StorePart(float* p, size_t n) const {

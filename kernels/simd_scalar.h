@@ -32,8 +32,8 @@ struct FloatX1 {
     return {static_cast<float>(*p)};
   }
   static FloatX1 LoadFp16(const uint16_t* p) { return {Fp16ToFloat(*p)}; }
-  // Byte `index` of each group of four.
-  static FloatX1 LoadByte(const int8_t* p, size_t index) {
+  // Byte `index` of each group of `kr`, which is 2, 4 or 8.
+  static FloatX1 LoadByte(const int8_t* p, size_t index, size_t) {
     return {static_cast<float>(p[index])};
   }
   void Store(float* p) const { *p = v; }

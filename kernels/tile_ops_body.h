@@ -140,7 +140,7 @@ void LiveOutliersOf(const LiveOutliers& row) {
     for (size_t j = 0; j < row.count; ++j) {
       const size_t k = row.columns[j];
       const int8_t* group = row.panel + (k / row.kr * row.width + c) * row.kr;
-      const V weights = scales * V::LoadByte(group, k % row.kr);
+      const V weights = scales * V::LoadByte(group, k % row.kr, row.kr);
       sum = V::Fma(V::Set(row.x[j]), weights, sum);
     }
     sum.Store(row.out + c);
