@@ -1,5 +1,6 @@
 #include "kernels/int8_linear.h"
 
+#include <atomic>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -12,10 +13,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "kernels/cpu_features.h"
-#include "kernels/int8_linear_impl.h"
+#include "kernels/int8_layer.h"
+#include "kernels/linear_partition.h"
+#include "kernels/linear_task.h"
 #include "kernels/matrix_view.h"
+#include "kernels/phase_clock.h"
 #include "kernels/registry.h"
 #include "kernels/status_macros.h"
+#include "kernels/thread_pool.h"
 
 namespace octet::kernels {
 namespace {
@@ -97,9 +102,58 @@ absl::Status CheckOutliers(const Int8LinearSpec& spec) {
                     spec.codes.rows);
 }
 
+// Sums of task times from several threads.
+struct SharedTimes {
+  std::atomic<uint64_t> quantize = 0;
+  std::atomic<uint64_t> dot = 0;
+  std::atomic<uint64_t> dequantize = 0;
+  std::atomic<uint64_t> outlier = 0;
+
+  void Add(const PhaseTimes& times) {
+    quantize += times.quantize_ns;
+    dot += times.dot_ns;
+    dequantize += times.dequantize_ns;
+    outlier += times.outlier_ns;
+  }
+  PhaseTimes Sum() const { return {quantize, dot, dequantize, outlier}; }
+};
+
+// Blocks of rows follow each other within a range of panels, so that threads
+// read the same weights at about the same time.
+void RunTasks(const Int8Layer& layer, MatrixView<const float> x,
+              MatrixView<float> y, const LinearCall& call) {
+  const size_t threads = call.pool == nullptr ? 1 : call.pool->threads();
+  const Partition partition =
+      Divide({x.rows, y.cols, x.cols}, layer.kernel, threads);
+  SharedTimes shared;
+  const auto run = [&](size_t index) {
+    const Range rows =
+        PartOf(x.rows, partition.row_blocks, index % partition.row_blocks);
+    LinearTask task;
+    task.x = x.Rows(rows.begin, rows.size());
+    task.y = y.Rows(rows.begin, rows.size());
+    if (call.residual.data != nullptr) {
+      task.residual = call.residual.Rows(rows.begin, rows.size());
+    }
+    task.activation = call.activation;
+    task.panels = PartOf(layer.weights.panels(), partition.panel_blocks,
+                         index / partition.row_blocks);
+    task.slice_groups = partition.slice_groups;
+    task.timed = call.times != nullptr;
+    shared.Add(RunLinearTask(layer, task));
+  };
+  if (call.pool != nullptr && partition.tasks() > 1) {
+    call.pool->ParallelFor(partition.tasks(), run);
+  } else {
+    for (size_t i = 0; i < partition.tasks(); ++i) run(i);
+  }
+  if (call.times != nullptr) *call.times += shared.Sum();
+}
+
 }  // namespace
 
-Int8Linear::Int8Linear(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Int8Linear::Int8Linear(std::unique_ptr<Int8Layer> layer)
+    : layer_(std::move(layer)) {}
 Int8Linear::Int8Linear(Int8Linear&&) noexcept = default;
 Int8Linear& Int8Linear::operator=(Int8Linear&&) noexcept = default;
 Int8Linear::~Int8Linear() = default;
@@ -113,7 +167,7 @@ absl::StatusOr<Int8Linear> Int8Linear::CreateWith(const Kernel& kernel,
   RETURN_IF_ERROR(CheckWeights(spec));
   RETURN_IF_ERROR(CheckActivations(spec));
   RETURN_IF_ERROR(CheckOutliers(spec));
-  return Int8Linear(std::make_unique<Impl>(kernel, spec));
+  return Int8Linear(std::make_unique<Int8Layer>(kernel, spec));
 }
 
 absl::Status Int8Linear::Run(MatrixView<const float> x, MatrixView<float> y,
@@ -124,18 +178,14 @@ absl::Status Int8Linear::Run(MatrixView<const float> x, MatrixView<float> y,
     RETURN_IF_ERROR(
         CheckShape("residual", call.residual, x.rows, out_features()));
   }
-  if (x.rows > 0) impl_->Run(x, y, call);
+  if (x.rows > 0) RunTasks(*layer_, x, y, call);
   return absl::OkStatus();
 }
 
-size_t Int8Linear::in_features() const { return impl_->weights().k(); }
-size_t Int8Linear::out_features() const { return impl_->weights().n(); }
-size_t Int8Linear::packed_bytes() const { return impl_->bytes(); }
-std::string_view Int8Linear::kernel_name() const {
-  return impl_->kernel().name;
-}
-std::string_view Int8Linear::isa() const {
-  return IsaName(impl_->kernel().isa);
-}
+size_t Int8Linear::in_features() const { return layer_->weights.k(); }
+size_t Int8Linear::out_features() const { return layer_->weights.n(); }
+size_t Int8Linear::packed_bytes() const { return layer_->bytes(); }
+std::string_view Int8Linear::kernel_name() const { return layer_->kernel.name; }
+std::string_view Int8Linear::isa() const { return IsaName(layer_->kernel.isa); }
 
 }  // namespace octet::kernels

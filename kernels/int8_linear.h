@@ -40,7 +40,8 @@
 
 namespace octet::kernels {
 
-struct Kernel;  // registry.h
+struct Int8Layer;  // int8_layer.h
+struct Kernel;     // registry.h
 
 enum class ActivationCoding : uint8_t { kPerToken, kStaticAffine };
 
@@ -91,9 +92,8 @@ class Int8Linear {
   std::string_view isa() const;          // e.g. "avx512vnni"
 
  private:
-  class Impl;
-  explicit Int8Linear(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit Int8Linear(std::unique_ptr<Int8Layer> layer);
+  std::unique_ptr<Int8Layer> layer_;
 };
 
 }  // namespace octet::kernels

@@ -31,6 +31,14 @@ namespace octet::kernels {
 inline constexpr size_t kMaxTileRows = 8;
 inline constexpr size_t kMaxTileColumns = 64;
 
+// Weights that will be read soon. A kernel may ask the cache, at group g, for
+// the lines at near + g * step and far + g * step.
+struct Prefetch {
+  const int8_t* near = nullptr;
+  const int8_t* far = nullptr;
+  size_t step = 0;
+};
+
 struct DotTile {
   const uint8_t* a = nullptr;
   size_t a_stride = 0;
@@ -41,6 +49,7 @@ struct DotTile {
   int32_t* acc = nullptr;  // may be the seeds
   size_t rows = 0;         // 1 to mr
   size_t width = 0;        // a multiple of nr_step, up to nr
+  Prefetch prefetch = {};
 };
 
 using DotFunction = void (*)(const DotTile& tile);

@@ -26,7 +26,9 @@ class PhaseSampler {
 
   void BeginQuantize() { mark_ = enabled_ ? ReadTicks() : 0; }
   void EndQuantizeBeginLoop();
-  bool WantsTile() { return enabled_ && tile_++ % kTilesPerSample == first_; }
+  bool Wants(size_t tile) const {
+    return enabled_ && tile % kTilesPerSample == first_;
+  }
   void TileStarts() { mark_ = ReadTicks(); }
   void DotDone() { Add(dot_); }
   void OutliersDone() { Add(outlier_); }
@@ -44,7 +46,6 @@ class PhaseSampler {
 
   bool enabled_;
   size_t first_;  // which tile of each kTilesPerSample
-  size_t tile_ = 0;
   uint64_t mark_ = 0;
   uint64_t loop_start_ = 0;
   uint64_t quantize_ = 0;

@@ -1,0 +1,61 @@
+// How a linear call is cut into tasks that never wait for each other.
+//
+//   task   a block of rows x a range of panels: quantizes its rows into its
+//          thread's scratch, then multiplies them panel by panel
+//   slice  a part of K: its weights of one panel stay in L1 while every row
+//          tile of the block passes over them
+//
+// Each task quantizes its own rows, so that no barrier stands between quantize
+// and multiply: ranges of panels repeat that work, blocks of rows do not, but
+// they read the weights again. K is never cut between tasks.
+
+#ifndef OCTET_KERNELS_LINEAR_PARTITION_H_
+#define OCTET_KERNELS_LINEAR_PARTITION_H_
+
+#include <cstddef>
+
+#include "kernels/registry.h"
+
+namespace octet::kernels {
+
+// Waking a thread takes microseconds: a call of fewer multiply-adds than two of
+// these stays on the thread that makes it.
+inline constexpr size_t kMinTaskProducts = size_t{1} << 20;
+
+struct LinearShape {
+  size_t rows;
+  size_t n;
+  size_t k;
+};
+
+struct Range {
+  size_t begin;
+  size_t end;
+
+  size_t size() const { return end - begin; }
+};
+
+// `index` of `parts` nearly equal parts of [0, count).
+inline Range PartOf(size_t count, size_t parts, size_t index) {
+  return {count * index / parts, count * (index + 1) / parts};
+}
+
+struct Partition {
+  size_t row_blocks = 1;
+  size_t panel_blocks = 1;
+  size_t slice_groups = 1;  // of kr codes each
+
+  size_t tasks() const { return row_blocks * panel_blocks; }
+};
+
+// `threads` may be more than are useful. At least one row.
+Partition Divide(const LinearShape& shape, const Kernel& kernel,
+                 size_t threads);
+
+// Bytes between rows of codes: whole cache lines, and never a multiple of 4096,
+// where rows would share L1 sets.
+size_t CodeStride(size_t padded_k);
+
+}  // namespace octet::kernels
+
+#endif  // OCTET_KERNELS_LINEAR_PARTITION_H_
