@@ -16,9 +16,9 @@
 namespace octet::kernels {
 namespace {
 
-constexpr Isa kIsas[] = {Isa::kScalar,     Isa::kAvx2, Isa::kAvxVnni,
-                         Isa::kAvx512Vnni, Isa::kNeon, Isa::kNeonDotprod,
-                         Isa::kNeonI8mm};
+constexpr Isa kIsas[] = {
+    Isa::kScalar,     Isa::kAvx2, Isa::kAvx512VlVnni, Isa::kAvxVnni,
+    Isa::kAvx512Vnni, Isa::kNeon, Isa::kNeonDotprod,  Isa::kNeonI8mm};
 
 #if defined(__x86_64__)
 
@@ -125,6 +125,8 @@ bool Runs(const CpuFeatures& f, Isa isa) {
       return true;
     case Isa::kAvx2:
       return avx2;
+    case Isa::kAvx512VlVnni:
+      return avx2 && f.avx512vl && f.avx512vnni;
     case Isa::kAvxVnni:
       return avx2 && f.avx_vnni;
     case Isa::kAvx512Vnni:
@@ -152,11 +154,14 @@ CpuFeatures LoweredTo(Isa isa, CpuFeatures features) {
     case Isa::kScalar:
       return {};
     case Isa::kAvx2:
+      features.avx512vl = features.avx512vnni = false;
+      [[fallthrough]];
+    case Isa::kAvx512VlVnni:
       features.avx_vnni = false;
       [[fallthrough]];
     case Isa::kAvxVnni:
+      // What is left of AVX-512 is VNNI in 256 bits.
       features.avx512f = features.avx512bw = features.avx512dq = false;
-      features.avx512vl = features.avx512vnni = false;
       return features;
     case Isa::kNeon:
       features.neon_dotprod = false;
@@ -177,6 +182,8 @@ std::string_view IsaName(Isa isa) {
       return "scalar";
     case Isa::kAvx2:
       return "avx2";
+    case Isa::kAvx512VlVnni:
+      return "avx512vl_vnni";
     case Isa::kAvxVnni:
       return "avxvnni";
     case Isa::kAvx512Vnni:

@@ -6,12 +6,14 @@
 //
 // x86 and Arm are two ladders of levels that share their foot:
 //
-//   scalar < avx2 < avxvnni < avx512vnni
+//   scalar < avx2 < avx512vl_vnni < avxvnni < avx512vnni
 //   scalar < neon < dotprod < i8mm
 //
-// A CPU may lack a rung below its highest: there are AVX512-VNNI CPUs without
-// AVX-VNNI. OCTET_MAX_ISA=<level> lowers what is used; it never raises, and a
-// level of the other ladder changes nothing.
+// avx512vl_vnni and avxvnni are the same 256-bit instructions in the encodings
+// of AVX-512 and of AVX. A CPU may lack a rung below its highest: there are
+// AVX512-VNNI CPUs without AVX-VNNI, and under OCTET_MAX_ISA=avxvnni those run
+// avx512vl_vnni. OCTET_MAX_ISA=<level> lowers what is used; it never raises,
+// and a level of the other ladder changes nothing.
 
 #ifndef OCTET_KERNELS_CPU_FEATURES_H_
 #define OCTET_KERNELS_CPU_FEATURES_H_
@@ -26,6 +28,7 @@ namespace octet::kernels {
 enum class Isa : uint8_t {
   kScalar,
   kAvx2,
+  kAvx512VlVnni,
   kAvxVnni,
   kAvx512Vnni,
   kNeon,

@@ -1,83 +1,173 @@
 // u8 x s8 on AVX2 without VNNI, exactly: both sides are widened to 16 bits
 // before vpmaddwd, whose pair sums reach 2 * 255 * 128 and fit an int32.
-// (vpmaddubsw would be twice as fast and saturates at 32767.)
+//
+// vpmaddubsw would save the widening and saturates at 32767. Kept from doing
+// so, it wins nothing. Per 32 products, besides broadcasts and loads:
+//   vpmaddwd                       2 multiply, 2 add
+//   |a| with the sign moved to b   vpsignb, vpmaddubsw, vpmaddwd by 1, add;
+//                                  and wrong where b is -128
+//   7 bits of a, and its 8th       2 vpmaddubsw, 16-bit add, vpmaddwd by 1, add
+//
+// 6 x 16: 12 accumulators + 2 weights + 1 broadcast + 1 product = 16 ymm; GCC
+// 12 fits them in where both instructions are written inline and every loop
+// over accumulators is unrolled (tests/kernels/no_spills_test.cmake). Codes are
+// widened into a buffer, a slice of K at a time, so that the loop broadcasts
+// pairs straight from memory; weights stay 8 bits wide and are widened on their
+// way into registers, once for all rows.
 
 #include <immintrin.h>
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include "kernels/microkernel.h"
 
 namespace octet::kernels {
 namespace {
 
-// A panel is 8 columns: 12 accumulators + 2 weights + 1 broadcast < 16 ymm.
-constexpr size_t kColumns = 8;
-constexpr size_t kGroup = 4;
+constexpr size_t kLanes = 8;
+constexpr size_t kGroup = 2;
+constexpr size_t kMaxRows = 6;
+constexpr size_t kMaxVectors = 2;
+// Groups of a slice: 6 rows of wide codes take 6 KiB of L1.
+constexpr size_t kSlice = 256;
+constexpr size_t kWideStride = kSlice * kGroup;
+// Bytes by which weights are asked for ahead of their use, panel after panel.
+constexpr size_t kPrefetch = 2048;
 
-__m256i BroadcastGroup(const uint8_t* a) {
-  int32_t codes = 0;
-  std::memcpy(&codes, a, sizeof(codes));
-  return _mm256_cvtepu8_epi16(_mm_set1_epi32(codes));
+// vpmaddwd and the addition take 3 to 6 cycles: few rows walk K in several
+// chains, to have enough sums under way.
+constexpr size_t Chains(size_t rows) {
+  return rows == 1 ? 4 : rows <= 3 ? 2 : 1;
 }
 
-// Lanes of the accumulators: columns 0-3 (4-7) as pairs of k 0-1 and k 2-3.
-template <size_t kRows>
-void Dot(const DotTile& tile) {
-  __m256i low[kRows];
-  __m256i high[kRows];
+inline __attribute__((always_inline)) __m256i Load(const void* p) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
+
+inline __attribute__((always_inline)) __m256i Widened(const int8_t* b) {
+  return _mm256_cvtepi8_epi16(
+      _mm_loadu_si128(reinterpret_cast<const __m128i*>(b)));
+}
+
+inline __attribute__((always_inline)) __m256i BroadcastPair(const int16_t* a) {
+  int32_t codes = 0;
+  __builtin_memcpy(&codes, a, sizeof(codes));
+  return _mm256_set1_epi32(codes);
+}
+
+inline __attribute__((always_inline)) void MultiplyAdd(__m256i& sum,
+                                                       __m256i codes,
+                                                       __m256i weights) {
+  __m256i products;
+  asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0"
+      : "+x"(sum), "=&x"(products)
+      : "x"(codes), "x"(weights));
+}
+
+// One group of k into the accumulators of one chain.
+template <size_t kRows, size_t kVectors>
+inline __attribute__((always_inline)) void Step(
+    __m256i (&sums)[kRows][kVectors], const int16_t* a, const int8_t* b) {
+  __builtin_prefetch(b + kPrefetch);
+  __m256i weights[kVectors];
+#pragma GCC unroll 2
+  for (size_t v = 0; v < kVectors; ++v) {
+    weights[v] = Widened(b + v * kLanes * kGroup);
+  }
 #pragma GCC unroll 6
   for (size_t r = 0; r < kRows; ++r) {
-    low[r] = _mm256_setzero_si256();
-    high[r] = _mm256_setzero_si256();
-  }
-  const uint8_t* a = tile.a;
-  const int8_t* b = tile.b;
-  for (size_t g = 0; g < tile.groups; ++g) {
-    const __m256i b_low = _mm256_cvtepi8_epi16(
-        _mm_loadu_si128(reinterpret_cast<const __m128i*>(b)));
-    const __m256i b_high = _mm256_cvtepi8_epi16(
-        _mm_loadu_si128(reinterpret_cast<const __m128i*>(b + 16)));
-#pragma GCC unroll 6
-    for (size_t r = 0; r < kRows; ++r) {
-      const __m256i codes = BroadcastGroup(a + r * tile.a_stride);
-      low[r] = _mm256_add_epi32(low[r], _mm256_madd_epi16(codes, b_low));
-      high[r] = _mm256_add_epi32(high[r], _mm256_madd_epi16(codes, b_high));
+    const __m256i codes = BroadcastPair(a + r * kWideStride);
+#pragma GCC unroll 2
+    for (size_t v = 0; v < kVectors; ++v) {
+      MultiplyAdd(sums[r][v], codes, weights[v]);
     }
-    a += kGroup;
-    b += kColumns * kGroup;
+  }
+}
+
+// The slice of K that `tile` describes, its codes in `wide`.
+template <size_t kRows, size_t kVectors>
+void DotSlice(const DotTile& tile, const int16_t* wide) {
+  constexpr size_t kChains = Chains(kRows);
+  constexpr size_t kStride = kVectors * kLanes * kGroup;
+  __m256i sums[kChains][kRows][kVectors];
+#pragma GCC unroll 6
+  for (size_t r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+    for (size_t v = 0; v < kVectors; ++v) {
+      sums[0][r][v] = Load(tile.seed + r * tile.seed_stride + v * kLanes);
+#pragma GCC unroll 4
+      for (size_t i = 1; i < kChains; ++i) {
+        sums[i][r][v] = _mm256_setzero_si256();
+      }
+    }
+  }
+  const int8_t* b = tile.b;
+  size_t g = 0;
+  for (; g + kChains <= tile.groups; g += kChains) {
+#pragma GCC unroll 4
+    for (size_t i = 0; i < kChains; ++i) {
+      Step(sums[i], wide + i * kGroup, b + i * kStride);
+    }
+    wide += kChains * kGroup;
+    b += kChains * kStride;
+  }
+  if constexpr (kChains > 1) {
+    for (; g < tile.groups; ++g, wide += kGroup, b += kStride) {
+      Step(sums[0], wide, b);
+    }
   }
 #pragma GCC unroll 6
   for (size_t r = 0; r < kRows; ++r) {
-    // hadd gives columns 0 1 4 5 | 2 3 6 7.
-    const __m256i seed = _mm256_loadu_si256(
-        reinterpret_cast<const __m256i*>(tile.seed + r * tile.seed_stride));
-    const __m256i sums = _mm256_permute4x64_epi64(
-        _mm256_hadd_epi32(low[r], high[r]), _MM_SHUFFLE(3, 1, 2, 0));
-    _mm256_storeu_si256(
-        reinterpret_cast<__m256i*>(tile.acc + r * kMaxTileColumns),
-        _mm256_add_epi32(sums, seed));
+#pragma GCC unroll 2
+    for (size_t v = 0; v < kVectors; ++v) {
+#pragma GCC unroll 4
+      for (size_t i = 1; i < kChains; ++i) {
+        sums[0][r][v] = _mm256_add_epi32(sums[0][r][v], sums[i][r][v]);
+      }
+      int32_t* const acc = tile.acc + r * kMaxTileColumns + v * kLanes;
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(acc), sums[0][r][v]);
+    }
+  }
+}
+
+// [rows - 1][width / 8 - 1]
+constexpr void (*kSlices[kMaxRows][kMaxVectors])(const DotTile&,
+                                                 const int16_t*) = {
+    {DotSlice<1, 1>, DotSlice<1, 2>}, {DotSlice<2, 1>, DotSlice<2, 2>},
+    {DotSlice<3, 1>, DotSlice<3, 2>}, {DotSlice<4, 1>, DotSlice<4, 2>},
+    {DotSlice<5, 1>, DotSlice<5, 2>}, {DotSlice<6, 1>, DotSlice<6, 2>},
+};
+
+__attribute__((noinline)) void Widen(const DotTile& tile, int16_t* wide) {
+  const size_t codes = tile.groups * kGroup;
+  for (size_t r = 0; r < tile.rows; ++r, wide += kWideStride) {
+    const uint8_t* a = tile.a + r * tile.a_stride;
+    size_t k = 0;
+    for (; k + 16 <= codes; k += 16) {
+      const __m128i bytes =
+          _mm_loadu_si128(reinterpret_cast<const __m128i*>(a + k));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(wide + k),
+                          _mm256_cvtepu8_epi16(bytes));
+    }
+    for (; k < codes; ++k) wide[k] = a[k];
   }
 }
 
 }  // namespace
 
-void DotU8S8Avx2_6x8(const DotTile& tile) {
-  switch (tile.rows) {
-    case 1:
-      return Dot<1>(tile);
-    case 2:
-      return Dot<2>(tile);
-    case 3:
-      return Dot<3>(tile);
-    case 4:
-      return Dot<4>(tile);
-    case 5:
-      return Dot<5>(tile);
-    default:
-      return Dot<6>(tile);
+void DotU8S8Avx2_6x16(const DotTile& tile) {
+  alignas(32) int16_t wide[kMaxRows * kWideStride];
+  const auto dot = kSlices[tile.rows - 1][tile.width / kLanes - 1];
+  DotTile slice = tile;
+  for (size_t left = tile.groups; left > 0; left -= slice.groups) {
+    slice.groups = left < kSlice ? left : kSlice;
+    Widen(slice, wide);
+    dot(slice, wide);
+    slice.a += slice.groups * kGroup;
+    slice.b += slice.groups * kGroup * tile.width;
+    slice.seed = tile.acc;
+    slice.seed_stride = kMaxTileColumns;
   }
 }
 

@@ -12,7 +12,9 @@ void DotScalar1x16(const DotTile& tile);
 #if defined(__x86_64__)
 extern const TileOps kAvx2TileOps;
 extern const TileOps kAvx512TileOps;
-void DotU8S8Avx2_6x8(const DotTile& tile);
+void DotU8S8Avx2_6x16(const DotTile& tile);
+void DotU8S8Avx512VlVnni_6x16(const DotTile& tile);
+void DotU8S8AvxVnni_6x16(const DotTile& tile);
 void DotU8S8Avx512Vnni_6x64(const DotTile& tile);
 #elif defined(__aarch64__)
 extern const TileOps kNeonTileOps;
@@ -28,8 +30,12 @@ constexpr Kernel kKernels[] = {
     {"dot_scalar_1x16", Isa::kScalar, 1, 16, 1, 4, 0, DotScalar1x16,
      &kScalarTileOps},
 #if defined(__x86_64__)
-    {"dot_u8s8_avx2_6x8", Isa::kAvx2, 6, 8, 8, 4, 0, DotU8S8Avx2_6x8,
+    {"dot_u8s8_avx2_6x16", Isa::kAvx2, 6, 16, 8, 2, 0, DotU8S8Avx2_6x16,
      &kAvx2TileOps},
+    {"dot_u8s8_avx512vl_vnni_6x16", Isa::kAvx512VlVnni, 6, 16, 8, 4, 0,
+     DotU8S8Avx512VlVnni_6x16, &kAvx2TileOps},
+    {"dot_u8s8_avxvnni_6x16", Isa::kAvxVnni, 6, 16, 8, 4, 0,
+     DotU8S8AvxVnni_6x16, &kAvx2TileOps},
     {"dot_u8s8_avx512vnni_6x64", Isa::kAvx512Vnni, 6, 64, 16, 4, 0,
      DotU8S8Avx512Vnni_6x64, &kAvx512TileOps},
 #elif defined(__aarch64__)

@@ -40,10 +40,12 @@ struct FloatX8 {
     const __m256i stride = _mm256_set1_epi32(static_cast<int32_t>(kr / 4));
     // The four bytes of each group that hold `index`.
     const __m256i groups =
-        kr == 4 ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))
-                : _mm256_i32gather_epi32(
-                      reinterpret_cast<const int*>(p + (index & ~size_t{3})),
-                      _mm256_mullo_epi32(lane, stride), 4);
+        kr == 2 ? _mm256_cvtepi16_epi32(
+                      _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))
+        : kr == 4 ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))
+                  : _mm256_i32gather_epi32(
+                        reinterpret_cast<const int*>(p + (index & ~size_t{3})),
+                        _mm256_mullo_epi32(lane, stride), 4);
     const __m128i up = _mm_cvtsi32_si128(24 - 8 * static_cast<int>(index % 4));
     return {_mm256_cvtepi32_ps(
         _mm256_srai_epi32(_mm256_sll_epi32(groups, up), 24))};

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <optional>
+#include <string_view>
 
 #include "gtest/gtest.h"
 #include "kernels/registry.h"
@@ -29,6 +30,8 @@ CpuFeatures CascadeLake() {
   features.avx512vnni = true;
   return features;
 }
+
+CpuFeatures Zen4() { return CascadeLake(); }
 
 CpuFeatures AlderLake() {
   CpuFeatures features = Haswell();
@@ -64,29 +67,95 @@ TEST(SelectKernel, NothingSpecialRunsTheReference) {
   EXPECT_EQ(SelectKernel({}).name, "dot_scalar_1x16");
 }
 
+// What each CPU runs in the build for its family, as it is and under each
+// level of OCTET_MAX_ISA that changes it. The choice holds for every shape: a
+// kernel brings tiles for each number of rows (dot_test.cc runs them all).
+struct Choice {
+  const char* cpu;
+  CpuFeatures features;
+  std::string_view kernel;
+};
+
 #if defined(__x86_64__)
+constexpr std::string_view kScalar = "dot_scalar_1x16";
+constexpr std::string_view kAvx2 = "dot_u8s8_avx2_6x16";
+constexpr std::string_view kEvex = "dot_u8s8_avx512vl_vnni_6x16";
+constexpr std::string_view kVex = "dot_u8s8_avxvnni_6x16";
+constexpr std::string_view kAvx512 = "dot_u8s8_avx512vnni_6x64";
+
 TEST(SelectKernel, EachCpuGetsItsBestKernel) {
-  EXPECT_EQ(SelectKernel(Haswell()).name, "dot_u8s8_avx2_6x8");
-  EXPECT_EQ(SelectKernel(SkylakeServer()).name, "dot_u8s8_avx2_6x8");
-  EXPECT_EQ(SelectKernel(CascadeLake()).name, "dot_u8s8_avx512vnni_6x64");
+  for (const Choice& choice : {Choice{"none", {}, kScalar},
+                               {"Haswell", Haswell(), kAvx2},
+                               {"Skylake-X", SkylakeServer(), kAvx2},
+                               {"Cascade Lake", CascadeLake(), kAvx512},
+                               {"Alder Lake", AlderLake(), kVex},
+                               {"Zen 4", Zen4(), kAvx512},
+                               {"Sapphire Rapids", SapphireRapids(), kAvx512},
+                               {"Cortex-A72", CortexA72(), kScalar},
+                               {"Neoverse V1", NeoverseV1(), kScalar}}) {
+    EXPECT_EQ(SelectKernel(choice.features).name, choice.kernel) << choice.cpu;
+  }
+}
+
+TEST(SelectKernel, ALoweredCpuGetsTheBestOfTheLowerLevels) {
+  struct Lowered {
+    Isa limit;
+    CpuFeatures features;
+    std::string_view kernel;
+  };
+  for (const Lowered& lowered : {Lowered{Isa::kAvxVnni, SapphireRapids(), kVex},
+                                 {Isa::kAvxVnni, Zen4(), kEvex},
+                                 {Isa::kAvxVnni, AlderLake(), kVex},
+                                 {Isa::kAvxVnni, SkylakeServer(), kAvx2},
+                                 {Isa::kAvx512VlVnni, SapphireRapids(), kEvex},
+                                 {Isa::kAvx512VlVnni, AlderLake(), kAvx2},
+                                 {Isa::kAvx2, SapphireRapids(), kAvx2},
+                                 {Isa::kScalar, SapphireRapids(), kScalar}}) {
+    EXPECT_EQ(SelectKernel(LoweredTo(lowered.limit, lowered.features)).name,
+              lowered.kernel)
+        << IsaName(lowered.limit);
+  }
+}
+
+// Everything above the foot of the ladder stands on what AVX2 code needs.
+TEST(SelectKernel, OneMissingFeatureCostsTheKernelsThatNeedIt) {
+  struct Missing {
+    bool CpuFeatures::* feature;
+    std::string_view zen4;
+    std::string_view sapphire_rapids;
+    std::string_view alder_lake;
+  };
+  for (const Missing& missing :
+       {Missing{&CpuFeatures::avx2, kScalar, kScalar, kScalar},
+        {&CpuFeatures::fma, kScalar, kScalar, kScalar},
+        {&CpuFeatures::f16c, kScalar, kScalar, kScalar},
+        {&CpuFeatures::avx_vnni, kAvx512, kAvx512, kAvx2},
+        {&CpuFeatures::avx512f, kEvex, kVex, kVex},
+        {&CpuFeatures::avx512bw, kEvex, kVex, kVex},
+        {&CpuFeatures::avx512dq, kEvex, kVex, kVex},
+        {&CpuFeatures::avx512vl, kAvx2, kVex, kVex},
+        {&CpuFeatures::avx512vnni, kAvx2, kVex, kVex}}) {
+    const auto without = [&](CpuFeatures features) {
+      features.*missing.feature = false;
+      return SelectKernel(features).name;
+    };
+    EXPECT_EQ(without(Zen4()), missing.zen4);
+    EXPECT_EQ(without(SapphireRapids()), missing.sapphire_rapids);
+    EXPECT_EQ(without(AlderLake()), missing.alder_lake);
+  }
+}
+#elif defined(__aarch64__)
+TEST(SelectKernel, EachCpuGetsItsBestKernel) {
+  for (const Choice& choice :
+       {Choice{"none", {}, "dot_scalar_1x16"},
+        {"Cortex-A72", CortexA72(), "dot_s8s8_neon_6x8"},
+        {"Neoverse N1", NeoverseN1(), "dot_s8s8_neon_dotprod_6x16"},
+        {"Neoverse V1", NeoverseV1(), "dot_s8s8_neon_i8mm_8x12"},
+        {"Zen 4", Zen4(), "dot_scalar_1x16"}}) {
+    EXPECT_EQ(SelectKernel(choice.features).name, choice.kernel) << choice.cpu;
+  }
 }
 #endif
-
-TEST(BestIsa, OneMissingFeatureLowersTheLevel) {
-  for (bool CpuFeatures::* needed :
-       {&CpuFeatures::avx512f, &CpuFeatures::avx512bw, &CpuFeatures::avx512dq,
-        &CpuFeatures::avx512vl, &CpuFeatures::avx512vnni}) {
-    CpuFeatures features = CascadeLake();
-    features.*needed = false;
-    EXPECT_EQ(BestIsa(features), Isa::kAvx2);
-  }
-  for (bool CpuFeatures::* needed :
-       {&CpuFeatures::avx2, &CpuFeatures::fma, &CpuFeatures::f16c}) {
-    CpuFeatures features = CascadeLake();
-    features.*needed = false;
-    EXPECT_EQ(BestIsa(features), Isa::kScalar);
-  }
-}
 
 TEST(BestIsa, EachCpuIsOnItsLadder) {
   EXPECT_EQ(BestIsa(AlderLake()), Isa::kAvxVnni);
@@ -105,6 +174,7 @@ TEST(BestIsa, I8mmNeedsDotprod) {
 TEST(Runs, ALevelDoesNotImplyTheOneBelow) {
   EXPECT_TRUE(Runs(CascadeLake(), Isa::kAvx512Vnni));
   EXPECT_FALSE(Runs(CascadeLake(), Isa::kAvxVnni));
+  EXPECT_FALSE(Runs(AlderLake(), Isa::kAvx512VlVnni));
   EXPECT_TRUE(Runs(SapphireRapids(), Isa::kAvxVnni));
   EXPECT_FALSE(Runs(SapphireRapids(), Isa::kNeon));
   EXPECT_FALSE(Runs(NeoverseV1(), Isa::kAvx2));
@@ -117,7 +187,8 @@ TEST(LoweredTo, NeverRaises) {
   EXPECT_EQ(lowered(Isa::kScalar, CascadeLake()), Isa::kScalar);
   EXPECT_EQ(lowered(Isa::kAvx2, SapphireRapids()), Isa::kAvx2);
   EXPECT_EQ(lowered(Isa::kAvxVnni, SapphireRapids()), Isa::kAvxVnni);
-  EXPECT_EQ(lowered(Isa::kAvxVnni, CascadeLake()), Isa::kAvx2);
+  EXPECT_EQ(lowered(Isa::kAvxVnni, CascadeLake()), Isa::kAvx512VlVnni);
+  EXPECT_EQ(lowered(Isa::kAvxVnni, Haswell()), Isa::kAvx2);
   EXPECT_EQ(lowered(Isa::kAvx512Vnni, CascadeLake()), Isa::kAvx512Vnni);
   EXPECT_EQ(lowered(Isa::kAvx512Vnni, Haswell()), Isa::kAvx2);
   EXPECT_EQ(lowered(Isa::kScalar, NeoverseV1()), Isa::kScalar);
@@ -133,8 +204,8 @@ TEST(LoweredTo, LeavesTheOtherLadderAlone) {
 
 TEST(IsaFromName, KnowsItsOwnNamesOnly) {
   for (const Isa isa :
-       {Isa::kScalar, Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512Vnni, Isa::kNeon,
-        Isa::kNeonDotprod, Isa::kNeonI8mm}) {
+       {Isa::kScalar, Isa::kAvx2, Isa::kAvx512VlVnni, Isa::kAvxVnni,
+        Isa::kAvx512Vnni, Isa::kNeon, Isa::kNeonDotprod, Isa::kNeonI8mm}) {
     EXPECT_EQ(IsaFromName(IsaName(isa)), isa);
   }
   EXPECT_EQ(IsaFromName("avx"), std::nullopt);

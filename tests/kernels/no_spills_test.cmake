@@ -1,14 +1,20 @@
-# Fails when the compiler keeps vector accumulators of the AVX512-VNNI kernel on
-# the stack (GCC 12 does where a loop over them is not unrolled).
-#   cmake -DOBJDUMP=... -DOBJECT=dot_u8s8_avx512vnni.cc.o -P no_spills_test.cmake
+# Fails when the compiler keeps vectors of a dot-product kernel on the stack, as
+# GCC 12 does where a loop over accumulators is not unrolled, or where it moves
+# loads up until registers run out.
+#   cmake -DOBJDUMP=... -DOBJECT=dot_u8s8_avx2.cc.o -DINSTRUCTION=vpmaddwd \
+#         -P no_spills_test.cmake
 execute_process(COMMAND ${OBJDUMP} -d --no-show-raw-insn ${OBJECT}
                 OUTPUT_VARIABLE assembly COMMAND_ERROR_IS_FATAL ANY)
-if(NOT assembly MATCHES "vpdpbusd")
-  message(FATAL_ERROR "${OBJECT} has no vpdpbusd")
+if(NOT assembly MATCHES "${INSTRUCTION}")
+  message(FATAL_ERROR "${OBJECT} has no ${INSTRUCTION}")
 endif()
-string(REGEX MATCHALL "[^\n]*zmm[^\n]*%r[sb]p\\)[^\n]*|[^\n]*%r[sb]p\\)[^\n]*zmm[^\n]*"
+# 0x40(%rsp), (%rsp,%rax,1): memory at or around the stack or frame pointer.
+# XMM registers carry no accumulators, but copies of small structs.
+set(stack "\\([^\n)]*%r[sb]p")
+string(REGEX MATCHALL
+       "[^\n]*%[yz]mm[^\n]*${stack}[^\n]*|[^\n]*${stack}[^\n]*%[yz]mm[^\n]*"
        spills "${assembly}")
 if(spills)
   list(JOIN spills "\n" lines)
-  message(FATAL_ERROR "ZMM registers on the stack:\n${lines}")
+  message(FATAL_ERROR "vector registers on the stack:\n${lines}")
 endif()

@@ -1,0 +1,27 @@
+// The 256-bit kernel of dot_u8s8_avxvnni.cc in EVEX encoding, for CPUs with
+// AVX512-VNNI and no AVX-VNNI that are asked for 256 bits (OCTET_MAX_ISA), and
+// for testing that kernel's body on them.
+
+#include <immintrin.h>
+
+#include "kernels/dot_u8s8_vnni256_body.h"
+#include "kernels/microkernel.h"
+
+namespace octet::kernels {
+namespace {
+
+struct Evex {
+  static inline __attribute__((always_inline)) void DotAdd(__m256i& sum,
+                                                           __m256i codes,
+                                                           __m256i weights) {
+    asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(codes), "v"(weights));
+  }
+};
+
+}  // namespace
+
+void DotU8S8Avx512VlVnni_6x16(const DotTile& tile) {
+  DotU8S8Vnni256<Evex>::Run(tile);
+}
+
+}  // namespace octet::kernels
