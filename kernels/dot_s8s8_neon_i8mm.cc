@@ -24,12 +24,14 @@ constexpr size_t kColumns = 2;  // columns that a register of weights holds
 
 inline __attribute__((always_inline)) int32x4_t LowHalves(int32x4_t a,
                                                           int32x4_t b) {
-  return vcombine_s32(vget_low_s32(a), vget_low_s32(b));
+  return vreinterpretq_s32_s64(
+      vzip1q_s64(vreinterpretq_s64_s32(a), vreinterpretq_s64_s32(b)));
 }
 
 inline __attribute__((always_inline)) int32x4_t HighHalves(int32x4_t a,
                                                            int32x4_t b) {
-  return vcombine_s32(vget_high_s32(a), vget_high_s32(b));
+  return vreinterpretq_s32_s64(
+      vzip2q_s64(vreinterpretq_s64_s32(a), vreinterpretq_s64_s32(b)));
 }
 
 // One group of two rows.

@@ -55,6 +55,8 @@ inline std::vector<const FloatCompanions*> CompanionsThisCpuRuns() {
       features.avx512vl) {
     all.push_back(&kFloatCompanionsAvx512);
   }
+#elif defined(__aarch64__)
+  all.push_back(&kFloatCompanionsNeon);
 #endif
   return all;
 }
