@@ -9,9 +9,14 @@ packages+=,nlohmann-json3-dev,libcli11-dev,libspdlog-dev,libssl-dev
 packages+=,libarchive-dev,libisal-dev,libc6-dev,libstdc++-12-dev
 # gRPC's CMake files want the plugins beside them, though the host's are run.
 packages+=,protobuf-compiler-grpc,ocl-icd-opencl-dev
+# Under another name until it is whole.
+part=$root.part
+rm -rf "$part"
+mkdir -p "$(dirname "$root")"
 mmdebstrap --arch=arm64 --variant=extract --include="$packages" \
-  bookworm "$root"
+  bookworm "$part"
 # Absolute links inside a root lead out of it; make them relative.
-find "$root" -type l -lname '/*' -print0 | while IFS= read -r -d '' link; do
-  ln -sfnr "$root$(readlink "$link")" "$link"
+find "$part" -type l -lname '/*' -print0 | while IFS= read -r -d '' link; do
+  ln -sfnr "$part$(readlink "$link")" "$link"
 done
+mv "$part" "$root"
