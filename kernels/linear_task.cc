@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/aligned_buffer.h"
+#include "kernels/element_type.h"
 #include "kernels/int8_layer.h"
 #include "kernels/linear_partition.h"
 #include "kernels/microkernel.h"
@@ -103,9 +104,9 @@ void TaskRun::Quantize() {
   scratch_.live_x.clear();
   for (size_t i = 0; i < rows; ++i) {
     const float* x = task_.x.row(i);
-    const QuantizedRow row =
-        QuantizeRow(*kernel_.ops, layer_.coding, x, layer_.weights.k(),
-                    layer_.padded_k(), scratch_.row(i));
+    const QuantizedRow row = QuantizeRow(
+        *kernel_.ops, layer_.coding, x, ElementType::kFp32, layer_.weights.k(),
+        layer_.padded_k(), {.codes = scratch_.row(i)});
     scratch_.scales[i] = row.scale;
     for (size_t j = 0; j < fixed; ++j) {
       scratch_.fixed_x[i * fixed + j] = x[layer_.outlier_columns[j]];

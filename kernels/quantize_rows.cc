@@ -1,11 +1,13 @@
 #include "kernels/quantize_rows.h"
 
 #include <bit>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <limits>
 
+#include "kernels/element_type.h"
 #include "kernels/int8_linear.h"
 #include "kernels/rounding.h"
 #include "kernels/tile_ops.h"
@@ -15,33 +17,74 @@ namespace {
 
 constexpr uint32_t kInfinity = 0x7f800000;
 
-CodeRule RuleFor(const RowCoding& coding, float scale) {
-  CodeRule rule;
-  rule.inverse = InverseScale(scale);
-  rule.zero_byte = coding.zero_byte();
-  if (coding.coding == ActivationCoding::kStaticAffine) {
-    rule.low = static_cast<float>(-coding.input_zero_point);
-    rule.high = static_cast<float>(255 - coding.input_zero_point);
+// The row as FP32, smoothed: x itself where that is what it is.
+const float* Smoothed(const TileOps& ops, const RowCoding& coding,
+                      const void* x, ElementType type, size_t k,
+                      float* values) {
+  if (type == ElementType::kFp32 && coding.inverse_smoothing == nullptr) {
+    return static_cast<const float*>(x);
   }
-  return rule;
+  ops.load_row({x, type, coding.inverse_smoothing}, k, values);
+  return values;
+}
+
+// False where one of them is not finite.
+bool GatherOutliers(const RowCoding& coding, const float* v, float* outliers) {
+  bool finite = true;
+  for (size_t i = 0; i < coding.outlier_columns.size(); ++i) {
+    outliers[i] = v[coding.outlier_columns[i]];
+    finite = finite && std::isfinite(outliers[i]);
+  }
+  return finite;
+}
+
+// v without the outlier columns, rotated.
+void Rotate(const TileOps& ops, const RowCoding& coding, const float* v,
+            size_t k, float* values) {
+  if (v != values) std::memcpy(values, v, k * sizeof(float));
+  for (const int32_t column : coding.outlier_columns) values[column] = 0.0F;
+  ops.hadamard(values, k, coding.hadamard_block);
+}
+
+void FillZero(const RowCoding& coding, size_t begin, size_t end,
+              uint8_t* codes) {
+  if (begin < end) std::memset(codes + begin, coding.zero_byte(), end - begin);
 }
 
 }  // namespace
 
 QuantizedRow QuantizeRow(const TileOps& ops, const RowCoding& coding,
-                         const float* x, size_t k, size_t padded_k,
-                         uint8_t* codes) {
-  const RowMaxima maxima = ops.row_maxima(x, k, coding.filter);
-  std::memset(codes + k, coding.zero_byte(), padded_k - k);
-  if (maxima.all >= kInfinity) {
-    std::memset(codes, coding.zero_byte(), k);
-    return {.scale = std::numeric_limits<float>::quiet_NaN()};
+                         const void* x, ElementType type, size_t k,
+                         size_t padded_k, const RowBuffers& out) {
+  const float* v = Smoothed(ops, coding, x, type, k, out.values);
+  const bool finite = GatherOutliers(coding, v, out.outliers);
+  RowFilter filter = coding.filter;
+  if (coding.hadamard_block != 0) {
+    Rotate(ops, coding, v, k, out.values);
+    v = out.values;
+    filter.keep = nullptr;
+  }
+  const RowMaxima maxima = ops.row_maxima(v, k, filter);
+  if (!finite || maxima.all >= kInfinity) {
+    FillZero(coding, 0, padded_k, out.codes);
+    return {.scale = std::numeric_limits<float>::quiet_NaN(), .values = v};
   }
   const float scale = coding.coding == ActivationCoding::kPerToken
                           ? AbsmaxToScale(std::bit_cast<float>(maxima.kept))
                           : coding.input_scale;
-  ops.row_codes(x, k, coding.filter, RuleFor(coding, scale), codes);
-  return {.scale = scale, .has_live = maxima.has_live};
+  const CodeRule rule = {.inverse = InverseScale(scale),
+                         .zero_point = coding.zero_point(),
+                         .flip = coding.code_offset};
+  ops.row_codes(v, k, filter, rule, out.codes);
+  FillZero(coding, k, padded_k, out.codes);
+  return {.scale = scale, .has_live = maxima.has_live, .values = v};
+}
+
+void CopyCodes(const RowCoding& coding, const uint8_t* x, size_t k,
+               size_t padded_k, uint8_t* codes) {
+  const auto flip = static_cast<uint8_t>(coding.code_offset);
+  for (size_t i = 0; i < k; ++i) codes[i] = x[i] ^ flip;
+  FillZero(coding, k, padded_k, codes);
 }
 
 uint32_t LiveBits(float threshold) {

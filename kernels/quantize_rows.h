@@ -1,16 +1,23 @@
 // Rows of activations to codes, stored as bytes: u8, or s8 for a kernel that
 // takes its code_offset of 128 off (registry.h).
 //
-//   per token (dynamic)   scale[m] = max_k |x[m,k]| / 127
-//                         code     = round_half_even(x / scale[m]) + 128
+//   v     = x[k] as FP32, * inverse_smoothing[k]      (SmoothQuant, optional)
+//   v     = H v, without the outlier columns          (hadamard.h, optional)
+//
+//   per token (dynamic)   scale[m] = max_k |v[m,k]| / 127
+//                         code     = round_half_even(v / scale[m]) + 128
 //   static affine         scale[m] = input_scale
-//                         code     = clamp(round(x / scale) + zp, 0, 255)
+//                         code     = clamp(round(v / scale) + zp, 0, 255)
 //
-// where the division is the multiplication of rounding.h. Bit-equal on every
-// instruction set.
+// where the division is the multiplication of rounding.h, and every product is
+// rounded to FP32. Bit-equal on every instruction set.
 //
-// Outlier columns and live outliers, |x| >= threshold, get the zero code and
+// Outlier columns and live outliers, |v| >= threshold, get the zero code and
 // do not count for the scale (LLM.int8, Dettmers et al. 2022, section 3.2).
+// Columns are taken out of the smoothed row, before it is rotated: their float
+// weights are smoothed, but not rotated. Live outliers are looked for among
+// the values that are coded, after the rotation: their weights are the codes.
+//
 // A row of zeros gets scale 1 and zero codes. A row with a NaN or an infinity
 // anywhere, outliers included, gets a NaN scale and zero codes.
 
@@ -20,6 +27,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/types/span.h"
+#include "kernels/element_type.h"
 #include "kernels/int8_linear.h"
 #include "kernels/tile_ops.h"
 
@@ -31,23 +40,38 @@ struct RowCoding {
   int32_t input_zero_point = 0;  // kStaticAffine only, in [0, 255]
   int32_t code_offset = 0;       // of the kernel that reads the codes
   RowFilter filter;
+  absl::Span<const int32_t> outlier_columns;  // those that `filter` takes out
+  const float* inverse_smoothing = nullptr;   // [K], or none
+  size_t hadamard_block = 0;                  // 0: no rotation
 
-  // What stands for x = 0 among the stored bytes.
-  int32_t zero_byte() const {
-    const bool per_token = coding == ActivationCoding::kPerToken;
-    return (per_token ? 128 : input_zero_point) - code_offset;
+  int32_t zero_point() const {
+    return coding == ActivationCoding::kPerToken ? 128 : input_zero_point;
   }
+  // What stands for x = 0 among the stored bytes.
+  int32_t zero_byte() const { return zero_point() - code_offset; }
+};
+
+struct RowBuffers {
+  uint8_t* codes = nullptr;   // [padded k]
+  float* values = nullptr;    // [k], touched where v is not x itself
+  float* outliers = nullptr;  // [outlier columns], smoothed
 };
 
 struct QuantizedRow {
   float scale = 1.0F;
-  bool has_live = false;  // some |x| >= threshold outside the outlier columns
+  bool has_live = false;  // some |v| >= threshold outside the outlier columns
+  const float* values = nullptr;  // what was coded: v, outliers included or not
 };
 
-// Writes k codes, then the code of zero up to `padded_k`.
+// Writes k codes, then the code of zero up to `padded_k`. x is a row of k
+// elements of `type`, which is not kCode.
 QuantizedRow QuantizeRow(const TileOps& ops, const RowCoding& coding,
-                         const float* x, size_t k, size_t padded_k,
-                         uint8_t* codes);
+                         const void* x, ElementType type, size_t k,
+                         size_t padded_k, const RowBuffers& out);
+
+// Codes that are there already (kStaticAffine) as the kernel wants them.
+void CopyCodes(const RowCoding& coding, const uint8_t* x, size_t k,
+               size_t padded_k, uint8_t* codes);
 
 // The bits that RowFilter::live_bits wants; 0 stands for "no threshold".
 uint32_t LiveBits(float threshold);

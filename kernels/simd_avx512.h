@@ -46,16 +46,49 @@ struct FloatX16 {
     return {_mm512_cvtepi32_ps(
         _mm512_srai_epi32(_mm512_sll_epi32(groups, up), 24))};
   }
+  static FloatX16 LoadFp16Part(const uint16_t* p, size_t n) {
+    return {_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(FirstLanes(n), p))};
+  }
+  static FloatX16 LoadBf16(const uint16_t* p) {
+    return FromUpper(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static FloatX16 LoadBf16Part(const uint16_t* p, size_t n) {
+    return FromUpper(_mm256_maskz_loadu_epi16(FirstLanes(n), p));
+  }
   void Store(float* p) const { _mm512_storeu_ps(p, v); }
   void StorePart(float* p, size_t n) const {
     _mm512_mask_storeu_ps(p, FirstLanes(n), v);
   }
-  void StoreCodes(int32_t offset, uint8_t* p) const {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
-                     _mm512_cvtepi32_epi8(Codes(offset)));
+  void StoreFp16(uint16_t* p) const {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), Fp16());
   }
-  void StoreCodesPart(int32_t offset, uint8_t* p, size_t n) const {
-    _mm512_mask_cvtepi32_storeu_epi8(p, FirstLanes(n), Codes(offset));
+  void StoreFp16Part(uint16_t* p, size_t n) const {
+    _mm256_mask_storeu_epi16(p, FirstLanes(n), Fp16());
+  }
+  void StoreBf16(uint16_t* p) const {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), Bf16());
+  }
+  void StoreBf16Part(uint16_t* p, size_t n) const {
+    _mm256_mask_storeu_epi16(p, FirstLanes(n), Bf16());
+  }
+  void StoreCodes(int32_t zero, int32_t flip, uint8_t* p) const {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), Codes(zero, flip));
+  }
+  void StoreCodesPart(int32_t zero, int32_t flip, uint8_t* p, size_t n) const {
+    _mm_mask_storeu_epi8(p, FirstLanes(n), Codes(zero, flip));
+  }
+  // Packing interleaves the vectors by quarters; the permutation undoes it.
+  static void StoreCodes4(const FloatX16 (&v)[4], int32_t zero, int32_t flip,
+                          uint8_t* p) {
+    const __m512i add = _mm512_set1_epi16(static_cast<int16_t>(zero));
+    const __m512i codes =
+        _mm512_packus_epi16(_mm512_adds_epi16(Words(v[0], v[1]), add),
+                            _mm512_adds_epi16(Words(v[2], v[3]), add));
+    const __m512i order =
+        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_storeu_si512(
+        p, _mm512_xor_si512(_mm512_permutexvar_epi32(order, codes),
+                            _mm512_set1_epi8(static_cast<char>(flip))));
   }
 
   friend FloatX16 operator+(FloatX16 a, FloatX16 b) {
@@ -97,6 +130,27 @@ struct FloatX16 {
         _mm512_add_epi32(n, _mm512_set1_epi32(0x3f800000)))};
   }
 
+  // Lane i and its partner i ^ d become their sum (lower one) and difference.
+  // The products are exact, so the sums are rounded once, as if plain.
+  template <size_t kDistance>
+  static FloatX16 Butterfly(FloatX16 a) {
+    constexpr uint32_t kUppers[4] = {0xaaaa, 0xcccc, 0xf0f0, 0xff00};
+    constexpr size_t kStage = kDistance == 8 ? 3 : kDistance / 2;
+    __m512 swapped;
+    if constexpr (kDistance == 1) swapped = _mm512_permute_ps(a.v, 0xb1);
+    if constexpr (kDistance == 2) swapped = _mm512_permute_ps(a.v, 0x4e);
+    if constexpr (kDistance == 4) {
+      swapped = _mm512_shuffle_f32x4(a.v, a.v, 0xb1);
+    }
+    if constexpr (kDistance == 8) {
+      swapped = _mm512_shuffle_f32x4(a.v, a.v, 0x4e);
+    }
+    const __m512 signs =
+        _mm512_mask_blend_ps(static_cast<__mmask16>(kUppers[kStage]),
+                             _mm512_set1_ps(1.0F), _mm512_set1_ps(-1.0F));
+    return {_mm512_fmadd_ps(a.v, signs, swapped)};
+  }
+
   static Bits SetBits(uint32_t bits) {
     return {_mm512_set1_epi32(static_cast<int32_t>(bits))};
   }
@@ -125,8 +179,35 @@ struct FloatX16 {
   static __mmask16 FirstLanes(size_t n) {
     return static_cast<__mmask16>((1U << n) - 1);
   }
-  __m512i Codes(int32_t offset) const {
-    return _mm512_add_epi32(_mm512_cvtps_epi32(v), _mm512_set1_epi32(offset));
+  __m128i Codes(int32_t zero, int32_t flip) const {
+    const __m512i codes =
+        _mm512_add_epi32(_mm512_cvtps_epi32(v), _mm512_set1_epi32(zero));
+    return _mm_xor_si128(
+        _mm512_cvtusepi32_epi8(_mm512_max_epi32(codes, _mm512_setzero_si512())),
+        _mm_set1_epi8(static_cast<char>(flip)));
+  }
+  static __m512i Words(FloatX16 a, FloatX16 b) {
+    return _mm512_packs_epi32(_mm512_cvtps_epi32(a.v), _mm512_cvtps_epi32(b.v));
+  }
+  static FloatX16 FromUpper(__m256i shorts) {
+    return {_mm512_castsi512_ps(
+        _mm512_slli_epi32(_mm512_cvtepu16_epi32(shorts), 16))};
+  }
+  __m256i Fp16() const {
+    return _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  }
+  // In integers: vcvtneps2bf16 takes denormals for zeros.
+  __m256i Bf16() const {
+    const __m512i bits = _mm512_castps_si512(v);
+    const __m512i upper = _mm512_srli_epi32(bits, 16);
+    const __m512i odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+    const __m512i rounded = _mm512_srli_epi32(
+        _mm512_add_epi32(bits,
+                         _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))),
+        16);
+    const __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+    return _mm512_cvtepi32_epi16(
+        _mm512_mask_or_epi32(rounded, nan, upper, _mm512_set1_epi32(0x40)));
   }
 };
 

@@ -37,6 +37,19 @@ struct FloatX4 {
   static FloatX4 LoadFp16(const uint16_t* p) {
     return {vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)))};
   }
+  static FloatX4 LoadFp16Part(const uint16_t* p, size_t n) {
+    uint16_t lanes[kLanes] = {};
+    std::memcpy(lanes, p, n * sizeof(uint16_t));
+    return LoadFp16(lanes);
+  }
+  static FloatX4 LoadBf16(const uint16_t* p) {
+    return FromBits({vshll_n_u16(vld1_u16(p), 16)});
+  }
+  static FloatX4 LoadBf16Part(const uint16_t* p, size_t n) {
+    uint16_t lanes[kLanes] = {};
+    std::memcpy(lanes, p, n * sizeof(uint16_t));
+    return LoadBf16(lanes);
+  }
   static FloatX4 LoadByte(const int8_t* p, size_t index, size_t kr) {
     const int8_t* byte = p + index;
     int32x4_t values = vdupq_n_s32(byte[0]);
@@ -51,12 +64,44 @@ struct FloatX4 {
     Store(lanes);
     std::memcpy(p, lanes, n * sizeof(float));
   }
-  void StoreCodes(int32_t offset, uint8_t* p) const {
-    StoreCodesPart(offset, p, kLanes);
+  void StoreFp16(uint16_t* p) const {
+    vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(v)));
   }
-  void StoreCodesPart(int32_t offset, uint8_t* p, size_t n) const {
-    const uint32_t codes = Codes(offset);
-    std::memcpy(p, &codes, n);
+  void StoreFp16Part(uint16_t* p, size_t n) const {
+    uint16_t lanes[kLanes];
+    StoreFp16(lanes);
+    std::memcpy(p, lanes, n * sizeof(uint16_t));
+  }
+  void StoreBf16(uint16_t* p) const {
+    const uint32x4_t bits = vreinterpretq_u32_f32(v);
+    const uint32x4_t upper = vshrq_n_u32(bits, 16);
+    const uint32x4_t odd = vandq_u32(upper, vdupq_n_u32(1));
+    const uint32x4_t half = vaddq_u32(odd, vdupq_n_u32(0x7fff));
+    const uint32x4_t rounded = vshrq_n_u32(vaddq_u32(bits, half), 16);
+    const uint32x4_t quiet = vorrq_u32(upper, vdupq_n_u32(0x40));
+    vst1_u16(p, vmovn_u32(vbslq_u32(vceqq_f32(v, v), rounded, quiet)));
+  }
+  void StoreBf16Part(uint16_t* p, size_t n) const {
+    uint16_t lanes[kLanes];
+    StoreBf16(lanes);
+    std::memcpy(p, lanes, n * sizeof(uint16_t));
+  }
+  void StoreCodes(int32_t zero, int32_t flip, uint8_t* p) const {
+    StoreCodesPart(zero, flip, p, kLanes);
+  }
+  void StoreCodesPart(int32_t zero, int32_t flip, uint8_t* p, size_t n) const {
+    const FloatX4 repeated[4] = {*this, *this, *this, *this};
+    uint8_t codes[4 * kLanes];
+    StoreCodes4(repeated, zero, flip, codes);
+    std::memcpy(p, codes, n);
+  }
+  static void StoreCodes4(const FloatX4 (&v)[4], int32_t zero, int32_t flip,
+                          uint8_t* p) {
+    const int16x8_t add = vdupq_n_s16(static_cast<int16_t>(zero));
+    const uint8x16_t codes =
+        vcombine_u8(vqmovun_s16(vqaddq_s16(Words(v[0], v[1]), add)),
+                    vqmovun_s16(vqaddq_s16(Words(v[2], v[3]), add)));
+    vst1q_u8(p, veorq_u8(codes, vdupq_n_u8(static_cast<uint8_t>(flip))));
   }
 
   friend FloatX4 operator+(FloatX4 a, FloatX4 b) {
@@ -88,6 +133,17 @@ struct FloatX4 {
     return FromBits({vaddq_u32(n, vdupq_n_u32(0x3f800000))});
   }
 
+  // Lane i and its partner i ^ d become their sum (lower one) and difference.
+  // The products are exact, so the sums are rounded once, as if plain.
+  template <size_t kDistance>
+  static FloatX4 Butterfly(FloatX4 a) {
+    constexpr float kSigns[kLanes] = {1.0F, kDistance == 1 ? -1.0F : 1.0F,
+                                      kDistance == 2 ? -1.0F : 1.0F, -1.0F};
+    const float32x4_t swapped =
+        kDistance == 1 ? vrev64q_f32(a.v) : vextq_f32(a.v, a.v, 2);
+    return Fma(a, Load(kSigns), {swapped});
+  }
+
   static Bits SetBits(uint32_t bits) { return {vdupq_n_u32(bits)}; }
   static Bits LoadBits(const uint32_t* p) { return {vld1q_u32(p)}; }
   static Bits LoadBitsPart(const uint32_t* p, size_t n) {
@@ -109,12 +165,9 @@ struct FloatX4 {
   static FloatX4 FromBits(Bits bits) { return {vreinterpretq_f32_u32(bits.v)}; }
 
  private:
-  // Four bytes. Narrowing keeps the low bits, so s8 codes come out as well.
-  uint32_t Codes(int32_t offset) const {
-    const int32x4_t codes = vaddq_s32(vcvtnq_s32_f32(v), vdupq_n_s32(offset));
-    const uint16x4_t words = vmovn_u32(vreinterpretq_u32_s32(codes));
-    const uint8x8_t bytes = vmovn_u16(vcombine_u16(words, words));
-    return vget_lane_u32(vreinterpret_u32_u8(bytes), 0);
+  static int16x8_t Words(FloatX4 a, FloatX4 b) {
+    return vcombine_s16(vqmovn_s32(vcvtnq_s32_f32(a.v)),
+                        vqmovn_s32(vcvtnq_s32_f32(b.v)));
   }
 };
 

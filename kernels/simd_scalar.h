@@ -1,8 +1,19 @@
 // One float, with the operations that every vector type here has.
 //
+//   Load, LoadInt32, LoadFp16, LoadBf16, LoadByte     Set
+//   Store, StoreFp16, StoreBf16, StoreCodes, StoreCodes4
+//   + - * /   Fma   Min, Max   Abs, CopySign   IfLess   PowerOfTwo
+//   Butterfly<d>, for d = 1, 2, 4, ... < kLanes
+//   SetBits, LoadBits, AbsBits, MaxBits, And, ZeroFrom, Largest
+//
+// A ...Part(p, n) touches the first n < kLanes elements only, the others load
+// as 0. With one lane there is never a part.
+//
 //   Min(a, b) = a < b ? a : b      Max(a, b) = a > b ? a : b
 //
-// so that a NaN in b comes through, as in the x86 instructions.
+// so that a NaN in b comes through, as in the x86 instructions. 16-bit floats
+// are rounded half to even, denormals included, and a NaN keeps its sign and
+// upper payload and becomes quiet: the rule of half.h.
 
 #ifndef OCTET_KERNELS_SIMD_SCALAR_H_
 #define OCTET_KERNELS_SIMD_SCALAR_H_
@@ -32,18 +43,32 @@ struct FloatX1 {
     return {static_cast<float>(*p)};
   }
   static FloatX1 LoadFp16(const uint16_t* p) { return {Fp16ToFloat(*p)}; }
+  static FloatX1 LoadFp16Part(const uint16_t* p, size_t) { return LoadFp16(p); }
+  static FloatX1 LoadBf16(const uint16_t* p) { return {Bf16ToFloat(*p)}; }
+  static FloatX1 LoadBf16Part(const uint16_t* p, size_t) { return LoadBf16(p); }
   // Byte `index` of each group of `kr`, which is 2, 4 or 8.
   static FloatX1 LoadByte(const int8_t* p, size_t index, size_t) {
     return {static_cast<float>(p[index])};
   }
   void Store(float* p) const { *p = v; }
   void StorePart(float* p, size_t) const { *p = v; }
-  // Whole numbers are expected to fit after `offset` is added.
-  void StoreCodes(int32_t offset, uint8_t* p) const {
-    *p = static_cast<uint8_t>(static_cast<int32_t>(std::nearbyint(v)) + offset);
+  void StoreFp16(uint16_t* p) const { *p = FloatToFp16(v); }
+  void StoreFp16Part(uint16_t* p, size_t) const { StoreFp16(p); }
+  void StoreBf16(uint16_t* p) const { *p = FloatToBf16(v); }
+  void StoreBf16Part(uint16_t* p, size_t) const { StoreBf16(p); }
+  // byte = clamp(round_half_even(v) + zero, 0, 255) ^ flip, of v <= 2^30 that
+  // is no NaN, and zero in [0, 255].
+  void StoreCodes(int32_t zero, int32_t flip, uint8_t* p) const {
+    const float code = std::nearbyint(v) + static_cast<float>(zero);
+    *p = static_cast<uint8_t>(static_cast<int32_t>(Bounded(code)) ^ flip);
   }
-  void StoreCodesPart(int32_t offset, uint8_t* p, size_t) const {
-    StoreCodes(offset, p);
+  void StoreCodesPart(int32_t zero, int32_t flip, uint8_t* p, size_t) const {
+    StoreCodes(zero, flip, p);
+  }
+  // Four vectors, one after the other: cheaper than one at a time.
+  static void StoreCodes4(const FloatX1 (&v)[4], int32_t zero, int32_t flip,
+                          uint8_t* p) {
+    for (size_t i = 0; i < 4; ++i) v[i].StoreCodes(zero, flip, p + i);
   }
 
   friend FloatX1 operator+(FloatX1 a, FloatX1 b) { return {a.v + b.v}; }
@@ -85,6 +110,12 @@ struct FloatX1 {
   }
   static uint32_t Largest(Bits a) { return a.v; }
   static FloatX1 FromBits(Bits bits) { return {std::bit_cast<float>(bits.v)}; }
+
+ private:
+  static float Bounded(float code) {
+    if (code < 0.0F) return 0.0F;
+    return code > 255.0F ? 255.0F : code;
+  }
 };
 
 }  // namespace octet::kernels

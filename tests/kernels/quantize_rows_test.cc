@@ -27,8 +27,9 @@ class QuantizeRows : public EveryKernel {
     std::copy(x.begin(), x.end(), in.As<float>());
     const size_t padded = (x.size() + 3) / 4 * 4;
     const GuardedMemory out(padded, GuardedMemory::Side::kBack);
-    const QuantizedRow row = QuantizeRow(*kernel().ops, coding, in.As<float>(),
-                                         x.size(), padded, out.As<uint8_t>());
+    const QuantizedRow row =
+        QuantizeRow(*kernel().ops, coding, in.As<float>(), ElementType::kFp32,
+                    x.size(), padded, {.codes = out.As<uint8_t>()});
     codes_.assign(out.As<uint8_t>(), out.As<uint8_t>() + padded);
     return row;
   }
