@@ -4,7 +4,9 @@
 // 6 x 64: 24 accumulators + 4 weights + 1 broadcast < 32 zmm. Every loop over
 // accumulators is fully unrolled and the instruction is written inline: GCC 12
 // otherwise keeps them on the stack or copies them around the intrinsic
-// (tests/kernels/no_spills_test.cmake looks at the result).
+// (tests/kernels/no_spills_test.cmake looks at the result). 8 x 32 over halves
+// of the panel was tried for 7 and 8 rows: memory then delivers every line
+// twice.
 
 #include <immintrin.h>
 
@@ -19,8 +21,9 @@ namespace {
 
 constexpr size_t kLanes = 16;
 constexpr size_t kGroup = 4;
+constexpr size_t kVectorBytes = kLanes * kGroup;
 constexpr size_t kMaxRows = 6;
-constexpr size_t kMaxColumns = 64;
+constexpr size_t kMaxVectors = 4;
 
 inline __attribute__((always_inline)) void DotAdd(__m512i& sum, __m512i a,
                                                   __m512i b) {
@@ -47,7 +50,7 @@ inline __attribute__((always_inline)) void Step(
   __m512i weights[kVectors];
 #pragma GCC unroll 4
   for (size_t v = 0; v < kVectors; ++v) {
-    weights[v] = _mm512_loadu_si512(b + v * kLanes * kGroup);
+    weights[v] = _mm512_loadu_si512(b + v * kVectorBytes);
     // GCC would rather load them again for every row: twice the loads.
     asm("" : "+v"(weights[v]));
   }
@@ -62,7 +65,7 @@ inline __attribute__((always_inline)) void Step(
 template <size_t kRows, size_t kVectors>
 void Dot(const DotTile& tile) {
   constexpr size_t kChains = Chains(kRows);
-  constexpr size_t kStride = kVectors * kLanes * kGroup;
+  constexpr size_t kStride = kVectors * kVectorBytes;
   __m512i sums[kChains][kRows][kVectors];
 #pragma GCC unroll 6
   for (size_t r = 0; r < kRows; ++r) {
@@ -78,11 +81,17 @@ void Dot(const DotTile& tile) {
   }
   const uint8_t* a = tile.a;
   const int8_t* b = tile.b;
+  const int8_t* soon = tile.prefetch.from;
   size_t g = 0;
   for (; g + kChains <= tile.groups; g += kChains) {
 #pragma GCC unroll 4
     for (size_t i = 0; i < kChains; ++i) {
+#pragma GCC unroll 4
+      for (size_t v = 0; v < kVectors; ++v) {
+        _mm_prefetch(soon + v * tile.prefetch.spread, _MM_HINT_T0);
+      }
       Step(sums[i], a + i * kGroup, tile.a_stride, b + i * kStride);
+      soon += tile.prefetch.step;
     }
     a += kChains * kGroup;
     b += kChains * kStride;
@@ -107,7 +116,7 @@ void Dot(const DotTile& tile) {
 }
 
 // [rows - 1][width / 16 - 1]
-constexpr DotFunction kTiles[kMaxRows][kMaxColumns / kLanes] = {
+constexpr DotFunction kTiles[kMaxRows][kMaxVectors] = {
     {Dot<1, 1>, Dot<1, 2>, Dot<1, 3>, Dot<1, 4>},
     {Dot<2, 1>, Dot<2, 2>, Dot<2, 3>, Dot<2, 4>},
     {Dot<3, 1>, Dot<3, 2>, Dot<3, 3>, Dot<3, 4>},

@@ -17,7 +17,7 @@ constexpr size_t kMinBlockRows = 16;
 // Columns whose products cost some fifty times the quantization of their rows.
 constexpr size_t kCheapColumns = 768;
 // A panel slice and the rows that meet it share L1.
-constexpr size_t kSliceBytes = size_t{16} << 10;
+constexpr size_t kSliceBytes = size_t{32} << 10;
 constexpr size_t kTasksPerThread = 2;
 
 size_t CeilDivide(size_t a, size_t b) { return (a + b - 1) / b; }

@@ -24,6 +24,8 @@ namespace {
 constexpr size_t kTileSize = kMaxTileRows * kMaxTileColumns;
 constexpr size_t kSplitGroups = 8192;  // 65,536 terms where kr is 8, or fewer
 constexpr size_t kLine = 64;
+// What memory delivers in the some hundred nanoseconds that it takes.
+constexpr size_t kAhead = 4096;
 
 // One per thread; grows to the largest task it has seen and stays.
 struct Scratch {
@@ -63,6 +65,7 @@ class TaskRun {
  private:
   // Rows [begin, begin + rows) of the task against the current panel.
   struct Tile {
+    size_t index;
     size_t begin;
     size_t rows;
     int32_t* acc;
@@ -80,6 +83,8 @@ class TaskRun {
   void RunPanel(size_t index);
   Tile TileOf(size_t panel_index, size_t index) const;
   void Multiply(const Tile& tile, const Panel& panel, const Slice& slice);
+  Prefetch PrefetchFor(const Tile& tile, const Slice& slice, const int8_t* b,
+                       size_t group_bytes) const;
   void MultiplyWide(const Tile& tile, const Panel& panel);
   bool AddOutliers(const Tile& tile, const Panel& panel);
   void Finish(const Tile& tile, const Panel& panel);
@@ -127,10 +132,11 @@ void TaskRun::ListLiveOutliers(const float* x) {
 }
 
 TaskRun::Tile TaskRun::TileOf(size_t panel_index, size_t index) const {
-  const size_t begin = index * kernel_.mr;
+  const Range rows = PartOf(task_.x.rows, tiles_, index);
   const size_t seen = (panel_index - task_.panels.begin) * tiles_;
-  return {.begin = begin,
-          .rows = std::min(kernel_.mr, task_.x.rows - begin),
+  return {.index = index,
+          .begin = rows.begin,
+          .rows = rows.size(),
           .acc = scratch_.acc.As<int32_t>() + index * kTileSize,
           .sampled = sampler_.Wants(seen + index)};
 }
@@ -161,21 +167,29 @@ void TaskRun::Multiply(const Tile& tile, const Panel& panel,
                        const Slice& slice) {
   const bool first = slice.groups.begin == 0;
   const size_t group_bytes = panel.width * kernel_.kr;
-  const size_t bytes = slice.groups.size() * group_bytes;
-  const size_t step = std::min(group_bytes / 2 / tiles_, kLine);
-  const size_t part = tile.begin / kernel_.mr * slice.groups.size() * step;
+  const int8_t* b = panel.codes + slice.groups.begin * group_bytes;
   kernel_.dot({.a = scratch_.row(tile.begin) + slice.groups.begin * kernel_.kr,
                .a_stride = scratch_.stride,
-               .b = panel.codes + slice.groups.begin * group_bytes,
+               .b = b,
                .groups = slice.groups.size(),
                .seed = first ? layer_.seeds.data() + panel.begin : tile.acc,
                .seed_stride = first ? 0 : kMaxTileColumns,
                .acc = tile.acc,
                .rows = tile.rows,
                .width = panel.width,
-               .prefetch = {.near = slice.next + part,
-                            .far = slice.next + bytes / 2 + part,
-                            .step = step}});
+               .prefetch = PrefetchFor(tile, slice, b, group_bytes)});
+}
+
+// One tile: the weights a fixed distance ahead. Several tiles: each its share
+// of the next slice, which the first of them will read from L1.
+Prefetch TaskRun::PrefetchFor(const Tile& tile, const Slice& slice,
+                              const int8_t* b, size_t group_bytes) const {
+  if (tiles_ == 1)
+    return {.from = b + kAhead, .step = group_bytes, .spread = kLine};
+  const size_t quarter = slice.groups.size() * group_bytes / 4;
+  return {.from = slice.next + quarter * tile.index / tiles_,
+          .step = group_bytes / 4 / tiles_,
+          .spread = quarter};
 }
 
 // Parts of K that are exact in int32, added up in 64 bits; the sum is rounded

@@ -32,11 +32,11 @@ inline constexpr size_t kMaxTileRows = 8;
 inline constexpr size_t kMaxTileColumns = 64;
 
 // Weights that will be read soon. A kernel may ask the cache, at group g, for
-// the lines at near + g * step and far + g * step.
+// the lines at from + g * step + i * spread, i = 0, 1 ...
 struct Prefetch {
-  const int8_t* near = nullptr;
-  const int8_t* far = nullptr;
+  const int8_t* from = nullptr;
   size_t step = 0;
+  size_t spread = 0;
 };
 
 struct DotTile {
