@@ -1,55 +1,47 @@
 #include "kernels/thread_pool.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <fstream>
 #include <memory>
 #include <mutex>
-#include <optional>
-#include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "kernels/usable_cpus.h"
 
 namespace octet::kernels {
 namespace {
 
-// CPUs that a quota of `quota` in each `period` buys, rounded up.
-std::optional<size_t> CpusOf(int64_t quota, int64_t period) {
-  if (quota <= 0 || period <= 0) return std::nullopt;
-  return static_cast<size_t>((quota + period - 1) / period);
+// Twice what waking a sleeping worker takes, so that looking out in vain costs
+// no more than three wakings; longer than a model computes on one thread
+// between two of its parallel operations.
+constexpr auto kLookout = std::chrono::microseconds(50);
+
+inline void Pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
 }
 
-std::optional<size_t> QuotaV2() {
-  std::ifstream file("/sys/fs/cgroup/cpu.max");
-  std::string quota;  // a number, or "max"
-  int64_t period = 0;
-  if (!(file >> quota >> period) || quota == "max") return std::nullopt;
-  return CpusOf(std::strtoll(quota.c_str(), nullptr, 10), period);
-}
-
-std::optional<size_t> QuotaV1() {
-  std::ifstream quota_file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
-  std::ifstream period_file("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-  int64_t quota = 0;
-  int64_t period = 0;
-  if (!(quota_file >> quota) || !(period_file >> period)) return std::nullopt;
-  return CpusOf(quota, period);
-}
-
-size_t AffinityCpus() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) {
-    return static_cast<size_t>(CPU_COUNT(&set));
-  }
-  return std::thread::hardware_concurrency();
+// Watches `event` for a moment: true as soon as it has come.
+template <typename Event>
+bool LookOut(const Event& event) {
+  constexpr int kLooksPerClock = 16;  // reading the clock takes some 30 ns
+  const auto end = std::chrono::steady_clock::now() + kLookout;
+  do {
+    for (int i = 0; i < kLooksPerClock; ++i) {
+      if (event()) return true;
+      Pause();
+    }
+  } while (std::chrono::steady_clock::now() < end);
+  return false;
 }
 
 // One ParallelFor: threads claim tasks by index until none is left.
@@ -58,8 +50,9 @@ struct Job {
   size_t tasks;
   std::atomic<size_t> next = 0;
 
-  // Guarded by the pool's mutex.
-  size_t helpers = 0;  // workers inside RunTasks
+  // Changed under the pool's mutex; a helper that leaves touches the job no
+  // more.
+  std::atomic<size_t> helpers = 0;  // workers inside RunTasks
   Job* newer = nullptr;
 
   void RunTasks() {
@@ -73,22 +66,13 @@ struct Job {
 
 }  // namespace
 
-size_t UsableCpus() {
-  size_t cpus = AffinityCpus();
-  if (const auto quota = QuotaV2()) {
-    cpus = std::min(cpus, *quota);
-  } else if (const auto quota = QuotaV1()) {
-    cpus = std::min(cpus, *quota);
-  }
-  return std::max<size_t>(cpus, 1);
-}
-
-// Workers sleep until a job is open, help with the oldest one that still has
-// unclaimed tasks, and sleep again. A job lives on its caller's stack, linked
-// into the queue without allocation: it ends when no helper is inside any more.
+// Workers look out for a job, or sleep until one is open, help with the oldest
+// that still has unclaimed tasks, and look out again. A job lives on its
+// caller's stack, linked into the queue without allocation: it ends when no
+// helper is inside any more.
 class ThreadPool::Workers {
  public:
-  explicit Workers(size_t count) {
+  explicit Workers(size_t count) : looks_out_(count < AffinityCpus()) {
     threads_.reserve(count);
     for (size_t i = 0; i < count; ++i)
       threads_.emplace_back([this] { Loop(); });
@@ -105,16 +89,23 @@ class ThreadPool::Workers {
 
   void Run(size_t tasks, absl::FunctionRef<void(size_t)> body) {
     Job job{body, tasks};
+    size_t to_wake = 0;
     {
       const std::scoped_lock lock(mutex_);
       *LinkTo(nullptr) = &job;
+      opened_.fetch_add(1, std::memory_order_relaxed);
+      to_wake = std::min(tasks - 1, sleepers_);
     }
-    const size_t wanted = std::min(tasks - 1, threads_.size());
-    for (size_t i = 0; i < wanted; ++i) wake_.notify_one();
+    for (size_t i = 0; i < to_wake; ++i) wake_.notify_one();
     job.RunTasks();
+    {
+      const std::scoped_lock lock(mutex_);
+      *LinkTo(&job) = job.newer;
+    }
+    const auto alone = [&] { return job.helpers.load() == 0; };
+    if (looks_out_ && LookOut(alone)) return;
     std::unique_lock lock(mutex_);
-    *LinkTo(&job) = job.newer;
-    left_.wait(lock, [&] { return job.helpers == 0; });
+    left_.wait(lock, alone);
   }
 
  private:
@@ -127,10 +118,7 @@ class ThreadPool::Workers {
 
   void Loop() {
     std::unique_lock lock(mutex_);
-    while (true) {
-      Job* job = nullptr;
-      wake_.wait(lock, [&] { return stopping_ || (job = Claimable()); });
-      if (job == nullptr) return;
+    while (Job* const job = NextJob(lock)) {
       ++job->helpers;
       lock.unlock();
       job->RunTasks();
@@ -139,15 +127,34 @@ class ThreadPool::Workers {
     }
   }
 
+  // nullptr when the pool stops. Lets go of the mutex while it waits.
+  Job* NextJob(std::unique_lock<std::mutex>& lock) {
+    Job* job = Claimable();
+    if (job != nullptr || stopping_) return job;
+    if (looks_out_) {
+      const uint64_t seen = opened_.load(std::memory_order_relaxed);
+      lock.unlock();
+      LookOut([&] { return opened_.load(std::memory_order_relaxed) != seen; });
+      lock.lock();
+    }
+    ++sleepers_;
+    wake_.wait(lock, [&] { return (job = Claimable()) || stopping_; });
+    --sleepers_;
+    return job;
+  }
+
   Job* Claimable() const {
     Job* job = oldest_;
     while (job != nullptr && !job->HasUnclaimed()) job = job->newer;
     return job;
   }
 
+  const bool looks_out_;
   std::mutex mutex_;
-  std::condition_variable wake_;  // a job was opened, or the pool stops
-  std::condition_variable left_;  // a helper left its job
+  std::condition_variable wake_;      // a job was opened, or the pool stops
+  std::condition_variable left_;      // a helper left its job
+  std::atomic<uint64_t> opened_ = 0;  // jobs ever; changed under the mutex
+  size_t sleepers_ = 0;               // workers that wait for wake_
   Job* oldest_ = nullptr;
   bool stopping_ = false;
   std::vector<std::thread> threads_;

@@ -1,6 +1,7 @@
 #include "kernels/thread_pool.h"
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <thread>
 #include <vector>
@@ -51,9 +52,27 @@ TEST(ThreadPool, ServesSeveralCallersAtOnce) {
   }
 }
 
-TEST(ThreadPool, SizesItselfByTheUsableCpus) {
-  EXPECT_GE(UsableCpus(), 1);
-  EXPECT_EQ(ThreadPool().threads(), UsableCpus());
+// Jobs that come while workers look out, while they fall asleep, and when they
+// have slept for long.
+TEST(ThreadPool, FindsItsWorkersAwakeOrAsleep) {
+  ThreadPool pool(2);
+  for (const int pause_us : {0, 20, 50, 80, 1000}) {
+    for (int round = 0; round < 50; ++round) {
+      std::vector<int> results(2, 0);
+      pool.ParallelFor(2, [&](size_t i) { results[i] = round; });
+      ASSERT_EQ(results, (std::vector<int>{round, round})) << pause_us;
+      std::this_thread::sleep_for(std::chrono::microseconds(pause_us));
+    }
+  }
+}
+
+TEST(ThreadPool, OneTaskStaysOnTheCallingThread) {
+  ThreadPool pool(3);
+  for (int round = 0; round < 100; ++round) {
+    std::thread::id id;
+    pool.ParallelFor(1, [&](size_t) { id = std::this_thread::get_id(); });
+    ASSERT_EQ(id, std::this_thread::get_id());
+  }
 }
 
 }  // namespace
