@@ -62,6 +62,55 @@ inline __attribute__((always_inline)) void Step(
   }
 }
 
+template <size_t kChains, size_t kRows, size_t kVectors>
+inline __attribute__((always_inline)) void AddChains(
+    __m512i (&sums)[kChains][kRows][kVectors]) {
+#pragma GCC unroll 2
+  for (size_t r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (size_t v = 0; v < kVectors; ++v) {
+#pragma GCC unroll 4
+      for (size_t i = 1; i < kChains; ++i) {
+        sums[0][r][v] = _mm512_add_epi32(sums[0][r][v], sums[i][r][v]);
+      }
+    }
+  }
+}
+
+template <size_t kRows, size_t kVectors>
+inline __attribute__((always_inline)) void StoreSums(
+    __m512i (&sums)[kRows][kVectors], int32_t* acc) {
+#pragma GCC unroll 6
+  for (size_t r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (size_t v = 0; v < kVectors; ++v) {
+      _mm512_storeu_si512(acc + r * kMaxTileColumns + v * kLanes, sums[r][v]);
+    }
+  }
+}
+
+template <size_t kRows, size_t kVectors>
+inline __attribute__((always_inline)) void StoreScaled(
+    __m512i (&sums)[kRows][kVectors], const ScaledOutput& out) {
+#pragma GCC unroll 4
+  for (size_t v = 0; v < kVectors; ++v) {
+    const size_t c = v * kLanes;
+    if (c >= out.columns) return;
+    const size_t left = out.columns - c;
+    const __mmask16 there =
+        left >= kLanes ? 0xffff : static_cast<__mmask16>((1U << left) - 1);
+    const __m512 scale = _mm512_loadu_ps(out.weight_scales + c);
+    const __m512 bias = _mm512_loadu_ps(out.bias + c);
+#pragma GCC unroll 6
+    for (size_t r = 0; r < kRows; ++r) {
+      const __m512 sum = _mm512_mul_ps(_mm512_set1_ps(out.row_scales[r]),
+                                       _mm512_cvtepi32_ps(sums[r][v]));
+      _mm512_mask_storeu_ps(out.y + r * out.y_stride + c, there,
+                            _mm512_add_ps(_mm512_mul_ps(scale, sum), bias));
+    }
+  }
+}
+
 template <size_t kRows, size_t kVectors>
 void Dot(const DotTile& tile) {
   constexpr size_t kChains = Chains(kRows);
@@ -101,18 +150,9 @@ void Dot(const DotTile& tile) {
       Step(sums[0], a, tile.a_stride, b);
     }
   }
-#pragma GCC unroll 6
-  for (size_t r = 0; r < kRows; ++r) {
-#pragma GCC unroll 4
-    for (size_t v = 0; v < kVectors; ++v) {
-#pragma GCC unroll 4
-      for (size_t i = 1; i < kChains; ++i) {
-        sums[0][r][v] = _mm512_add_epi32(sums[0][r][v], sums[i][r][v]);
-      }
-      _mm512_storeu_si512(tile.acc + r * kMaxTileColumns + v * kLanes,
-                          sums[0][r][v]);
-    }
-  }
+  if constexpr (kChains > 1) AddChains(sums);
+  tile.scaled != nullptr ? StoreScaled(sums[0], *tile.scaled)
+                         : StoreSums(sums[0], tile.acc);
 }
 
 // [rows - 1][width / 16 - 1]

@@ -82,7 +82,9 @@ class TaskRun {
   void ListLiveOutliers(const float* x);
   void RunPanel(size_t index);
   Tile TileOf(size_t panel_index, size_t index) const;
-  void Multiply(const Tile& tile, const Panel& panel, const Slice& slice);
+  bool IsPlain(const Tile& tile) const;
+  void Multiply(const Tile& tile, const Panel& panel, const Slice& slice,
+                bool plain);
   Prefetch PrefetchFor(const Tile& tile, const Slice& slice, const int8_t* b,
                        size_t group_bytes) const;
   void MultiplyWide(const Tile& tile, const Panel& panel);
@@ -154,20 +156,40 @@ void TaskRun::RunPanel(size_t index) {
                          panel.codes + end * panel.width * kernel_.kr};
     for (size_t t = 0; t < tiles_; ++t) {
       const Tile tile = TileOf(index, t);
+      const bool plain = last && IsPlain(tile);
       if (tile.sampled) sampler_.TileStarts();
       layer_.splits_k() ? MultiplyWide(tile, panel)
-                        : Multiply(tile, panel, slice);
+                        : Multiply(tile, panel, slice, plain);
       if (tile.sampled) sampler_.DotDone();
-      if (last) Finish(tile, panel);
+      if (last && !plain) Finish(tile, panel);
     }
   }
 }
 
-void TaskRun::Multiply(const Tile& tile, const Panel& panel,
-                       const Slice& slice) {
+// Scales and bias are all there is to do, and the kernel can do them itself.
+// Sampled tiles take the long way, which can be timed by phase.
+bool TaskRun::IsPlain(const Tile& tile) const {
+  const size_t* live = scratch_.live_begin.data() + tile.begin;
+  return kernel_.scales && !tile.sampled && !layer_.splits_k() &&
+         task_.activation == Activation::kNone &&
+         task_.residual.data == nullptr && layer_.outlier_columns.empty() &&
+         live[0] == live[tile.rows];
+}
+
+void TaskRun::Multiply(const Tile& tile, const Panel& panel, const Slice& slice,
+                       bool plain) {
   const bool first = slice.groups.begin == 0;
   const size_t group_bytes = panel.width * kernel_.kr;
   const int8_t* b = panel.codes + slice.groups.begin * group_bytes;
+  ScaledOutput scaled;
+  if (plain) {
+    scaled = {.row_scales = scratch_.scales.data() + tile.begin,
+              .weight_scales = layer_.scales.data() + panel.begin,
+              .bias = layer_.bias.data() + panel.begin,
+              .y = task_.y.row(tile.begin) + panel.begin,
+              .y_stride = task_.y.stride,
+              .columns = panel.columns};
+  }
   kernel_.dot({.a = scratch_.row(tile.begin) + slice.groups.begin * kernel_.kr,
                .a_stride = scratch_.stride,
                .b = b,
@@ -175,6 +197,7 @@ void TaskRun::Multiply(const Tile& tile, const Panel& panel,
                .seed = first ? layer_.seeds.data() + panel.begin : tile.acc,
                .seed_stride = first ? 0 : kMaxTileColumns,
                .acc = tile.acc,
+               .scaled = plain ? &scaled : nullptr,
                .rows = tile.rows,
                .width = panel.width,
                .prefetch = PrefetchFor(tile, slice, b, group_bytes)});

@@ -39,16 +39,30 @@ struct Prefetch {
   size_t spread = 0;
 };
 
+// What becomes of the sums where nothing but scales and a bias is asked for:
+//   y[r, c] = weight_scales[c] * (row_scales[r] * acc[r, c]) + bias[c]
+// each product and sum rounded to FP32. Straight from the registers, which
+// spares the way through `acc` and the epilogue of tile_ops.h.
+struct ScaledOutput {
+  const float* row_scales = nullptr;
+  const float* weight_scales = nullptr;  // [width]
+  const float* bias = nullptr;           // [width]
+  float* y = nullptr;
+  size_t y_stride = 0;
+  size_t columns = 0;  // written; up to width
+};
+
 struct DotTile {
   const uint8_t* a = nullptr;
   size_t a_stride = 0;
   const int8_t* b = nullptr;
   size_t groups = 0;
   const int32_t* seed = nullptr;
-  size_t seed_stride = 0;  // 0: one row of seeds for all rows
-  int32_t* acc = nullptr;  // may be the seeds
-  size_t rows = 0;         // 1 to mr
-  size_t width = 0;        // a multiple of nr_step, up to nr
+  size_t seed_stride = 0;                // 0: one row of seeds for all rows
+  int32_t* acc = nullptr;                // may be the seeds
+  const ScaledOutput* scaled = nullptr;  // instead of acc: Kernel::scales only
+  size_t rows = 0;                       // 1 to mr
+  size_t width = 0;                      // a multiple of nr_step, up to nr
   Prefetch prefetch = {};
 };
 

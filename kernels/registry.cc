@@ -37,7 +37,7 @@ constexpr Kernel kKernels[] = {
     {"dot_u8s8_avxvnni_6x16", Isa::kAvxVnni, 6, 16, 8, 4, 0,
      DotU8S8AvxVnni_6x16, &kAvx2TileOps},
     {"dot_u8s8_avx512vnni_6x64", Isa::kAvx512Vnni, 6, 64, 16, 4, 0,
-     DotU8S8Avx512Vnni_6x64, &kAvx512TileOps},
+     DotU8S8Avx512Vnni_6x64, &kAvx512TileOps, true},
 #elif defined(__aarch64__)
     {"dot_s8s8_neon_6x8", Isa::kNeon, 6, 8, 4, 4, 128, DotS8S8Neon_6x8,
      &kNeonTileOps},

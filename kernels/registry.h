@@ -23,6 +23,7 @@ struct Kernel {
   int32_t code_offset = 0;  // taken off a code before it becomes a byte
   DotFunction dot = nullptr;
   const TileOps* ops = nullptr;  // quantize, outliers, epilogue on this ISA
+  bool scales = false;           // can write ScaledOutput
 };
 
 // Every kernel of this build, slowest first.
