@@ -65,7 +65,7 @@ inline __attribute__((always_inline)) void Step(
 template <size_t kChains, size_t kRows, size_t kVectors>
 inline __attribute__((always_inline)) void AddChains(
     __m512i (&sums)[kChains][kRows][kVectors]) {
-#pragma GCC unroll 2
+#pragma GCC unroll 6
   for (size_t r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
     for (size_t v = 0; v < kVectors; ++v) {
@@ -89,7 +89,7 @@ inline __attribute__((always_inline)) void StoreSums(
   }
 }
 
-template <size_t kRows, size_t kVectors>
+template <bool kResidual, size_t kRows, size_t kVectors>
 inline __attribute__((always_inline)) void StoreScaled(
     __m512i (&sums)[kRows][kVectors], const ScaledOutput& out) {
 #pragma GCC unroll 4
@@ -105,8 +105,12 @@ inline __attribute__((always_inline)) void StoreScaled(
     for (size_t r = 0; r < kRows; ++r) {
       const __m512 sum = _mm512_mul_ps(_mm512_set1_ps(out.row_scales[r]),
                                        _mm512_cvtepi32_ps(sums[r][v]));
-      _mm512_mask_storeu_ps(out.y + r * out.y_stride + c, there,
-                            _mm512_add_ps(_mm512_mul_ps(scale, sum), bias));
+      __m512 y = _mm512_add_ps(_mm512_mul_ps(scale, sum), bias);
+      if (kResidual) {
+        const float* residual = out.residual + r * out.residual_stride + c;
+        y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(there, residual));
+      }
+      _mm512_mask_storeu_ps(out.y + r * out.y_stride + c, there, y);
     }
   }
 }
@@ -151,8 +155,9 @@ void Dot(const DotTile& tile) {
     }
   }
   if constexpr (kChains > 1) AddChains(sums);
-  tile.scaled != nullptr ? StoreScaled(sums[0], *tile.scaled)
-                         : StoreSums(sums[0], tile.acc);
+  if (tile.scaled == nullptr) return StoreSums(sums[0], tile.acc);
+  tile.scaled->residual == nullptr ? StoreScaled<false>(sums[0], *tile.scaled)
+                                   : StoreScaled<true>(sums[0], *tile.scaled);
 }
 
 // [rows - 1][width / 16 - 1]

@@ -166,14 +166,13 @@ void TaskRun::RunPanel(size_t index) {
   }
 }
 
-// Scales and bias are all there is to do, and the kernel can do them itself.
+// No activation, no outliers: the kernel can finish the tile by itself.
 // Sampled tiles take the long way, which can be timed by phase.
 bool TaskRun::IsPlain(const Tile& tile) const {
   const size_t* live = scratch_.live_begin.data() + tile.begin;
   return kernel_.scales && !tile.sampled && !layer_.splits_k() &&
          task_.activation == Activation::kNone &&
-         task_.residual.data == nullptr && layer_.outlier_columns.empty() &&
-         live[0] == live[tile.rows];
+         layer_.outlier_columns.empty() && live[0] == live[tile.rows];
 }
 
 void TaskRun::Multiply(const Tile& tile, const Panel& panel, const Slice& slice,
@@ -189,6 +188,10 @@ void TaskRun::Multiply(const Tile& tile, const Panel& panel, const Slice& slice,
               .y = task_.y.row(tile.begin) + panel.begin,
               .y_stride = task_.y.stride,
               .columns = panel.columns};
+    if (task_.residual.data != nullptr) {
+      scaled.residual = task_.residual.row(tile.begin) + panel.begin;
+      scaled.residual_stride = task_.residual.stride;
+    }
   }
   kernel_.dot({.a = scratch_.row(tile.begin) + slice.groups.begin * kernel_.kr,
                .a_stride = scratch_.stride,
