@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "kernels/aligned_buffer.h"
+#include "tests/benchmarks/harness/worker.h"
 #include "tests/benchmarks/linear/limits.h"
-#include "tests/benchmarks/linear/worker.h"
 
 namespace octet::benchmarks {
 namespace {

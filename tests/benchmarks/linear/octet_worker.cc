@@ -14,7 +14,7 @@
 #include "kernels/int8_linear.h"
 #include "kernels/registry.h"
 #include "kernels/thread_pool.h"
-#include "tests/benchmarks/linear/worker.h"
+#include "tests/benchmarks/harness/worker.h"
 
 namespace octet::benchmarks {
 namespace {

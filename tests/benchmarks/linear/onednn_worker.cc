@@ -15,7 +15,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "tests/benchmarks/linear/worker.h"
+#include "tests/benchmarks/harness/worker.h"
 
 #if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_OMP
 #include <omp.h>

@@ -1,6 +1,7 @@
 """ONNX Runtime's linear layer with bias: FP32, and INT8 as its own
 quantize_dynamic makes it (u8 activations with one scale per tensor, taken anew
-in every call; s8 weights per channel). Usage: onnxruntime_worker.py THREADS
+in every call; s8 weights per channel).
+Usage: python -m linear.onnxruntime_worker THREADS
 
 `overhead` is a call that computes nothing: Python and the session alone.
 """
@@ -15,7 +16,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from worker import Job, serve
+from harness.worker import Job, serve
 
 THREADS = int(sys.argv[1]) if len(sys.argv) > 1 else 1
 

@@ -1,6 +1,6 @@
 """OpenVINO's linear layer with bias: FP32, and INT8 as NNCF leaves it (static
 u8 activations with a zero point, s8 weights per channel).
-Usage: openvino_worker.py THREADS
+Usage: python -m linear.openvino_worker THREADS
 
 `overhead` is a call that computes nothing: Python and the request alone.
 """
@@ -11,7 +11,7 @@ import numpy as np
 import openvino
 from openvino import opset13 as op
 
-from worker import Job, serve
+from harness.worker import Job, serve
 
 THREADS = int(sys.argv[1]) if len(sys.argv) > 1 else 1
 CORE = openvino.Core()

@@ -126,7 +126,8 @@ def _mean_pool_and_normalize(graph, x):
     )
 
 
-def _build(tensors, config):
+def bert_graph(tensors, config):
+    """The model: ids, positions, mask -> hidden states, embeddings."""
     graph = _Graph(tensors)
     # 0 where there is a token, -1e30 where there is padding.
     axes = graph.constant(np.array([1, 2], np.int64))
@@ -168,7 +169,7 @@ class BertReference:
     def __init__(self, directory: pathlib.Path, threads: int = 2):
         config = json.loads((directory / "config.json").read_text())
         tensors = safetensors.numpy.load_file(directory / "model.safetensors")
-        model = _build(tensors, config)
+        model = bert_graph(tensors, config)
         onnx.checker.check_model(model)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads

@@ -9,8 +9,8 @@
 // An error is {"error": "..."}. A worker waits for its next line blocked in a
 // read, and ends at the end of its input. worker.py is the same for Python.
 
-#ifndef OCTET_TESTS_BENCHMARKS_LINEAR_WORKER_H_
-#define OCTET_TESTS_BENCHMARKS_LINEAR_WORKER_H_
+#ifndef OCTET_TESTS_BENCHMARKS_HARNESS_WORKER_H_
+#define OCTET_TESTS_BENCHMARKS_HARNESS_WORKER_H_
 
 #include <cstddef>
 #include <functional>
@@ -57,4 +57,4 @@ struct LinearShape {
 
 }  // namespace octet::benchmarks
 
-#endif  // OCTET_TESTS_BENCHMARKS_LINEAR_WORKER_H_
+#endif  // OCTET_TESTS_BENCHMARKS_HARNESS_WORKER_H_

@@ -3,11 +3,13 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
+import time
 
-HERE = pathlib.Path(__file__).resolve().parent
+HERE = pathlib.Path(__file__).resolve().parents[1]
 
 
 class EngineError(Exception):
@@ -18,14 +20,15 @@ class Engine:
     """A worker, pinned, and stopped whenever nobody waits for its answer:
     whether its idle threads spin makes no difference then."""
 
-    def __init__(self, command, cores, environment=None):
+    def __init__(self, command, cores):
         self.process = subprocess.Popen(
             [str(word) for word in command],
+            cwd=HERE,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env=os.environ | (environment or {}),
+            env=os.environ | _drivers(),
             preexec_fn=lambda: os.sched_setaffinity(0, cores),
         )
         self.about = self._answer()["about"]
@@ -47,29 +50,37 @@ class Engine:
     def _answer(self) -> dict:
         line = self.process.stdout.readline()
         if not line:
-            raise EngineError(f"{self.process.args} ended")
+            command = " ".join(map(str, self.process.args))
+            raise EngineError(f"it ended: {command}")
         return json.loads(line)
 
 
-def commands(build: pathlib.Path, threads: int) -> dict:
-    """Every engine that can be started here, by name; Octet first."""
-    folder = build / "tests/benchmarks/linear"
-    found = {
-        "octet": [folder / "octet_linear_worker", threads],
-        "limits": [folder / "octet_limits_worker"],
-    }
-    for worker in sorted(folder.glob("octet_onednn_worker_*")):
-        if worker.is_file():
-            found[worker.name.removeprefix("octet_").replace("_worker", "")] = [
-                worker,
-                threads,
-            ]
-    for name in ("onnxruntime", "openvino"):
-        found[name] = [sys.executable, HERE / f"{name}_worker.py", threads]
-    return found
+def start(commands: dict, cores: set) -> dict:
+    """name -> command; those that do not start are named and left out."""
+    engines = {}
+    for name, command in commands.items():
+        try:
+            engines[name] = Engine(command, cores)
+            print(f"{name:16}{engines[name].about}")
+        except (EngineError, OSError) as error:
+            print(f"{name:16}LEFT OUT: {error}", file=sys.stderr)
+    return engines
 
 
-def environment() -> dict:
+def python(module: str, *arguments) -> list:
+    """The command of a worker written in Python."""
+    return [sys.executable, "-m", module, *arguments]
+
+
+def machine() -> str:
+    cpuinfo = pathlib.Path("/proc/cpuinfo").read_text()
+    model = re.search(r"^model name\s*: (.*)$", cpuinfo, re.M)
+    name = model[1] if model else os.uname().machine
+    cores = len(os.sched_getaffinity(0))
+    return f"machine: {name}, {cores} cores; {time.strftime('%Y-%m-%d')}"
+
+
+def _drivers() -> dict:
     """What the SYCL build of oneDNN wants: the CPU as an OpenCL device, which
     PyPI's `intel-opencl-rt` puts into the same venv."""
     driver = pathlib.Path(sys.prefix) / "lib/libintelocl.so"

@@ -1,4 +1,4 @@
-#include "tests/benchmarks/linear/worker.h"
+#include "tests/benchmarks/harness/worker.h"
 
 #include <ctime>
 #include <exception>

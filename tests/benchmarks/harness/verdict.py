@@ -1,0 +1,22 @@
+"""One line for one target: how many meet it, and which do not."""
+
+
+def print_verdict(name, goal, values, at_most=False) -> None:
+    """values: [(value, where)], to be `goal` or more, or at most `goal`."""
+    if not values:
+        print(f"  -    {name:44} nothing measured")
+        return
+    by_need = sorted(values, reverse=at_most)
+    missed = [v for v in by_need if (v[0] > goal if at_most else v[0] < goal)]
+    worst, where = by_need[0]
+    print(
+        f"  {'MISS' if missed else 'ok':4} {name:44} "
+        f"{'<=' if at_most else '>='} {goal:4.2f}: "
+        f"{len(values) - len(missed)} of {len(values)}; "
+        f"worst {worst:.2f} at {where}"
+    )
+    if missed[1:]:
+        shown = ", ".join(
+            f"{where} {value:.2f}" for value, where in missed[1:6]
+        )
+        print(f"{'':52}then {shown}{', ...' if missed[6:] else ''}")
