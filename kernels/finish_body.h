@@ -17,19 +17,31 @@
 
 namespace octet::kernels {
 
-// Where the results go: rows of elements of one type.
+// Where the results go: rows of elements of one type. Everything is by value,
+// so that no store can be taken for a change of it.
 template <typename V, ElementType kType>
 struct Output {
-  const FinishTile& t;
+  void* y;
+  size_t stride;
+  V inverse;  // the rest is for codes
+  int32_t zero_point;
+  int32_t flip;
+
+  explicit Output(const FinishTile& t)
+      : y(t.y),
+        stride(t.y_stride),
+        inverse(V::Set(t.y_codes.inverse)),
+        zero_point(t.y_codes.zero_point),
+        flip(t.y_codes.flip) {}
 
   template <typename T>
   T* At(size_t r, size_t c) const {
-    return static_cast<T*>(t.y) + r * t.y_stride + c;
+    return static_cast<T*>(y) + r * stride + c;
   }
-  // As the codes' own units; NaN is where no code can say so.
+  // NaN becomes 0: no code can say it.
   V Scaled(V v) const {
     const V number = V::ZeroFrom(v, V::SetBits(kInfinityBits + 1));
-    return V::Min(V::Set(kMostCode), number * V::Set(t.y_codes.inverse));
+    return V::Min(V::Set(kMostCode), number * inverse);
   }
 
   void Store(V v, size_t r, size_t c) const {
@@ -37,8 +49,7 @@ struct Output {
     if constexpr (kType == ElementType::kFp16) v.StoreFp16(At<uint16_t>(r, c));
     if constexpr (kType == ElementType::kBf16) v.StoreBf16(At<uint16_t>(r, c));
     if constexpr (kType == ElementType::kCode) {
-      Scaled(v).StoreCodes(t.y_codes.zero_point, t.y_codes.flip,
-                           At<uint8_t>(r, c));
+      Scaled(v).StoreCodes(zero_point, flip, At<uint8_t>(r, c));
     }
   }
   void StorePart(V v, size_t r, size_t c, size_t n) const {
@@ -50,76 +61,106 @@ struct Output {
       v.StoreBf16Part(At<uint16_t>(r, c), n);
     }
     if constexpr (kType == ElementType::kCode) {
-      Scaled(v).StoreCodesPart(t.y_codes.zero_point, t.y_codes.flip,
-                               At<uint8_t>(r, c), n);
+      Scaled(v).StoreCodesPart(zero_point, flip, At<uint8_t>(r, c), n);
     }
   }
-};
-
-// One vector of columns: its scales and biases stay in registers over the rows.
-template <Activation kActivation, typename V>
-struct Columns {
-  V scale;
-  V bias;
-
-  Columns(const FinishTile& t, size_t c)
-      : scale(V::Load(t.weight_scales + c)), bias(V::Load(t.bias + c)) {}
-
-  // All but the residual.
-  V Value(const FinishTile& t, V row_scale, size_t r, size_t c) const {
-    const int32_t* acc = t.acc + r * kMaxTileColumns + c;
-    const V sum = t.acc_is_float ? V::Load(reinterpret_cast<const float*>(acc))
-                                 : V::LoadInt32(acc);
-    V value = scale * (row_scale * sum);
-    if (t.outliers != nullptr) {
-      value = value + V::Load(t.outliers + r * kMaxTileColumns + c);
-    }
-    return Activated<kActivation>(value + bias);
+  void StoreAll(const V (&v)[1], size_t r, size_t c) const {
+    Store(v[0], r, c);
   }
-};
-
-template <Activation kActivation, ElementType kType, typename V>
-void FinishFourVectors(const FinishTile& t, size_t c) {
-  constexpr size_t kL = V::kLanes;
-  using C = Columns<kActivation, V>;
-  const C columns[4] = {C(t, c), C(t, c + kL), C(t, c + 2 * kL),
-                        C(t, c + 3 * kL)};
-  const Output<V, kType> out = {t};
-  for (size_t r = 0; r < t.rows; ++r) {
-    const V row_scale = V::Set(t.row_scales[r]);
-    const float* residual = t.residual + r * t.residual_stride + c;
+  void StoreAll(const V (&v)[4], size_t r, size_t c) const {
+    if constexpr (kType == ElementType::kCode) {
+      const V scaled[4] = {Scaled(v[0]), Scaled(v[1]), Scaled(v[2]),
+                           Scaled(v[3])};
+      V::StoreCodes4(scaled, zero_point, flip, At<uint8_t>(r, c));
+    } else {
 #pragma GCC unroll 4
-    for (size_t i = 0; i < 4; ++i) {
-      V value = columns[i].Value(t, row_scale, r, c + i * kL);
-      if (t.residual != nullptr) value = value + V::Load(residual + i * kL);
-      out.Store(value, r, c + i * kL);
+      for (size_t i = 0; i < 4; ++i) Store(v[i], r, c + i * V::kLanes);
     }
+  }
+};
+
+// kVectors vectors of columns: their scales and biases stay in registers over
+// the rows. One branch for all of them where a tile may have something or not.
+template <Activation kActivation, size_t kVectors, typename V>
+struct Columns {
+  V scale[kVectors];
+  V bias[kVectors];
+
+  Columns(const FinishTile& t, size_t c) {
+#pragma GCC unroll 4
+    for (size_t i = 0; i < kVectors; ++i) {
+      scale[i] = V::Load(t.weight_scales + c + i * V::kLanes);
+      bias[i] = V::Load(t.bias + c + i * V::kLanes);
+    }
+  }
+
+  // All but the residual, of row r from column c on.
+  void Values(const FinishTile& t, size_t r, size_t c, V (&v)[kVectors]) const {
+    const size_t at = r * kMaxTileColumns + c;
+    const V row_scale = V::Set(t.row_scales[r]);
+    LoadSums(t, at, v);
+#pragma GCC unroll 4
+    for (size_t i = 0; i < kVectors; ++i) v[i] = scale[i] * (row_scale * v[i]);
+    if (t.outliers != nullptr) AddFrom(t.outliers + at, v);
+#pragma GCC unroll 4
+    for (size_t i = 0; i < kVectors; ++i) {
+      v[i] = Activated<kActivation>(v[i] + bias[i]);
+    }
+  }
+
+  static void LoadSums(const FinishTile& t, size_t at, V (&v)[kVectors]) {
+    if (t.acc_is_float) {
+      const auto* sums = reinterpret_cast<const float*>(t.acc + at);
+#pragma GCC unroll 4
+      for (size_t i = 0; i < kVectors; ++i)
+        v[i] = V::Load(sums + i * V::kLanes);
+    } else {
+#pragma GCC unroll 4
+      for (size_t i = 0; i < kVectors; ++i) {
+        v[i] = V::LoadInt32(t.acc + at + i * V::kLanes);
+      }
+    }
+  }
+
+  static void AddFrom(const float* p, V (&v)[kVectors]) {
+#pragma GCC unroll 4
+    for (size_t i = 0; i < kVectors; ++i) {
+      v[i] = v[i] + V::Load(p + i * V::kLanes);
+    }
+  }
+};
+
+template <Activation kActivation, ElementType kType, size_t kVectors,
+          typename V>
+void FinishVectors(const FinishTile& tile, size_t c) {
+  using C = Columns<kActivation, kVectors, V>;
+  const FinishTile t = tile;
+  const C columns(t, c);
+  const Output<V, kType> out(t);
+  for (size_t r = 0; r < t.rows; ++r) {
+    V values[kVectors];
+    columns.Values(t, r, c, values);
+    if (t.residual != nullptr) {
+      C::AddFrom(t.residual + r * t.residual_stride + c, values);
+    }
+    out.StoreAll(values, r, c);
   }
 }
 
+// Less than a vector of columns.
 template <Activation kActivation, ElementType kType, typename V>
-void FinishVector(const FinishTile& t, size_t c) {
-  const Columns<kActivation, V> columns(t, c);
-  const Output<V, kType> out = {t};
+void FinishPart(const FinishTile& tile, size_t c, size_t n) {
+  const FinishTile t = tile;
+  const Columns<kActivation, 1, V> columns(t, c);
+  const Output<V, kType> out(t);
   for (size_t r = 0; r < t.rows; ++r) {
-    V value = columns.Value(t, V::Set(t.row_scales[r]), r, c);
+    V values[1];
+    columns.Values(t, r, c, values);
     if (t.residual != nullptr) {
-      value = value + V::Load(t.residual + r * t.residual_stride + c);
+      values[0] =
+          values[0] + V::LoadPart(t.residual + r * t.residual_stride + c, n);
     }
-    out.Store(value, r, c);
-  }
-}
-
-template <Activation kActivation, ElementType kType, typename V>
-void FinishPart(const FinishTile& t, size_t c, size_t n) {
-  const Columns<kActivation, V> columns(t, c);
-  const Output<V, kType> out = {t};
-  for (size_t r = 0; r < t.rows; ++r) {
-    V value = columns.Value(t, V::Set(t.row_scales[r]), r, c);
-    if (t.residual != nullptr) {
-      value = value + V::LoadPart(t.residual + r * t.residual_stride + c, n);
-    }
-    out.StorePart(value, r, c, n);
+    out.StorePart(values[0], r, c, n);
   }
 }
 
@@ -127,10 +168,10 @@ template <Activation kActivation, ElementType kType, typename V>
 void FinishAs(const FinishTile& t) {
   size_t c = 0;
   for (; c + 4 * V::kLanes <= t.columns; c += 4 * V::kLanes) {
-    FinishFourVectors<kActivation, kType, V>(t, c);
+    FinishVectors<kActivation, kType, 4, V>(t, c);
   }
   for (; c + V::kLanes <= t.columns; c += V::kLanes) {
-    FinishVector<kActivation, kType, V>(t, c);
+    FinishVectors<kActivation, kType, 1, V>(t, c);
   }
   if (c < t.columns) {
     FinishPart<kActivation, kType, V>(t, c, t.columns - c);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 
 #include "kernels/int8_linear.h"
 #include "kernels/packed_weights.h"
@@ -14,10 +15,10 @@ namespace octet::kernels {
 Int8Layer::Int8Layer(const Kernel& kernel, const Int8LinearSpec& spec)
     : kernel(kernel),
       weights(kernel, spec.codes),
+      group_size(spec.group_size),
       scales(weights.padded_n(), 1.0F),
       bias(weights.padded_n(), 0.0F),
       seeds(weights.padded_n(), 0) {
-  std::copy(spec.scales.begin(), spec.scales.end(), scales.begin());
   // + 0 turns -0 into +0: then it makes no difference whether a zero outlier
   // sum was added before.
   std::transform(spec.bias.begin(), spec.bias.end(), bias.begin(),
@@ -26,15 +27,46 @@ Int8Layer::Int8Layer(const Kernel& kernel, const Int8LinearSpec& spec)
   coding.input_scale = spec.input_scale;
   coding.input_zero_point = spec.input_zero_point;
   coding.code_offset = kernel.code_offset;
+  coding.hadamard_block = spec.hadamard_block;
+  inverse_smoothing.assign(spec.inverse_smoothing.begin(),
+                           spec.inverse_smoothing.end());
+  if (!inverse_smoothing.empty()) {
+    coding.inverse_smoothing = inverse_smoothing.data();
+  }
   KeepOutliers(spec);
-  if (!splits_k()) SeedColumns();
+  if (group_size != 0) {
+    KeepGroups(spec);
+  } else {
+    std::copy(spec.scales.begin(), spec.scales.end(), scales.begin());
+    if (!splits_k()) SeedColumns();
+  }
+}
+
+int32_t Int8Layer::SeedOf(int64_t sum) const {
+  return static_cast<int32_t>(
+      static_cast<uint32_t>(-int64_t{coding.zero_byte()} * sum));
 }
 
 void Int8Layer::SeedColumns() {
-  for (size_t i = 0; i < seeds.size(); ++i) {
-    const int64_t seed =
-        -int64_t{coding.zero_byte()} * weights.column_sums()[i];
-    seeds[i] = static_cast<int32_t>(static_cast<uint32_t>(seed));
+  std::transform(weights.column_sums().begin(), weights.column_sums().end(),
+                 seeds.begin(), [&](int32_t sum) { return SeedOf(sum); });
+  weights.DropColumnSums();
+}
+
+void Int8Layer::KeepGroups(const Int8LinearSpec& spec) {
+  const size_t k = weights.k();
+  const size_t groups = (k + group_size - 1) / group_size;
+  group_scales.assign(groups * weights.padded_n(), 1.0F);
+  seeds.assign(groups * weights.padded_n(), 0);
+  for (size_t n = 0; n < weights.n(); ++n) {
+    const int8_t* row = spec.codes.row(n);
+    for (size_t g = 0; g < groups; ++g) {
+      const size_t at = g * weights.padded_n() + n;
+      const size_t end = std::min((g + 1) * group_size, k);
+      group_scales[at] = spec.scales[n * groups + g];
+      seeds[at] =
+          SeedOf(std::accumulate(row + g * group_size, row + end, int64_t{0}));
+    }
   }
   weights.DropColumnSums();
 }
@@ -47,6 +79,7 @@ void Int8Layer::KeepOutliers(const Int8LinearSpec& spec) {
   keep.assign(weights.k(), ~uint32_t{0});
   for (const int32_t column : outlier_columns) keep[column] = 0;
   coding.filter.keep = keep.data();
+  coding.outlier_columns = outlier_columns;
   outlier_weights.assign(outlier_columns.size() * weights.padded_n(), 0);
   for (size_t i = 0; i < outlier_columns.size(); ++i) {
     const uint16_t* row = spec.outlier_weights.row(i);
@@ -57,8 +90,8 @@ void Int8Layer::KeepOutliers(const Int8LinearSpec& spec) {
 
 size_t Int8Layer::bytes() const {
   return weights.bytes() +
-         (scales.size() + bias.size() + seeds.size() + keep.size() +
-          outlier_columns.size()) *
+         (scales.size() + group_scales.size() + bias.size() + seeds.size() +
+          keep.size() + outlier_columns.size() + inverse_smoothing.size()) *
              sizeof(uint32_t) +
          outlier_weights.size() * sizeof(uint16_t);
 }

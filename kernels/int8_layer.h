@@ -17,28 +17,40 @@ namespace octet::kernels {
 struct Int8Layer {
   // `spec` has been checked.
   Int8Layer(const Kernel& kernel, const Int8LinearSpec& spec);
-  // `coding` points into `keep`.
+  // `coding` points into what is kept beside it.
   Int8Layer(const Int8Layer&) = delete;
   Int8Layer& operator=(const Int8Layer&) = delete;
 
   size_t padded_k() const { return weights.groups() * kernel.kr; }
-  // K is too large for int32: see packed_weights.h.
-  bool splits_k() const { return weights.k() > weights.max_exact_k(); }
+  // K is too large for int32: see packed_weights.h. Groups of K never are.
+  bool splits_k() const {
+    return group_size == 0 && weights.k() > weights.max_exact_k();
+  }
+  bool has_outliers() const {
+    return !outlier_columns.empty() ||
+           coding.filter.live_bits != RowFilter().live_bits;
+  }
   size_t bytes() const;
 
   const Kernel& kernel;
   PackedWeights weights;
   RowCoding coding;
-  std::vector<float> scales;   // [padded N], like all that the panels index
-  std::vector<float> bias;     // [padded N]
-  std::vector<int32_t> seeds;  // [padded N]; zeros where K is split
+  size_t group_size = 0;            // k that share a scale; 0: all of them
+  std::vector<float> scales;        // [padded N]; ones where groups have scales
+  std::vector<float> group_scales;  // [groups of K][padded N], or empty
+  std::vector<float> bias;          // [padded N]
+  std::vector<int32_t> seeds;  // as scales or group_scales; zeros where K is
+                               // split
   std::vector<uint32_t> keep;  // [K], where there are outlier columns
   std::vector<int32_t> outlier_columns;
   std::vector<uint16_t> outlier_weights;  // FP16 [columns, padded N]
+  std::vector<float> inverse_smoothing;   // [K], or empty
 
  private:
   void KeepOutliers(const Int8LinearSpec& spec);
   void SeedColumns();
+  void KeepGroups(const Int8LinearSpec& spec);
+  int32_t SeedOf(int64_t sum) const;
 };
 
 }  // namespace octet::kernels

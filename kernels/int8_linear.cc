@@ -13,7 +13,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "kernels/cpu_features.h"
+#include "kernels/element_type.h"
+#include "kernels/hadamard.h"
 #include "kernels/int8_layer.h"
+#include "kernels/linear_io.h"
 #include "kernels/linear_partition.h"
 #include "kernels/linear_task.h"
 #include "kernels/matrix_view.h"
@@ -27,9 +30,10 @@ namespace {
 
 constexpr size_t kMaxK = size_t{1} << 24;  // column sums stay in int32
 
-template <typename T>
-absl::Status CheckShape(absl::string_view field, const MatrixView<T>& view,
-                        size_t rows, size_t cols) {
+// Of a MatrixView, a LinearInput or a LinearOutput.
+template <typename View>
+absl::Status CheckShape(absl::string_view field, const View& view, size_t rows,
+                        size_t cols) {
   if (view.rows == rows && view.cols == cols && view.stride >= view.cols &&
       (view.data != nullptr || rows == 0)) {
     return absl::OkStatus();
@@ -48,6 +52,44 @@ absl::Status CheckScale(absl::string_view field, float scale) {
       field, " is ", scale, "; expected a positive finite number"));
 }
 
+absl::Status CheckGroups(const Int8LinearSpec& spec) {
+  const size_t n = spec.codes.rows;
+  const size_t size = spec.group_size;
+  if (size == 0) {
+    if (spec.scales.size() == n) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat("scales holds ", spec.scales.size(), " values; codes has ",
+                     n, " rows"));
+  }
+  if (size != 32 && size != 64 && size != 128 && size != 256) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "group_size is ", size, "; expected 32, 64, 128, 256 or 0 (none)"));
+  }
+  const size_t groups = (spec.codes.cols + size - 1) / size;
+  if (spec.scales.size() == n * groups) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("scales holds ", spec.scales.size(), " values; codes has ",
+                   n, " rows of ", groups, " groups of ", size));
+}
+
+absl::Status CheckTransforms(const Int8LinearSpec& spec) {
+  const auto& factors = spec.inverse_smoothing;
+  if (!factors.empty() && factors.size() != spec.codes.cols) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("inverse_smoothing holds ", factors.size(),
+                     " values; codes has ", spec.codes.cols, " columns"));
+  }
+  for (size_t i = 0; i < factors.size(); ++i) {
+    RETURN_IF_ERROR(
+        CheckScale(absl::StrCat("inverse_smoothing[", i, "]"), factors[i]));
+  }
+  const size_t block = spec.hadamard_block;
+  if (block == 0 || IsHadamardBlock(block)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "hadamard_block is ", block, "; expected a power of two from 2 to ",
+      kMaxHadamardBlock, ", or 0 (none)"));
+}
+
 absl::Status CheckWeights(const Int8LinearSpec& spec) {
   const size_t n = spec.codes.rows;
   const size_t k = spec.codes.cols;
@@ -57,12 +99,8 @@ absl::Status CheckWeights(const Int8LinearSpec& spec) {
                      "]; expected N >= 1 and 1 <= K < ", kMaxK));
   }
   RETURN_IF_ERROR(CheckShape("codes", spec.codes, n, k));
-  if (spec.scales.size() != n) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("scales holds ", spec.scales.size(), " values; codes has ",
-                     n, " rows"));
-  }
-  for (size_t i = 0; i < n; ++i) {
+  RETURN_IF_ERROR(CheckGroups(spec));
+  for (size_t i = 0; i < spec.scales.size(); ++i) {
     RETURN_IF_ERROR(
         CheckScale(absl::StrCat("scales[", i, "]"), spec.scales[i]));
   }
@@ -102,6 +140,34 @@ absl::Status CheckOutliers(const Int8LinearSpec& spec) {
                     spec.codes.rows);
 }
 
+absl::Status CheckRowScales(absl::string_view field, size_t scales,
+                            size_t rows) {
+  if (scales == rows) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("row_scales of ", field, " holds ", scales,
+                   " values; it has ", rows, " rows"));
+}
+
+absl::Status CheckCodesIn(const Int8Layer& layer, const LinearInput& x) {
+  if (x.type != ElementType::kCode) return absl::OkStatus();
+  if (layer.coding.transforms() || layer.has_outliers()) {
+    return absl::InvalidArgumentError(
+        "x holds codes; a layer with smoothing, a rotation or outliers needs "
+        "floats");
+  }
+  return CheckRowScales("x", x.row_scales.size(), x.rows);
+}
+
+absl::Status CheckCodesOut(const LinearOutput& y) {
+  if (y.type != ElementType::kCode) return absl::OkStatus();
+  RETURN_IF_ERROR(CheckScale("scale of y", y.scale));
+  if (y.zero_point < 0 || y.zero_point > 255) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "zero_point of y is ", y.zero_point, "; expected 0 to 255"));
+  }
+  return CheckRowScales("y", y.row_scales.size(), y.rows);
+}
+
 // Sums of task times from several threads.
 struct SharedTimes {
   std::atomic<uint64_t> quantize = 0;
@@ -120,8 +186,8 @@ struct SharedTimes {
 
 // Blocks of rows follow each other within a range of panels, so that threads
 // read the same weights at about the same time.
-void RunTasks(const Int8Layer& layer, MatrixView<const float> x,
-              MatrixView<float> y, const LinearCall& call) {
+void RunTasks(const Int8Layer& layer, const LinearInput& x,
+              const LinearOutput& y, const LinearCall& call) {
   const size_t threads = call.pool == nullptr ? 1 : call.pool->threads();
   const Partition partition =
       Divide({x.rows, y.cols, x.cols}, layer.kernel, threads);
@@ -142,7 +208,7 @@ void RunTasks(const Int8Layer& layer, MatrixView<const float> x,
     task.timed = call.times != nullptr;
     shared.Add(RunLinearTask(layer, task));
   };
-  if (call.pool != nullptr && partition.tasks() > 1) {
+  if (call.pool != nullptr && partition.parallel && partition.tasks() > 1) {
     call.pool->ParallelFor(partition.tasks(), run);
   } else {
     for (size_t i = 0; i < partition.tasks(); ++i) run(i);
@@ -167,13 +233,21 @@ absl::StatusOr<Int8Linear> Int8Linear::CreateWith(const Kernel& kernel,
   RETURN_IF_ERROR(CheckWeights(spec));
   RETURN_IF_ERROR(CheckActivations(spec));
   RETURN_IF_ERROR(CheckOutliers(spec));
+  RETURN_IF_ERROR(CheckTransforms(spec));
   return Int8Linear(std::make_unique<Int8Layer>(kernel, spec));
 }
 
 absl::Status Int8Linear::Run(MatrixView<const float> x, MatrixView<float> y,
                              const LinearCall& call) const {
+  return Run(LinearInput::Fp32(x), LinearOutput::Fp32(y), call);
+}
+
+absl::Status Int8Linear::Run(const LinearInput& x, const LinearOutput& y,
+                             const LinearCall& call) const {
   RETURN_IF_ERROR(CheckShape("x", x, x.rows, in_features()));
   RETURN_IF_ERROR(CheckShape("y", y, x.rows, out_features()));
+  RETURN_IF_ERROR(CheckCodesIn(*layer_, x));
+  RETURN_IF_ERROR(CheckCodesOut(y));
   if (call.residual.data != nullptr) {
     RETURN_IF_ERROR(
         CheckShape("residual", call.residual, x.rows, out_features()));

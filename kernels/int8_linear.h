@@ -8,6 +8,17 @@
 //   per token (dynamic)  x_scale[m] = max_k |x[m,k]| / 127, zero point 0
 //   static affine        x_scale = input_scale for every row, fixed zero point
 //
+// x may be transformed first: smoothed, x[m,k] * inverse_smoothing[k], where
+// SmoothQuant could not be folded into what made x, then rotated by blocks
+// (hadamard.h). W and the outlier weights are of the smoothed x, W also of the
+// rotated one. quantize_rows.h has the order of everything.
+//
+// With a scale per group of K, w_scale[n] * (x_scale[m] * acc[m,n]) becomes
+//
+//   x_scale[m] * sum_g w_scale[n,g] * acc[m,n,g]
+//
+// where the sum is a chain of fused multiply-adds from 0 by rising g.
+//
 // Every product and sum above is rounded to FP32 on its own, in the order of
 // the formula (acc as one rounding of the exact integer), on every instruction
 // set: results are bit-equal across them. outliers[m,n] is a chain of fused
@@ -34,6 +45,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "kernels/activation.h"
+#include "kernels/linear_io.h"
 #include "kernels/matrix_view.h"
 #include "kernels/phase_clock.h"
 #include "kernels/thread_pool.h"
@@ -49,7 +61,9 @@ enum class ActivationCoding : uint8_t { kPerToken, kStaticAffine };
 // Create; nothing here has to outlive it.
 struct Int8LinearSpec {
   MatrixView<const int8_t> codes;  // [N, K]; -128 is accepted
-  absl::Span<const float> scales;  // [N], all positive and finite
+  absl::Span<const float> scales;  // [N], or [N, ceil(K / group_size)] by rows,
+                                   // all positive and finite
+  size_t group_size = 0;           // 32, 64, 128 or 256; 0: a scale per row
   absl::Span<const float> bias;    // [N], or empty
   ActivationCoding coding = ActivationCoding::kPerToken;
   float input_scale = 1.0F;                   // kStaticAffine only
@@ -57,6 +71,8 @@ struct Int8LinearSpec {
   absl::Span<const int32_t> outlier_columns;  // sorted, unique, < K
   MatrixView<const uint16_t> outlier_weights;  // FP16 bits [columns, N]
   float outlier_threshold = 0.0F;  // 0: live values are not looked at
+  absl::Span<const float> inverse_smoothing;  // [K], positive; or empty
+  size_t hadamard_block = 0;                  // of hadamard.h; 0: no rotation
 };
 
 struct LinearCall {
@@ -83,6 +99,10 @@ class Int8Linear {
   // a row of NaN; callers that must refuse it look first (AllFinite).
   // Errors: INVALID_ARGUMENT when a shape does not fit.
   absl::Status Run(MatrixView<const float> x, MatrixView<float> y,
+                   const LinearCall& call) const;
+  // As above, for other elements than FP32. Codes cannot enter a layer with a
+  // transform or outliers, which are decided on floats.
+  absl::Status Run(const LinearInput& x, const LinearOutput& y,
                    const LinearCall& call) const;
 
   size_t in_features() const;

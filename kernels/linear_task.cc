@@ -5,9 +5,9 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "kernels/aligned_buffer.h"
+#include "kernels/coded_block.h"
 #include "kernels/element_type.h"
 #include "kernels/int8_layer.h"
 #include "kernels/linear_partition.h"
@@ -15,7 +15,7 @@
 #include "kernels/packed_weights.h"
 #include "kernels/phase_clock.h"
 #include "kernels/phase_sampler.h"
-#include "kernels/quantize_rows.h"
+#include "kernels/rounding.h"
 #include "kernels/tile_ops.h"
 
 namespace octet::kernels {
@@ -31,16 +31,9 @@ constexpr size_t kAhead = 4096;
 struct Scratch {
   alignas(64) float outliers[kTileSize];
   alignas(64) int64_t wide[kTileSize];
-  AlignedBuffer acc;  // int32 [row tiles][kTileSize]
-  AlignedBuffer codes;
-  size_t stride = 0;
-  std::vector<float> scales;       // [rows]
-  std::vector<float> fixed_x;      // [rows, outlier columns]
-  std::vector<size_t> live_begin;  // [rows + 1], into the next two
-  std::vector<uint32_t> live_columns;
-  std::vector<float> live_x;
-
-  uint8_t* row(size_t i) const { return codes.As<uint8_t>() + i * stride; }
+  alignas(64) int32_t group[kTileSize];
+  AlignedBuffer acc;  // int32 or FP32 [row tiles][kTileSize]
+  CodedBlock rows;
 };
 
 class TaskRun {
@@ -79,14 +72,15 @@ class TaskRun {
   };
 
   void Quantize();
-  void ListLiveOutliers(const float* x);
   void RunPanel(size_t index);
+  size_t SliceStep() const;
   Tile TileOf(size_t panel_index, size_t index) const;
   bool IsPlain(const Tile& tile) const;
   void Multiply(const Tile& tile, const Panel& panel, const Slice& slice,
                 bool plain);
   Prefetch PrefetchFor(const Tile& tile, const Slice& slice, const int8_t* b,
                        size_t group_bytes) const;
+  void MultiplyGroups(const Tile& tile, const Panel& panel, const Slice& slice);
   void MultiplyWide(const Tile& tile, const Panel& panel);
   bool AddOutliers(const Tile& tile, const Panel& panel);
   void Finish(const Tile& tile, const Panel& panel);
@@ -100,36 +94,11 @@ class TaskRun {
 };
 
 void TaskRun::Quantize() {
-  const size_t rows = task_.x.rows;
-  const size_t fixed = layer_.outlier_columns.size();
-  scratch_.stride = CodeStride(layer_.padded_k());
-  scratch_.codes.Reserve(rows * scratch_.stride);
-  scratch_.scales.resize(rows);
-  scratch_.fixed_x.resize(rows * fixed);
-  scratch_.live_begin.assign(rows + 1, 0);
-  scratch_.live_columns.clear();
-  scratch_.live_x.clear();
-  for (size_t i = 0; i < rows; ++i) {
-    const float* x = task_.x.row(i);
-    const QuantizedRow row = QuantizeRow(
-        *kernel_.ops, layer_.coding, x, ElementType::kFp32, layer_.weights.k(),
-        layer_.padded_k(), {.codes = scratch_.row(i)});
-    scratch_.scales[i] = row.scale;
-    for (size_t j = 0; j < fixed; ++j) {
-      scratch_.fixed_x[i * fixed + j] = x[layer_.outlier_columns[j]];
-    }
-    if (row.has_live) ListLiveOutliers(x);
-    scratch_.live_begin[i + 1] = scratch_.live_x.size();
-  }
-}
-
-void TaskRun::ListLiveOutliers(const float* x) {
-  const float threshold = std::bit_cast<float>(layer_.coding.filter.live_bits);
-  for (size_t k = 0; k < layer_.weights.k(); ++k) {
-    if (!(std::fabs(x[k]) >= threshold)) continue;
-    if (!layer_.keep.empty() && layer_.keep[k] == 0) continue;
-    scratch_.live_columns.push_back(static_cast<uint32_t>(k));
-    scratch_.live_x.push_back(x[k]);
+  scratch_.rows.Fill(layer_, task_.x);
+  if (task_.y.type != ElementType::kCode || task_.panels.begin != 0) return;
+  for (size_t i = 0; i < task_.y.rows; ++i) {
+    const float scale = *scratch_.rows.scales(i);
+    task_.y.row_scales[i] = std::isnan(scale) ? scale : task_.y.scale;
   }
 }
 
@@ -146,7 +115,7 @@ TaskRun::Tile TaskRun::TileOf(size_t panel_index, size_t index) const {
 void TaskRun::RunPanel(size_t index) {
   const Panel panel = layer_.weights.panel(index);
   const size_t groups = layer_.weights.groups();
-  const size_t step = layer_.splits_k() ? groups : task_.slice_groups;
+  const size_t step = SliceStep();
   for (size_t g = 0; g < groups; g += step) {
     const size_t end = std::min(g + step, groups);
     const bool last = end == groups;
@@ -158,8 +127,13 @@ void TaskRun::RunPanel(size_t index) {
       const Tile tile = TileOf(index, t);
       const bool plain = last && IsPlain(tile);
       if (tile.sampled) sampler_.TileStarts();
-      layer_.splits_k() ? MultiplyWide(tile, panel)
-                        : Multiply(tile, panel, slice, plain);
+      if (layer_.group_size != 0) {
+        MultiplyGroups(tile, panel, slice);
+      } else if (layer_.splits_k()) {
+        MultiplyWide(tile, panel);
+      } else {
+        Multiply(tile, panel, slice, plain);
+      }
       if (tile.sampled) sampler_.DotDone();
       if (last && !plain) Finish(tile, panel);
     }
@@ -169,10 +143,11 @@ void TaskRun::RunPanel(size_t index) {
 // No activation, no outliers: the kernel can finish the tile by itself.
 // Sampled tiles take the long way, which can be timed by phase.
 bool TaskRun::IsPlain(const Tile& tile) const {
-  const size_t* live = scratch_.live_begin.data() + tile.begin;
   return kernel_.scales && !tile.sampled && !layer_.splits_k() &&
+         layer_.group_size == 0 && task_.y.type == ElementType::kFp32 &&
          task_.activation == Activation::kNone &&
-         layer_.outlier_columns.empty() && live[0] == live[tile.rows];
+         layer_.outlier_columns.empty() &&
+         !scratch_.rows.has_live(tile.begin, tile.rows);
 }
 
 void TaskRun::Multiply(const Tile& tile, const Panel& panel, const Slice& slice,
@@ -182,10 +157,10 @@ void TaskRun::Multiply(const Tile& tile, const Panel& panel, const Slice& slice,
   const int8_t* b = panel.codes + slice.groups.begin * group_bytes;
   ScaledOutput scaled;
   if (plain) {
-    scaled = {.row_scales = scratch_.scales.data() + tile.begin,
+    scaled = {.row_scales = scratch_.rows.scales(tile.begin),
               .weight_scales = layer_.scales.data() + panel.begin,
               .bias = layer_.bias.data() + panel.begin,
-              .y = task_.y.row(tile.begin) + panel.begin,
+              .y = static_cast<float*>(task_.y.at(tile.begin, panel.begin)),
               .y_stride = task_.y.stride,
               .columns = panel.columns};
     if (task_.residual.data != nullptr) {
@@ -193,17 +168,18 @@ void TaskRun::Multiply(const Tile& tile, const Panel& panel, const Slice& slice,
       scaled.residual_stride = task_.residual.stride;
     }
   }
-  kernel_.dot({.a = scratch_.row(tile.begin) + slice.groups.begin * kernel_.kr,
-               .a_stride = scratch_.stride,
-               .b = b,
-               .groups = slice.groups.size(),
-               .seed = first ? layer_.seeds.data() + panel.begin : tile.acc,
-               .seed_stride = first ? 0 : kMaxTileColumns,
-               .acc = tile.acc,
-               .scaled = plain ? &scaled : nullptr,
-               .rows = tile.rows,
-               .width = panel.width,
-               .prefetch = PrefetchFor(tile, slice, b, group_bytes)});
+  kernel_.dot(
+      {.a = scratch_.rows.row(tile.begin) + slice.groups.begin * kernel_.kr,
+       .a_stride = scratch_.rows.stride(),
+       .b = b,
+       .groups = slice.groups.size(),
+       .seed = first ? layer_.seeds.data() + panel.begin : tile.acc,
+       .seed_stride = first ? 0 : kMaxTileColumns,
+       .acc = tile.acc,
+       .scaled = plain ? &scaled : nullptr,
+       .rows = tile.rows,
+       .width = panel.width,
+       .prefetch = PrefetchFor(tile, slice, b, group_bytes)});
 }
 
 // One tile: the weights a fixed distance ahead. Several tiles: each its share
@@ -216,6 +192,43 @@ Prefetch TaskRun::PrefetchFor(const Tile& tile, const Slice& slice,
   return {.from = slice.next + quarter * tile.index / tiles_,
           .step = group_bytes / 4 / tiles_,
           .spread = quarter};
+}
+
+// Slices are made of whole groups, which share a scale.
+size_t TaskRun::SliceStep() const {
+  if (layer_.splits_k()) return layer_.weights.groups();
+  if (layer_.group_size == 0) return task_.slice_groups;
+  const size_t group = layer_.group_size / kernel_.kr;
+  return std::max(task_.slice_groups / group, size_t{1}) * group;
+}
+
+// Group by group: its sums are scaled and added in FP32, in L1.
+void TaskRun::MultiplyGroups(const Tile& tile, const Panel& panel,
+                             const Slice& slice) {
+  const size_t step = layer_.group_size / kernel_.kr;
+  const size_t group_bytes = panel.width * kernel_.kr;
+  const size_t padded_n = layer_.weights.padded_n();
+  for (size_t g = slice.groups.begin; g < slice.groups.end; g += step) {
+    const int8_t* b = panel.codes + g * group_bytes;
+    Prefetch prefetch = PrefetchFor(tile, slice, b, group_bytes);
+    if (tiles_ > 1) prefetch.from += (g - slice.groups.begin) * prefetch.step;
+    const size_t at = g / step * padded_n + panel.begin;
+    kernel_.dot({.a = scratch_.rows.row(tile.begin) + g * kernel_.kr,
+                 .a_stride = scratch_.rows.stride(),
+                 .b = b,
+                 .groups = std::min(step, slice.groups.end - g),
+                 .seed = layer_.seeds.data() + at,
+                 .acc = scratch_.group,
+                 .rows = tile.rows,
+                 .width = panel.width,
+                 .prefetch = prefetch});
+    kernel_.ops->add_group({.acc = scratch_.group,
+                            .scales = layer_.group_scales.data() + at,
+                            .sums = reinterpret_cast<float*>(tile.acc),
+                            .rows = tile.rows,
+                            .width = panel.width,
+                            .first = g == 0});
+  }
 }
 
 // Parts of K that are exact in int32, added up in 64 bits; the sum is rounded
@@ -234,8 +247,8 @@ void TaskRun::MultiplyWide(const Tile& tile, const Panel& panel) {
                        layer_.weights.column_sums()[column];
   });
   for (size_t g = 0; g < groups; g += kSplitGroups) {
-    kernel_.dot({.a = scratch_.row(tile.begin) + g * kernel_.kr,
-                 .a_stride = scratch_.stride,
+    kernel_.dot({.a = scratch_.rows.row(tile.begin) + g * kernel_.kr,
+                 .a_stride = scratch_.rows.stride(),
                  .b = panel.codes + g * panel.width * kernel_.kr,
                  .groups = std::min(kSplitGroups, groups - g),
                  .seed = layer_.seeds.data() + panel.begin,
@@ -252,25 +265,32 @@ void TaskRun::MultiplyWide(const Tile& tile, const Panel& panel) {
 // False where no row of the tile has any, and the buffer holds nothing.
 bool TaskRun::AddOutliers(const Tile& tile, const Panel& panel) {
   const size_t fixed = layer_.outlier_columns.size();
-  const size_t* begin = scratch_.live_begin.data() + tile.begin;
-  if (fixed == 0 && begin[0] == begin[tile.rows]) return false;
+  if (fixed == 0 && !scratch_.rows.has_live(tile.begin, tile.rows)) {
+    return false;
+  }
   kernel_.ops->fixed_outliers(
-      {.x = scratch_.fixed_x.data() + tile.begin * fixed,
+      {.x = scratch_.rows.outliers(tile.begin),
        .count = fixed,
        .weights = layer_.outlier_weights.data() + panel.begin,
        .weights_stride = layer_.weights.padded_n(),
        .out = scratch_.outliers,
        .rows = tile.rows,
        .width = panel.width});
+  const bool grouped = layer_.group_size != 0;
+  const float* scales =
+      grouped ? layer_.group_scales.data() : layer_.scales.data();
   for (size_t r = 0; r < tile.rows; ++r) {
-    if (begin[r] == begin[r + 1]) continue;
+    const CodedBlock::Live live = scratch_.rows.live(tile.begin + r);
+    if (live.count == 0) continue;
     kernel_.ops->live_outliers(
-        {.x = scratch_.live_x.data() + begin[r],
-         .columns = scratch_.live_columns.data() + begin[r],
-         .count = begin[r + 1] - begin[r],
+        {.x = live.values,
+         .columns = live.columns,
+         .count = live.count,
          .panel = panel.codes,
          .kr = kernel_.kr,
-         .scales = layer_.scales.data() + panel.begin,
+         .scales = scales + panel.begin,
+         .group_size = grouped ? layer_.group_size : layer_.weights.k(),
+         .scales_stride = layer_.weights.padded_n(),
          .out = scratch_.outliers + r * kMaxTileColumns,
          .width = panel.width});
   }
@@ -283,8 +303,8 @@ void TaskRun::Finish(const Tile& tile, const Panel& panel) {
   if (tile.sampled && outliers) sampler_.OutliersDone();
   FinishTile finish;
   finish.acc = tile.acc;
-  finish.acc_is_float = layer_.splits_k();
-  finish.row_scales = scratch_.scales.data() + tile.begin;
+  finish.acc_is_float = layer_.splits_k() || layer_.group_size != 0;
+  finish.row_scales = scratch_.rows.scales(tile.begin);
   finish.weight_scales = layer_.scales.data() + panel.begin;
   finish.bias = layer_.bias.data() + panel.begin;
   finish.outliers = outliers ? scratch_.outliers : nullptr;
@@ -292,8 +312,11 @@ void TaskRun::Finish(const Tile& tile, const Panel& panel) {
     finish.residual = task_.residual.row(tile.begin) + panel.begin;
     finish.residual_stride = task_.residual.stride;
   }
-  finish.y = task_.y.row(tile.begin) + panel.begin;
+  finish.y = task_.y.at(tile.begin, panel.begin);
   finish.y_stride = task_.y.stride;
+  finish.y_type = task_.y.type;
+  finish.y_codes.inverse = InverseScale(task_.y.scale);
+  finish.y_codes.zero_point = task_.y.zero_point;
   finish.rows = tile.rows;
   finish.columns = panel.columns;
   finish.activation = task_.activation;

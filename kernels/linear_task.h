@@ -13,6 +13,7 @@
 
 #include "kernels/activation.h"
 #include "kernels/int8_layer.h"
+#include "kernels/linear_io.h"
 #include "kernels/linear_partition.h"
 #include "kernels/matrix_view.h"
 #include "kernels/phase_clock.h"
@@ -20,8 +21,8 @@
 namespace octet::kernels {
 
 struct LinearTask {
-  MatrixView<const float> x;  // the task's rows, all columns
-  MatrixView<float> y;
+  LinearInput x;  // the task's rows, all columns
+  LinearOutput y;
   MatrixView<const float> residual;  // or data == nullptr
   Activation activation = Activation::kNone;
   Range panels = {0, 0};

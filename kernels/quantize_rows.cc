@@ -51,33 +51,47 @@ void FillZero(const RowCoding& coding, size_t begin, size_t end,
   if (begin < end) std::memset(codes + begin, coding.zero_byte(), end - begin);
 }
 
+RowFilter FilterOf(const RowCoding& coding) {
+  RowFilter filter = coding.filter;
+  if (coding.hadamard_block != 0) filter.keep = nullptr;  // out before
+  return filter;
+}
+
 }  // namespace
 
-QuantizedRow QuantizeRow(const TileOps& ops, const RowCoding& coding,
-                         const void* x, ElementType type, size_t k,
-                         size_t padded_k, const RowBuffers& out) {
-  const float* v = Smoothed(ops, coding, x, type, k, out.values);
-  const bool finite = GatherOutliers(coding, v, out.outliers);
-  RowFilter filter = coding.filter;
+MeasuredRow MeasureRow(const TileOps& ops, const RowCoding& coding,
+                       const void* x, ElementType type, size_t k, float* values,
+                       float* outliers) {
+  MeasuredRow row;
+  row.values = Smoothed(ops, coding, x, type, k, values);
+  const bool finite = GatherOutliers(coding, row.values, outliers);
   if (coding.hadamard_block != 0) {
-    Rotate(ops, coding, v, k, out.values);
-    v = out.values;
-    filter.keep = nullptr;
+    Rotate(ops, coding, row.values, k, values);
+    row.values = values;
   }
-  const RowMaxima maxima = ops.row_maxima(v, k, filter);
+  const RowMaxima maxima = ops.row_maxima(row.values, k, FilterOf(coding));
   if (!finite || maxima.all >= kInfinity) {
-    FillZero(coding, 0, padded_k, out.codes);
-    return {.scale = std::numeric_limits<float>::quiet_NaN(), .values = v};
+    row.scale = std::numeric_limits<float>::quiet_NaN();
+    return row;
   }
-  const float scale = coding.coding == ActivationCoding::kPerToken
-                          ? AbsmaxToScale(std::bit_cast<float>(maxima.kept))
-                          : coding.input_scale;
-  const CodeRule rule = {.inverse = InverseScale(scale),
-                         .zero_point = coding.zero_point(),
-                         .flip = coding.code_offset};
-  ops.row_codes(v, k, filter, rule, out.codes);
-  FillZero(coding, k, padded_k, out.codes);
-  return {.scale = scale, .has_live = maxima.has_live, .values = v};
+  row.scale = coding.coding == ActivationCoding::kPerToken
+                  ? AbsmaxToScale(std::bit_cast<float>(maxima.kept))
+                  : coding.input_scale;
+  row.has_live = maxima.has_live;
+  return row;
+}
+
+void CodeRow(const TileOps& ops, const RowCoding& coding,
+             const MeasuredRow& row, size_t k, size_t padded_k,
+             uint8_t* codes) {
+  if (std::isnan(row.scale)) return FillZero(coding, 0, padded_k, codes);
+  const CodeRule rule = {
+      .inverse = InverseScale(row.scale),
+      .zero_point = coding.zero_point(),
+      .flip = coding.code_offset,
+      .symmetric = coding.coding == ActivationCoding::kPerToken};
+  ops.row_codes(row.values, k, FilterOf(coding), rule, codes);
+  FillZero(coding, k, padded_k, codes);
 }
 
 void CopyCodes(const RowCoding& coding, const uint8_t* x, size_t k,

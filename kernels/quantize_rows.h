@@ -44,6 +44,10 @@ struct RowCoding {
   const float* inverse_smoothing = nullptr;   // [K], or none
   size_t hadamard_block = 0;                  // 0: no rotation
 
+  // x is not coded as it is.
+  bool transforms() const {
+    return inverse_smoothing != nullptr || hadamard_block != 0;
+  }
   int32_t zero_point() const {
     return coding == ActivationCoding::kPerToken ? 128 : input_zero_point;
   }
@@ -51,23 +55,24 @@ struct RowCoding {
   int32_t zero_byte() const { return zero_point() - code_offset; }
 };
 
-struct RowBuffers {
-  uint8_t* codes = nullptr;   // [padded k]
-  float* values = nullptr;    // [k], touched where v is not x itself
-  float* outliers = nullptr;  // [outlier columns], smoothed
-};
-
-struct QuantizedRow {
+// A row before it is coded.
+struct MeasuredRow {
+  const float* values = nullptr;  // v: x itself, or where it was put
   float scale = 1.0F;
   bool has_live = false;  // some |v| >= threshold outside the outlier columns
-  const float* values = nullptr;  // what was coded: v, outliers included or not
 };
 
-// Writes k codes, then the code of zero up to `padded_k`. x is a row of k
-// elements of `type`, which is not kCode.
-QuantizedRow QuantizeRow(const TileOps& ops, const RowCoding& coding,
-                         const void* x, ElementType type, size_t k,
-                         size_t padded_k, const RowBuffers& out);
+// x is a row of k elements of `type`, which is not kCode. `values` [k] is
+// written where v is not x itself, `outliers` [outlier columns] with the
+// smoothed values that are taken out.
+MeasuredRow MeasureRow(const TileOps& ops, const RowCoding& coding,
+                       const void* x, ElementType type, size_t k, float* values,
+                       float* outliers);
+
+// Writes k codes, then the code of zero up to `padded_k`. Measuring the next
+// row before a row is coded hides the wait for the scale.
+void CodeRow(const TileOps& ops, const RowCoding& coding,
+             const MeasuredRow& row, size_t k, size_t padded_k, uint8_t* codes);
 
 // Codes that are there already (kStaticAffine) as the kernel wants them.
 void CopyCodes(const RowCoding& coding, const uint8_t* x, size_t k,

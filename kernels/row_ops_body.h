@@ -245,15 +245,18 @@ RowMaxima MaximaOf(const float* x, size_t k, const RowFilter& filter) {
   return maxima;
 }
 
-template <typename V, bool kColumns, bool kLive>
+template <typename V, bool kColumns, bool kLive, bool kSymmetric>
 void CodesOf(const float* x, size_t k, const RowFilter& filter,
              const CodeRule& rule, uint8_t* codes) {
   const FilteredRow<V, kColumns, kLive> row = {x, filter.keep,
                                                V::SetBits(filter.live_bits)};
   const V inverse = V::Set(rule.inverse);
   const V most = V::Set(kMostCode);
+  const int32_t zero_point = rule.zero_point;
+  const int32_t flip = rule.flip;
   const auto scaled = [&](V value) {
-    return V::Min(most, row.Live(value) * inverse);
+    const V product = row.Live(value) * inverse;
+    return kSymmetric ? product : V::Min(most, product);
   };
   size_t i = 0;
   for (; i + 4 * V::kLanes <= k; i += 4 * V::kLanes) {
@@ -262,14 +265,18 @@ void CodesOf(const float* x, size_t k, const RowFilter& filter,
     for (size_t j = 0; j < 4; ++j) {
       values[j] = scaled(row.Load(i + j * V::kLanes));
     }
-    V::StoreCodes4(values, rule.zero_point, rule.flip, codes + i);
+    if constexpr (kSymmetric) {
+      V::StoreSigned4(values, zero_point ^ flip, codes + i);
+    } else {
+      V::StoreCodes4(values, zero_point, flip, codes + i);
+    }
   }
   for (; i + V::kLanes <= k; i += V::kLanes) {
-    scaled(row.Load(i)).StoreCodes(rule.zero_point, rule.flip, codes + i);
+    scaled(row.Load(i)).StoreCodes(zero_point, flip, codes + i);
   }
   if (i < k) {
     scaled(row.LoadPart(i, k - i))
-        .StoreCodesPart(rule.zero_point, rule.flip, codes + i, k - i);
+        .StoreCodesPart(zero_point, flip, codes + i, k - i);
   }
 }
 
@@ -284,16 +291,24 @@ RowMaxima RowMaximaOf(const float* x, size_t k, const RowFilter& filter) {
               : MaximaOf<V, false, false>(x, k, filter);
 }
 
+template <typename V, bool kColumns, bool kLive>
+void CodesBy(const float* x, size_t k, const RowFilter& filter,
+             const CodeRule& rule, uint8_t* codes) {
+  rule.symmetric
+      ? CodesOf<V, kColumns, kLive, true>(x, k, filter, rule, codes)
+      : CodesOf<V, kColumns, kLive, false>(x, k, filter, rule, codes);
+}
+
 template <typename V>
 void RowCodesOf(const float* x, size_t k, const RowFilter& filter,
                 const CodeRule& rule, uint8_t* codes) {
   const bool live = filter.live_bits < kInfinityBits;
   if (filter.keep != nullptr) {
-    return live ? CodesOf<V, true, true>(x, k, filter, rule, codes)
-                : CodesOf<V, true, false>(x, k, filter, rule, codes);
+    return live ? CodesBy<V, true, true>(x, k, filter, rule, codes)
+                : CodesBy<V, true, false>(x, k, filter, rule, codes);
   }
-  return live ? CodesOf<V, false, true>(x, k, filter, rule, codes)
-              : CodesOf<V, false, false>(x, k, filter, rule, codes);
+  return live ? CodesBy<V, false, true>(x, k, filter, rule, codes)
+              : CodesBy<V, false, false>(x, k, filter, rule, codes);
 }
 
 }  // namespace octet::kernels

@@ -105,18 +105,17 @@ struct FloatX8 {
     _mm_store_si128(reinterpret_cast<__m128i*>(codes), Codes(zero, flip));
     for (size_t i = 0; i < n; ++i) p[i] = codes[i];
   }
-  // Packing interleaves the vectors by halves; the permutation undoes it.
   static void StoreCodes4(const FloatX8 (&v)[4], int32_t zero, int32_t flip,
                           uint8_t* p) {
     const __m256i add = _mm256_set1_epi16(static_cast<int16_t>(zero));
     const __m256i codes =
         _mm256_packus_epi16(_mm256_adds_epi16(Words(v[0], v[1]), add),
                             _mm256_adds_epi16(Words(v[2], v[3]), add));
-    const __m256i ordered = _mm256_permutevar8x32_epi32(
-        codes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-    _mm256_storeu_si256(
-        reinterpret_cast<__m256i*>(p),
-        _mm256_xor_si256(ordered, _mm256_set1_epi8(static_cast<char>(flip))));
+    StoreInterleaved(codes, flip, p);
+  }
+  static void StoreSigned4(const FloatX8 (&v)[4], int32_t flip, uint8_t* p) {
+    StoreInterleaved(_mm256_packs_epi16(Words(v[0], v[1]), Words(v[2], v[3])),
+                     flip, p);
   }
 
   friend FloatX8 operator+(FloatX8 a, FloatX8 b) {
@@ -214,6 +213,14 @@ struct FloatX8 {
     return _mm256_packs_epi32(_mm256_cvtps_epi32(a.v), _mm256_cvtps_epi32(b.v));
   }
 
+  // Packing interleaves the vectors by halves; the permutation undoes it.
+  static void StoreInterleaved(__m256i codes, int32_t flip, uint8_t* p) {
+    const __m256i ordered = _mm256_permutevar8x32_epi32(
+        codes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    _mm256_storeu_si256(
+        reinterpret_cast<__m256i*>(p),
+        _mm256_xor_si256(ordered, _mm256_set1_epi8(static_cast<char>(flip))));
+  }
   static constexpr float Sign(size_t upper) {
     return upper == 0 ? 1.0F : -1.0F;
   }

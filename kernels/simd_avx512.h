@@ -77,18 +77,17 @@ struct FloatX16 {
   void StoreCodesPart(int32_t zero, int32_t flip, uint8_t* p, size_t n) const {
     _mm_mask_storeu_epi8(p, FirstLanes(n), Codes(zero, flip));
   }
-  // Packing interleaves the vectors by quarters; the permutation undoes it.
   static void StoreCodes4(const FloatX16 (&v)[4], int32_t zero, int32_t flip,
                           uint8_t* p) {
     const __m512i add = _mm512_set1_epi16(static_cast<int16_t>(zero));
     const __m512i codes =
         _mm512_packus_epi16(_mm512_adds_epi16(Words(v[0], v[1]), add),
                             _mm512_adds_epi16(Words(v[2], v[3]), add));
-    const __m512i order =
-        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    _mm512_storeu_si512(
-        p, _mm512_xor_si512(_mm512_permutexvar_epi32(order, codes),
-                            _mm512_set1_epi8(static_cast<char>(flip))));
+    StoreInterleaved(codes, flip, p);
+  }
+  static void StoreSigned4(const FloatX16 (&v)[4], int32_t flip, uint8_t* p) {
+    StoreInterleaved(_mm512_packs_epi16(Words(v[0], v[1]), Words(v[2], v[3])),
+                     flip, p);
   }
 
   friend FloatX16 operator+(FloatX16 a, FloatX16 b) {
@@ -188,6 +187,14 @@ struct FloatX16 {
   }
   static __m512i Words(FloatX16 a, FloatX16 b) {
     return _mm512_packs_epi32(_mm512_cvtps_epi32(a.v), _mm512_cvtps_epi32(b.v));
+  }
+  // Packing interleaves the vectors by quarters; the permutation undoes it.
+  static void StoreInterleaved(__m512i codes, int32_t flip, uint8_t* p) {
+    const __m512i order =
+        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_storeu_si512(
+        p, _mm512_xor_si512(_mm512_permutexvar_epi32(order, codes),
+                            _mm512_set1_epi8(static_cast<char>(flip))));
   }
   static FloatX16 FromUpper(__m256i shorts) {
     return {_mm512_castsi512_ps(

@@ -103,6 +103,12 @@ struct FloatX4 {
                     vqmovun_s16(vqaddq_s16(Words(v[2], v[3]), add)));
     vst1q_u8(p, veorq_u8(codes, vdupq_n_u8(static_cast<uint8_t>(flip))));
   }
+  static void StoreSigned4(const FloatX4 (&v)[4], int32_t flip, uint8_t* p) {
+    const int8x16_t codes = vcombine_s8(vqmovn_s16(Words(v[0], v[1])),
+                                        vqmovn_s16(Words(v[2], v[3])));
+    vst1q_u8(p, veorq_u8(vreinterpretq_u8_s8(codes),
+                         vdupq_n_u8(static_cast<uint8_t>(flip))));
+  }
 
   friend FloatX4 operator+(FloatX4 a, FloatX4 b) {
     return {vaddq_f32(a.v, b.v)};

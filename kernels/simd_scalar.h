@@ -1,7 +1,7 @@
 // One float, with the operations that every vector type here has.
 //
 //   Load, LoadInt32, LoadFp16, LoadBf16, LoadByte     Set
-//   Store, StoreFp16, StoreBf16, StoreCodes, StoreCodes4
+//   Store, StoreFp16, StoreBf16, StoreCodes, StoreCodes4, StoreSigned4
 //   + - * /   Fma   Min, Max   Abs, CopySign   IfLess   PowerOfTwo
 //   Butterfly<d>, for d = 1, 2, 4, ... < kLanes
 //   SetBits, LoadBits, AbsBits, MaxBits, And, ZeroFrom, Largest
@@ -69,6 +69,13 @@ struct FloatX1 {
   static void StoreCodes4(const FloatX1 (&v)[4], int32_t zero, int32_t flip,
                           uint8_t* p) {
     for (size_t i = 0; i < 4; ++i) v[i].StoreCodes(zero, flip, p + i);
+  }
+  // byte = round_half_even(v) ^ flip, of v that rounds to -128 ... 127.
+  static void StoreSigned4(const FloatX1 (&v)[4], int32_t flip, uint8_t* p) {
+    for (size_t i = 0; i < 4; ++i) {
+      const auto code = static_cast<int32_t>(std::nearbyint(v[i].v));
+      p[i] = static_cast<uint8_t>(code ^ flip);
+    }
   }
 
   friend FloatX1 operator+(FloatX1 a, FloatX1 b) { return {a.v + b.v}; }

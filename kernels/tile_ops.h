@@ -41,12 +41,14 @@ struct RowMaxima {
 };
 
 // byte = clamp(round_half_even(x * inverse) + zero_point, 0, 255) ^ flip;
-// filtered values count as 0. A flip of 128 makes an s8 of a u8 code. Symmetric
-// codes have zero point 128, and a scale that needs no clamping to +-127.
+// filtered values count as 0. A flip of 128 makes an s8 of a u8 code.
 struct CodeRule {
   float inverse = 1.0F;
   int32_t zero_point = 128;
   int32_t flip = 0;
+  // The zero point is 128 and no product rounds to more than +-127, as where
+  // the row's own maximum made the scale: nothing has to be clamped.
+  bool symmetric = false;
 };
 
 // out[r, c] = sum_j x[r, j] * weights[j, c], fused, in the order of j.

@@ -21,15 +21,16 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 class QuantizeRows : public EveryKernel {
  protected:
   // Both buffers end at a guard page.
-  QuantizedRow Quantize(const RowCoding& coding, const std::vector<float>& x) {
+  MeasuredRow Quantize(const RowCoding& coding, const std::vector<float>& x) {
     const GuardedMemory in(x.size() * sizeof(float),
                            GuardedMemory::Side::kBack);
     std::copy(x.begin(), x.end(), in.As<float>());
     const size_t padded = (x.size() + 3) / 4 * 4;
     const GuardedMemory out(padded, GuardedMemory::Side::kBack);
-    const QuantizedRow row =
-        QuantizeRow(*kernel().ops, coding, in.As<float>(), ElementType::kFp32,
-                    x.size(), padded, {.codes = out.As<uint8_t>()});
+    const MeasuredRow row =
+        MeasureRow(*kernel().ops, coding, in.As<float>(), ElementType::kFp32,
+                   x.size(), nullptr, nullptr);
+    CodeRow(*kernel().ops, coding, row, x.size(), padded, out.As<uint8_t>());
     codes_.assign(out.As<uint8_t>(), out.As<uint8_t>() + padded);
     return row;
   }
@@ -47,7 +48,7 @@ TEST_P(QuantizeRows, FollowsTheRuleOfRounding) {
     const std::vector<float> x = RandomFloats(k, seed);
     float absmax = 0.0F;
     for (const float value : x) absmax = std::max(absmax, std::fabs(value));
-    const QuantizedRow row = Quantize({}, x);
+    const MeasuredRow row = Quantize({}, x);
     ASSERT_EQ(row.scale, absmax / 127.0F);
     ASSERT_FALSE(row.has_live);
     for (size_t i = 0; i < codes_.size(); ++i) {
@@ -122,7 +123,7 @@ TEST_P(QuantizeRows, OutlierColumnsDoNotCountForTheScale) {
   }
   RowCoding coding;
   coding.filter.keep = keep.data();
-  const QuantizedRow row = Quantize(coding, x);
+  const MeasuredRow row = Quantize(coding, x);
   EXPECT_LT(row.scale, 5.0F / 127.0F);
   for (const size_t column : {0, 17, 44}) EXPECT_EQ(Code(column), 0);
   x[17] = kNaN;
@@ -133,7 +134,7 @@ TEST_P(QuantizeRows, LiveOutliersStartAtTheThreshold) {
   RowCoding coding;
   coding.filter.live_bits = LiveBits(6.0F);
   const float below = std::nextafter(6.0F, 0.0F);
-  QuantizedRow row = Quantize(coding, {1.0F, below, -below});
+  MeasuredRow row = Quantize(coding, {1.0F, below, -below});
   EXPECT_FALSE(row.has_live);
   EXPECT_EQ(row.scale, below / 127.0F);
   row = Quantize(coding, {1.0F, 6.0F, -70.0F, 0.5F, -1.0F});

@@ -1,0 +1,79 @@
+#include "kernels/coded_block.h"
+
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/element_type.h"
+#include "kernels/int8_layer.h"
+#include "kernels/linear_io.h"
+#include "kernels/linear_partition.h"
+#include "kernels/quantize_rows.h"
+
+namespace octet::kernels {
+
+void CodedBlock::Fill(const Int8Layer& layer, const LinearInput& x) {
+  Reserve(layer, x);
+  if (x.type == ElementType::kCode) {
+    Copy(layer, x);
+  } else {
+    Quantize(layer, x);
+  }
+}
+
+void CodedBlock::Reserve(const Int8Layer& layer, const LinearInput& x) {
+  stride_ = CodeStride(layer.padded_k());
+  columns_ = layer.outlier_columns.size();
+  codes_.Reserve(x.rows * stride_);
+  if (x.type != ElementType::kCode &&
+      (x.type != ElementType::kFp32 || layer.coding.transforms())) {
+    values_.Reserve(2 * layer.padded_k() * sizeof(float));
+  }
+  scales_.resize(x.rows);
+  outliers_.resize(x.rows * columns_);
+  live_begin_.assign(x.rows + 1, 0);
+  live_columns_.clear();
+  live_values_.clear();
+}
+
+// One row ahead: while a scale is on its way, the next row is measured.
+void CodedBlock::Quantize(const Int8Layer& layer, const LinearInput& x) {
+  const TileOps& ops = *layer.kernel.ops;
+  const size_t k = layer.weights.k();
+  const auto measure = [&](size_t i) {
+    float* const values = values_.As<float>() + i % 2 * layer.padded_k();
+    return MeasureRow(ops, layer.coding, x.row(i), x.type, k, values,
+                      outliers_.data() + i * columns_);
+  };
+  MeasuredRow next = measure(0);
+  for (size_t i = 0; i < x.rows; ++i) {
+    const MeasuredRow row = next;
+    if (i + 1 < x.rows) next = measure(i + 1);
+    CodeRow(ops, layer.coding, row, k, layer.padded_k(), codes(i));
+    scales_[i] = row.scale;
+    if (row.has_live) ListLive(layer, row.values);
+    live_begin_[i + 1] = live_values_.size();
+  }
+}
+
+void CodedBlock::Copy(const Int8Layer& layer, const LinearInput& x) {
+  for (size_t i = 0; i < x.rows; ++i) {
+    CopyCodes(layer.coding, static_cast<const uint8_t*>(x.row(i)),
+              layer.weights.k(), layer.padded_k(), codes(i));
+    scales_[i] = x.row_scales[i];
+  }
+}
+
+void CodedBlock::ListLive(const Int8Layer& layer, const float* values) {
+  const float threshold = std::bit_cast<float>(layer.coding.filter.live_bits);
+  const bool rotated = layer.coding.hadamard_block != 0;
+  for (size_t k = 0; k < layer.weights.k(); ++k) {
+    if (!(std::fabs(values[k]) >= threshold)) continue;
+    if (!rotated && !layer.keep.empty() && layer.keep[k] == 0) continue;
+    live_columns_.push_back(static_cast<uint32_t>(k));
+    live_values_.push_back(values[k]);
+  }
+}
+
+}  // namespace octet::kernels
