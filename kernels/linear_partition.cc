@@ -47,6 +47,7 @@ Partition Divide(const LinearShape& shape, const Kernel& kernel,
   const size_t padded_k = CeilDivide(shape.k, kernel.kr) * kernel.kr;
   const size_t most_rows =
       std::max(kBlockBytes / CodeStride(padded_k), 2 * kernel.mr);
+  partition.parallel = wanted > 1;
   partition.row_blocks =
       std::max(for_threads, CeilDivide(shape.rows, most_rows));
   partition.panel_blocks = std::min(panels, CeilDivide(wanted, for_threads));

@@ -44,6 +44,7 @@ struct Partition {
   size_t row_blocks = 1;
   size_t panel_blocks = 1;
   size_t slice_groups = 1;  // of kr codes each
+  bool parallel = false;    // several tasks alone are no reason for threads
 
   size_t tasks() const { return row_blocks * panel_blocks; }
 };
