@@ -16,8 +16,10 @@ float* ThreadScratch(size_t size) {
   return scratch.data();
 }
 
-std::vector<size_t> Starts(absl::Span<const int32_t> lengths) {
-  std::vector<size_t> starts(lengths.size());
+// Kept by each calling thread, likewise.
+const std::vector<size_t>& Starts(absl::Span<const int32_t> lengths) {
+  static thread_local std::vector<size_t> starts;
+  starts.resize(lengths.size());
   size_t start = 0;
   for (size_t i = 0; i < lengths.size(); ++i) {
     starts[i] = start;
@@ -35,7 +37,7 @@ void Attention(MatrixView<const float> query, MatrixView<const float> key,
   const FloatCompanions& companions = SelectFloatCompanions();
   const size_t width = query.cols / heads;
   const float scale = 1.0F / std::sqrt(static_cast<float>(width));
-  const std::vector<size_t> starts = Starts(lengths);
+  const std::vector<size_t>& starts = Starts(lengths);
   const auto run = [&](size_t task) {
     const size_t start = starts[task / heads];
     const auto length = static_cast<size_t>(lengths[task / heads]);
