@@ -52,10 +52,11 @@ struct FloatX4 {
   }
   static FloatX4 LoadByte(const int8_t* p, size_t index, size_t kr) {
     const int8_t* byte = p + index;
-    int32x4_t values = vdupq_n_s32(byte[0]);
-    values = vsetq_lane_s32(byte[kr], values, 1);
-    values = vsetq_lane_s32(byte[2 * kr], values, 2);
-    values = vsetq_lane_s32(byte[3 * kr], values, 3);
+    int8x8_t bytes = vld1_dup_s8(byte);
+    bytes = vld1_lane_s8(byte + kr, bytes, 1);
+    bytes = vld1_lane_s8(byte + 2 * kr, bytes, 2);
+    bytes = vld1_lane_s8(byte + 3 * kr, bytes, 3);
+    const int32x4_t values = vmovl_s16(vget_low_s16(vmovl_s8(bytes)));
     return {vcvtq_f32_s32(values)};
   }
   void Store(float* p) const { vst1q_f32(p, v); }
