@@ -191,10 +191,11 @@ void RunTasks(const Int8Layer& layer, const LinearInput& x,
   const size_t threads = call.pool == nullptr ? 1 : call.pool->threads();
   const Partition partition =
       Divide({x.rows, y.cols, x.cols}, layer.kernel, threads);
+  const EvenParts row_blocks(x.rows, partition.row_blocks);
+  const EvenParts panels(layer.weights.panels(), partition.panel_blocks);
   SharedTimes shared;
   const auto run = [&](size_t index) {
-    const Range rows =
-        PartOf(x.rows, partition.row_blocks, index % partition.row_blocks);
+    const Range rows = row_blocks[index % partition.row_blocks];
     LinearTask task;
     task.x = x.Rows(rows.begin, rows.size());
     task.y = y.Rows(rows.begin, rows.size());
@@ -202,8 +203,7 @@ void RunTasks(const Int8Layer& layer, const LinearInput& x,
       task.residual = call.residual.Rows(rows.begin, rows.size());
     }
     task.activation = call.activation;
-    task.panels = PartOf(layer.weights.panels(), partition.panel_blocks,
-                         index / partition.row_blocks);
+    task.panels = panels[index / partition.row_blocks];
     task.slice_groups = partition.slice_groups;
     task.timed = call.times != nullptr;
     shared.Add(RunLinearTask(layer, task));

@@ -35,10 +35,24 @@ struct Range {
   size_t size() const { return end - begin; }
 };
 
-// `index` of `parts` nearly equal parts of [0, count).
-inline Range PartOf(size_t count, size_t parts, size_t index) {
-  return {count * index / parts, count * (index + 1) / parts};
-}
+// [0, count) in nearly equal parts, the larger ones first.
+class EvenParts {
+ public:
+  EvenParts(size_t count, size_t parts)
+      : size_(count / parts), larger_(count % parts) {}
+
+  Range operator[](size_t index) const {
+    return {Begin(index), Begin(index + 1)};
+  }
+
+ private:
+  size_t Begin(size_t index) const {
+    return index * size_ + (index < larger_ ? index : larger_);
+  }
+
+  size_t size_;
+  size_t larger_;
+};
 
 struct Partition {
   size_t row_blocks = 1;

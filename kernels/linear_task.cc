@@ -44,6 +44,12 @@ class TaskRun {
         task_(task),
         scratch_(scratch),
         tiles_((task.x.rows + kernel_.mr - 1) / kernel_.mr),
+        tile_rows_(task.x.rows, tiles_),
+        // No activation, no outlier columns: the kernel can finish by itself.
+        plain_(kernel_.scales && !layer.splits_k() && layer.group_size == 0 &&
+               task.y.type == ElementType::kFp32 &&
+               task.activation == Activation::kNone &&
+               layer.outlier_columns.empty()),
         sampler_(task.timed, tiles_ * task.panels.size()) {}
 
   PhaseTimes Run() {
@@ -69,6 +75,7 @@ class TaskRun {
   struct Slice {
     Range groups;
     const int8_t* next;
+    size_t share;  // of each group's bytes that a tile asks the cache for
   };
 
   void Quantize();
@@ -90,6 +97,8 @@ class TaskRun {
   const LinearTask& task_;
   Scratch& scratch_;
   size_t tiles_;
+  EvenParts tile_rows_;
+  bool plain_;
   PhaseSampler sampler_;
 };
 
@@ -103,7 +112,7 @@ void TaskRun::Quantize() {
 }
 
 TaskRun::Tile TaskRun::TileOf(size_t panel_index, size_t index) const {
-  const Range rows = PartOf(task_.x.rows, tiles_, index);
+  const Range rows = tile_rows_[index];
   const size_t seen = (panel_index - task_.panels.begin) * tiles_;
   return {.index = index,
           .begin = rows.begin,
@@ -116,13 +125,14 @@ void TaskRun::RunPanel(size_t index) {
   const Panel panel = layer_.weights.panel(index);
   const size_t groups = layer_.weights.groups();
   const size_t step = SliceStep();
+  const size_t group_bytes = panel.width * kernel_.kr;
+  const size_t share = group_bytes / 4 / tiles_;
   for (size_t g = 0; g < groups; g += step) {
     const size_t end = std::min(g + step, groups);
     const bool last = end == groups;
     // What follows a panel is the next one, or past the end of all of them
     // memory that is only prefetched.
-    const Slice slice = {{g, end},
-                         panel.codes + end * panel.width * kernel_.kr};
+    const Slice slice = {{g, end}, panel.codes + end * group_bytes, share};
     for (size_t t = 0; t < tiles_; ++t) {
       const Tile tile = TileOf(index, t);
       const bool plain = last && IsPlain(tile);
@@ -140,13 +150,9 @@ void TaskRun::RunPanel(size_t index) {
   }
 }
 
-// No activation, no outliers: the kernel can finish the tile by itself.
 // Sampled tiles take the long way, which can be timed by phase.
 bool TaskRun::IsPlain(const Tile& tile) const {
-  return kernel_.scales && !tile.sampled && !layer_.splits_k() &&
-         layer_.group_size == 0 && task_.y.type == ElementType::kFp32 &&
-         task_.activation == Activation::kNone &&
-         layer_.outlier_columns.empty() &&
+  return plain_ && !tile.sampled &&
          !scratch_.rows.has_live(tile.begin, tile.rows);
 }
 
@@ -186,12 +192,13 @@ void TaskRun::Multiply(const Tile& tile, const Panel& panel, const Slice& slice,
 // of the next slice, which the first of them will read from L1.
 Prefetch TaskRun::PrefetchFor(const Tile& tile, const Slice& slice,
                               const int8_t* b, size_t group_bytes) const {
-  if (tiles_ == 1)
+  if (tiles_ == 1) {
     return {.from = b + kAhead, .step = group_bytes, .spread = kLine};
-  const size_t quarter = slice.groups.size() * group_bytes / 4;
-  return {.from = slice.next + quarter * tile.index / tiles_,
-          .step = group_bytes / 4 / tiles_,
-          .spread = quarter};
+  }
+  const size_t groups = slice.groups.size();
+  return {.from = slice.next + tile.index * groups * slice.share,
+          .step = slice.share,
+          .spread = groups * group_bytes / 4};
 }
 
 // Slices are made of whole groups, which share a scale.
