@@ -46,10 +46,26 @@ struct Layer {
     }
   }
 
+  // A scale per group of `size` k.
+  void SetGroups(size_t size) {
+    group_size = size;
+    scales.resize(n * groups());
+    for (size_t i = 0; i < scales.size(); ++i) {
+      scales[i] = 0.001F * static_cast<float>(1 + i % 11);
+    }
+  }
+
+  size_t groups() const {
+    return group_size == 0 ? 1 : (k + group_size - 1) / group_size;
+  }
+
   Int8LinearSpec Spec() const {
     Int8LinearSpec spec;
     spec.codes = {codes.data(), n, k};
     spec.scales = scales;
+    spec.group_size = group_size;
+    spec.inverse_smoothing = inverse_smoothing;
+    spec.hadamard_block = hadamard_block;
     spec.bias = bias;
     spec.coding = coding;
     spec.input_scale = input_scale;
@@ -80,6 +96,9 @@ struct Layer {
   std::vector<float> scales;
   std::vector<float> bias;
   std::vector<float> residual;
+  size_t group_size = 0;
+  std::vector<float> inverse_smoothing;
+  size_t hadamard_block = 0;
   ActivationCoding coding = ActivationCoding::kPerToken;
   float input_scale = 1.0F;
   int32_t input_zero_point = 0;

@@ -149,5 +149,30 @@ TEST_P(QuantizeRows, LiveOutliersStartAtTheThreshold) {
   EXPECT_EQ(row.scale, 1.0F);
 }
 
+// An s8 kernel reads the same codes, 128 lower.
+TEST_P(QuantizeRows, CodeOffsetTurnsTheUpperBit) {
+  for (const bool is_static : {false, true}) {
+    RowCoding coding;
+    if (is_static) {
+      coding.coding = ActivationCoding::kStaticAffine;
+      coding.input_scale = 0.01F;
+      coding.input_zero_point = 77;
+    }
+    for (size_t k = 1; k <= 150; k += 7) {
+      const std::vector<float> x = RandomFloats(k, 10);
+      coding.code_offset = 0;
+      Quantize(coding, x);
+      std::vector<uint8_t> expected = codes_;
+      std::vector<uint8_t> copied(codes_.size());
+      coding.code_offset = 128;
+      CopyCodes(coding, expected.data(), k, expected.size(), copied.data());
+      for (uint8_t& code : expected) code ^= 0x80;
+      Quantize(coding, x);
+      EXPECT_EQ(codes_, expected) << "seed 10, K " << k;
+      EXPECT_EQ(copied, expected) << "seed 10, K " << k;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace octet::kernels
