@@ -104,7 +104,9 @@ class GuardedMemory {
         mmap(nullptr, mapped_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (base == MAP_FAILED) std::abort();
     base_ = static_cast<uint8_t*>(base);
-    if (mprotect(base_ + page, inside, PROT_READ | PROT_WRITE) != 0) {
+    // Emulated kernels refuse to protect nothing.
+    if (inside > 0 &&
+        mprotect(base_ + page, inside, PROT_READ | PROT_WRITE) != 0) {
       std::abort();
     }
     data_ = base_ + page + (side == Side::kBack ? inside - bytes : 0);
