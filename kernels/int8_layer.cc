@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "kernels/int8_linear.h"
+#include "kernels/onednn_gemm.h"
 #include "kernels/packed_weights.h"
 #include "kernels/quantize_rows.h"
 #include "kernels/registry.h"
@@ -39,6 +40,10 @@ Int8Layer::Int8Layer(const Kernel& kernel, const Int8LinearSpec& spec)
   } else {
     std::copy(spec.scales.begin(), spec.scales.end(), scales.begin());
     if (!splits_k()) SeedColumns();
+  }
+  if (spec.backend == Int8Backend::kOneDnn && group_size == 0 && !splits_k() &&
+      kernel.code_offset == 0) {
+    onednn = OneDnnInt8Gemm::Create(spec.codes);
   }
 }
 
@@ -93,7 +98,8 @@ size_t Int8Layer::bytes() const {
          (scales.size() + group_scales.size() + bias.size() + seeds.size() +
           keep.size() + outlier_columns.size() + inverse_smoothing.size()) *
              sizeof(uint32_t) +
-         outlier_weights.size() * sizeof(uint16_t);
+         outlier_weights.size() * sizeof(uint16_t) +
+         (onednn == nullptr ? 0 : onednn->packed_bytes());
 }
 
 }  // namespace octet::kernels

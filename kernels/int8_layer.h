@@ -5,9 +5,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "kernels/int8_linear.h"
+#include "kernels/onednn_gemm.h"
 #include "kernels/packed_weights.h"
 #include "kernels/quantize_rows.h"
 #include "kernels/registry.h"
@@ -43,8 +45,9 @@ struct Int8Layer {
                                // split
   std::vector<uint32_t> keep;  // [K], where there are outlier columns
   std::vector<int32_t> outlier_columns;
-  std::vector<uint16_t> outlier_weights;  // FP16 [columns, padded N]
-  std::vector<float> inverse_smoothing;   // [K], or empty
+  std::vector<uint16_t> outlier_weights;   // FP16 [columns, padded N]
+  std::vector<float> inverse_smoothing;    // [K], or empty
+  std::unique_ptr<OneDnnInt8Gemm> onednn;  // where the backend is oneDNN
 
  private:
   void KeepOutliers(const Int8LinearSpec& spec);

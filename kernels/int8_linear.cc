@@ -189,8 +189,8 @@ struct SharedTimes {
 void RunTasks(const Int8Layer& layer, const LinearInput& x,
               const LinearOutput& y, const LinearCall& call) {
   const size_t threads = call.pool == nullptr ? 1 : call.pool->threads();
-  const Partition partition =
-      Divide({x.rows, y.cols, x.cols}, layer.kernel, threads);
+  Partition partition = Divide({x.rows, y.cols, x.cols}, layer.kernel, threads);
+  if (layer.onednn != nullptr) partition.panel_blocks = 1;
   const EvenParts row_blocks(x.rows, partition.row_blocks);
   const EvenParts panels(layer.weights.panels(), partition.panel_blocks);
   SharedTimes shared;
@@ -234,7 +234,13 @@ absl::StatusOr<Int8Linear> Int8Linear::CreateWith(const Kernel& kernel,
   RETURN_IF_ERROR(CheckActivations(spec));
   RETURN_IF_ERROR(CheckOutliers(spec));
   RETURN_IF_ERROR(CheckTransforms(spec));
-  return Int8Linear(std::make_unique<Int8Layer>(kernel, spec));
+  auto layer = std::make_unique<Int8Layer>(kernel, spec);
+  if (spec.backend == Int8Backend::kOneDnn && layer->onednn == nullptr) {
+    return absl::UnimplementedError(absl::StrCat(
+        "oneDNN has no exact INT8 product of shape [", spec.codes.rows, ", ",
+        spec.codes.cols, "] in groups of ", spec.group_size, " on this CPU"));
+  }
+  return Int8Linear(std::move(layer));
 }
 
 absl::Status Int8Linear::Run(MatrixView<const float> x, MatrixView<float> y,
@@ -259,7 +265,9 @@ absl::Status Int8Linear::Run(const LinearInput& x, const LinearOutput& y,
 size_t Int8Linear::in_features() const { return layer_->weights.k(); }
 size_t Int8Linear::out_features() const { return layer_->weights.n(); }
 size_t Int8Linear::packed_bytes() const { return layer_->bytes(); }
-std::string_view Int8Linear::kernel_name() const { return layer_->kernel.name; }
+std::string_view Int8Linear::kernel_name() const {
+  return layer_->onednn == nullptr ? layer_->kernel.name : "onednn_brgemm_u8s8";
+}
 std::string_view Int8Linear::isa() const { return IsaName(layer_->kernel.isa); }
 
 }  // namespace octet::kernels

@@ -57,6 +57,10 @@ struct Kernel;     // registry.h
 
 enum class ActivationCoding : uint8_t { kPerToken, kStaticAffine };
 
+// Which code multiplies the integers; everything around it is the same, and so
+// is the result. oneDNN knows AMX; it keeps weights of its own beside ours.
+enum class Int8Backend : uint8_t { kOwn, kOneDnn };
+
 // Row-major weights as a bundle holds them. Everything is copied or packed by
 // Create; nothing here has to outlive it.
 struct Int8LinearSpec {
@@ -73,6 +77,7 @@ struct Int8LinearSpec {
   float outlier_threshold = 0.0F;  // 0: live values are not looked at
   absl::Span<const float> inverse_smoothing;  // [K], positive; or empty
   size_t hadamard_block = 0;                  // of hadamard.h; 0: no rotation
+  Int8Backend backend = Int8Backend::kOwn;
 };
 
 struct LinearCall {
@@ -86,6 +91,8 @@ class Int8Linear {
  public:
   // Errors: INVALID_ARGUMENT naming the field, when shapes disagree, a scale
   // is not positive and finite, or an outlier column is out of order or range.
+  // UNIMPLEMENTED when oneDNN is asked for and has nothing exact: without an
+  // INT8 dot product, with groups of K, or with a K that int32 does not hold.
   static absl::StatusOr<Int8Linear> Create(const Int8LinearSpec& spec);
   // On a kernel of one's own choice; the CPU must be able to run it.
   static absl::StatusOr<Int8Linear> CreateWith(const Kernel& kernel,

@@ -32,7 +32,9 @@ struct Scratch {
   alignas(64) float outliers[kTileSize];
   alignas(64) int64_t wide[kTileSize];
   alignas(64) int32_t group[kTileSize];
-  AlignedBuffer acc;  // int32 or FP32 [row tiles][kTileSize]
+  AlignedBuffer acc;          // int32 or FP32 [row tiles][kTileSize]
+  AlignedBuffer dense_codes;  // u8 [rows, K], for oneDNN
+  AlignedBuffer product;      // int32 [rows, N], of oneDNN
   CodedBlock rows;
 };
 
@@ -46,8 +48,8 @@ class TaskRun {
         tiles_((task.x.rows + kernel_.mr - 1) / kernel_.mr),
         tile_rows_(task.x.rows, tiles_),
         // No activation, no outlier columns: the kernel can finish by itself.
-        plain_(kernel_.scales && !layer.splits_k() && layer.group_size == 0 &&
-               task.y.type == ElementType::kFp32 &&
+        plain_(kernel_.scales && layer.onednn == nullptr && !layer.splits_k() &&
+               layer.group_size == 0 && task.y.type == ElementType::kFp32 &&
                task.activation == Activation::kNone &&
                layer.outlier_columns.empty()),
         sampler_(task.timed, tiles_ * task.panels.size()) {}
@@ -57,6 +59,7 @@ class TaskRun {
     Quantize();
     sampler_.EndQuantizeBeginLoop();
     scratch_.acc.Reserve(tiles_ * kTileSize * sizeof(int32_t));
+    if (layer_.onednn != nullptr) MultiplyByOneDnn();
     for (size_t p = task_.panels.begin; p < task_.panels.end; ++p) RunPanel(p);
     return task_.timed ? sampler_.EndLoop() : PhaseTimes{};
   }
@@ -79,6 +82,7 @@ class TaskRun {
   };
 
   void Quantize();
+  void MultiplyByOneDnn();
   void RunPanel(size_t index);
   size_t SliceStep() const;
   Tile TileOf(size_t panel_index, size_t index) const;
@@ -87,6 +91,7 @@ class TaskRun {
                 bool plain);
   Prefetch PrefetchFor(const Tile& tile, const Slice& slice, const int8_t* b,
                        size_t group_bytes) const;
+  void TakeProduct(const Tile& tile, const Panel& panel);
   void MultiplyGroups(const Tile& tile, const Panel& panel, const Slice& slice);
   void MultiplyWide(const Tile& tile, const Panel& panel);
   bool AddOutliers(const Tile& tile, const Panel& panel);
@@ -99,6 +104,7 @@ class TaskRun {
   size_t tiles_;
   EvenParts tile_rows_;
   bool plain_;
+  bool has_product_ = false;  // oneDNN's, of all rows and columns
   PhaseSampler sampler_;
 };
 
@@ -109,6 +115,21 @@ void TaskRun::Quantize() {
     const float scale = *scratch_.rows.scales(i);
     task_.y.row_scales[i] = std::isnan(scale) ? scale : task_.y.scale;
   }
+}
+
+// Should it ever fail, our own kernel computes the same integers.
+void TaskRun::MultiplyByOneDnn() {
+  const size_t rows = task_.x.rows;
+  const size_t k = layer_.weights.k();
+  scratch_.dense_codes.Reserve(rows * k);
+  scratch_.product.Reserve(rows * layer_.weights.n() * sizeof(int32_t));
+  auto* codes = scratch_.dense_codes.As<uint8_t>();
+  for (size_t i = 0; i < rows; ++i) {
+    std::copy_n(scratch_.rows.row(i), k, codes + i * k);
+  }
+  has_product_ =
+      layer_.onednn->Run(codes, rows, scratch_.product.As<int32_t>());
+  sampler_.DotOfAllTilesDone();
 }
 
 TaskRun::Tile TaskRun::TileOf(size_t panel_index, size_t index) const {
@@ -137,7 +158,9 @@ void TaskRun::RunPanel(size_t index) {
       const Tile tile = TileOf(index, t);
       const bool plain = last && IsPlain(tile);
       if (tile.sampled) sampler_.TileStarts();
-      if (layer_.group_size != 0) {
+      if (has_product_) {
+        if (last) TakeProduct(tile, panel);
+      } else if (layer_.group_size != 0) {
         MultiplyGroups(tile, panel, slice);
       } else if (layer_.splits_k()) {
         MultiplyWide(tile, panel);
@@ -199,6 +222,21 @@ Prefetch TaskRun::PrefetchFor(const Tile& tile, const Slice& slice,
   return {.from = slice.next + tile.index * groups * slice.share,
           .step = slice.share,
           .spread = groups * group_bytes / 4};
+}
+
+void TaskRun::TakeProduct(const Tile& tile, const Panel& panel) {
+  const size_t n = layer_.weights.n();
+  const int32_t* seeds = layer_.seeds.data() + panel.begin;
+  for (size_t r = 0; r < tile.rows; ++r) {
+    const int32_t* product =
+        scratch_.product.As<int32_t>() + (tile.begin + r) * n + panel.begin;
+    int32_t* acc = tile.acc + r * kMaxTileColumns;
+    for (size_t c = 0; c < panel.columns; ++c) {
+      // Wraps, like the kernels' sums.
+      acc[c] = static_cast<int32_t>(static_cast<uint32_t>(product[c]) +
+                                    static_cast<uint32_t>(seeds[c]));
+    }
+  }
 }
 
 // Slices are made of whole groups, which share a scale.

@@ -58,15 +58,22 @@ void PhaseSampler::EndQuantizeBeginLoop() {
   loop_start_ = mark_;
 }
 
+void PhaseSampler::DotOfAllTilesDone() {
+  if (!enabled_) return;
+  Add(dot_of_all_);
+  loop_start_ = mark_;
+}
+
 PhaseTimes PhaseSampler::EndLoop() const {
   const uint64_t sampled = dot_ + outlier_ + dequantize_;
   const double unit = NanosecondsPerTick();
   PhaseTimes times;
   times.quantize_ns = static_cast<uint64_t>(quantize_ * unit);
+  times.dot_ns = static_cast<uint64_t>(dot_of_all_ * unit);
   if (sampled == 0) return times;
   const double scale =
       unit * static_cast<double>(ReadTicks() - loop_start_) / sampled;
-  times.dot_ns = static_cast<uint64_t>(dot_ * scale);
+  times.dot_ns += static_cast<uint64_t>(dot_ * scale);
   times.outlier_ns = static_cast<uint64_t>(outlier_ * scale);
   times.dequantize_ns = static_cast<uint64_t>(dequantize_ * scale);
   return times;

@@ -26,6 +26,7 @@ class PhaseSampler {
 
   void BeginQuantize() { mark_ = enabled_ ? ReadTicks() : 0; }
   void EndQuantizeBeginLoop();
+  void DotOfAllTilesDone();  // before the loop, where there is such a thing
   bool Wants(size_t tile) const {
     return enabled_ && tile % kTilesPerSample == first_;
   }
@@ -49,6 +50,7 @@ class PhaseSampler {
   uint64_t mark_ = 0;
   uint64_t loop_start_ = 0;
   uint64_t quantize_ = 0;
+  uint64_t dot_of_all_ = 0;
   uint64_t dot_ = 0;
   uint64_t outlier_ = 0;
   uint64_t dequantize_ = 0;
