@@ -3,6 +3,7 @@
 #
 # usage: tests/run.sh [part ...]       default: all
 #   unit       release build, unit tests
+#   onednn3    what asks oneDNN, built against 3.x instead of Debian's 2.6
 #   asan       the same under AddressSanitizer and UBSan
 #   fuzz       every fuzz target, OCTET_FUZZ_SECONDS (10) each
 #   lint       formatters and static checks; the house's own tests
@@ -10,7 +11,9 @@
 #              OCTET_SKIP_CONTAINER=1 leaves it out of `all`
 #   e2e        the built server and clients, from outside (pytest)
 # and, not in `all`:
-#   bench      measures the numbers in README
+#   bench      measures the numbers in README, and Octet beside its rivals at
+#              some shapes
+#   bench-linear, bench-forward  all shapes (tests/benchmarks)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -65,6 +68,25 @@ part_unit() {
   ctest --preset release -j "$(nproc)"
 }
 
+# install_onednn3 FOLDER: makes its include/ and lib/.
+install_onednn3() {
+  cmp -s tests/requirements-onednn3.txt "$1/installed.txt" && return
+  rm -rf "$1"
+  .venv/bin/pip install --quiet --no-deps --ignore-installed --prefix "$1" \
+    -r tests/requirements-onednn3.txt
+  cp tests/requirements-onednn3.txt "$1/installed.txt"
+}
+
+part_onednn3() {
+  local root=$PWD/build/onednn3
+  install_onednn3 "$root"
+  cmake --preset release -B build/release-onednn3 \
+    -DOCTET_ONEDNN_ROOT="$root" -DOCTET_BUILD_BENCHMARKS=OFF
+  cmake --build build/release-onednn3 --target octet_kernels_onednn_test
+  OCL_ICD_FILENAMES=$root/lib/libintelocl.so \
+    build/release-onednn3/tests/kernels/octet_kernels_onednn_test
+}
+
 part_asan() {
   cmake --preset asan-ubsan -DOCTET_BUILD_BENCHMARKS=OFF
   cmake --build --preset asan-ubsan
@@ -88,14 +110,46 @@ part_e2e() {
   .venv/bin/pytest tests/deploy tests/e2e
 }
 
-part_bench() {
-  build_release
-  .venv/bin/pip install --quiet --no-deps --no-build-isolation ./client/python
-  .venv/bin/python tests/benchmarks/readme_numbers.py
+# The rivals, in a venv of their own.
+build_benchmarks() {
+  local venv=$PWD/.venv-bench
+  local wanted=(tests/requirements-onednn3.txt
+    tests/benchmarks/requirements.txt
+    tests/benchmarks/requirements-onednn32.txt)
+  if ! cmp -s <(cat "${wanted[@]}") "$venv/installed.txt"; then
+    /usr/bin/python3 -m venv --clear "$venv"
+    "$venv/bin/pip" install --quiet --no-deps \
+      -r "${wanted[0]}" -r "${wanted[1]}"
+    "$venv/bin/pip" install --quiet --no-deps --ignore-installed \
+      --prefix "$venv/onednn-3.2" -r "${wanted[2]}"
+    cat "${wanted[@]}" > "$venv/installed.txt"
+  fi
+  cmake --preset release "-DOCTET_ONEDNN_ROOTS=$venv;$venv/onednn-3.2"
+  cmake --build --preset release
 }
 
-all=(unit asan fuzz lint container e2e)
-if [[ ${OCTET_SKIP_CONTAINER:-0} == 1 ]]; then all=(unit asan fuzz lint e2e); fi
+part_bench() {
+  build_benchmarks
+  .venv/bin/pip install --quiet --no-deps --no-build-isolation ./client/python
+  .venv/bin/python tests/benchmarks/readme_numbers.py
+  .venv-bench/bin/python tests/benchmarks/compare_linear.py --quick
+  .venv-bench/bin/python tests/benchmarks/compare_forward.py --quick
+}
+
+part_bench-linear() {
+  build_benchmarks
+  .venv-bench/bin/python tests/benchmarks/compare_linear.py
+}
+
+part_bench-forward() {
+  build_benchmarks
+  .venv-bench/bin/python tests/benchmarks/compare_forward.py
+}
+
+all=(unit onednn3 asan fuzz lint container e2e)
+if [[ ${OCTET_SKIP_CONTAINER:-0} == 1 ]]; then
+  all=(unit onednn3 asan fuzz lint e2e)
+fi
 parts=("$@")
 if ((${#parts[@]} == 0)) || [[ ${parts[0]} == all ]]; then
   parts=("${all[@]}")
