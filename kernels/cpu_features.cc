@@ -26,6 +26,15 @@ constexpr uint32_t kAvxVnniBit = 1U << 4;  // of EAX, leaf 7, subleaf 1
 constexpr uint64_t kYmmState = 0x6;        // XCR0: SSE and upper halves of YMM
 constexpr uint64_t kZmmState = 0xe6;       // and opmasks, upper ZMM, ZMM16-31
 
+bool IsAmd() {
+  uint32_t a = 0;
+  uint32_t b = 0;
+  uint32_t c = 0;
+  uint32_t d = 0;
+  return __get_cpuid(0, &a, &b, &c, &d) != 0 && b == signature_AMD_ebx &&
+         c == signature_AMD_ecx && d == signature_AMD_edx;
+}
+
 uint64_t EnabledState() {
   uint32_t low = 0;
   uint32_t high = 0;
@@ -35,6 +44,7 @@ uint64_t EnabledState() {
 
 CpuFeatures Detect() {
   CpuFeatures features;
+  features.streams_by_itself = IsAmd();
   uint32_t a = 0;
   uint32_t b = 0;
   uint32_t c = 0;

@@ -49,6 +49,9 @@ struct CpuFeatures {
   bool neon = false;
   bool neon_dotprod = false;
   bool neon_i8mm = false;
+  // The hardware keeps up with one stream through memory; requests of our own
+  // would only get in its way (AMD).
+  bool streams_by_itself = false;
 };
 
 // What hardware and operating system offer.

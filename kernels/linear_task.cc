@@ -8,6 +8,7 @@
 
 #include "kernels/aligned_buffer.h"
 #include "kernels/coded_block.h"
+#include "kernels/cpu_features.h"
 #include "kernels/element_type.h"
 #include "kernels/int8_layer.h"
 #include "kernels/linear_partition.h"
@@ -211,12 +212,14 @@ void TaskRun::Multiply(const Tile& tile, const Panel& panel, const Slice& slice,
        .prefetch = PrefetchFor(tile, slice, b, group_bytes)});
 }
 
-// One tile: the weights a fixed distance ahead. Several tiles: each its share
-// of the next slice, which the first of them will read from L1.
+// One tile: the weights a fixed distance ahead, or no request that is not a hit
+// where the hardware does better. Several tiles: each its share of the next
+// slice, which the first of them will read from L1.
 Prefetch TaskRun::PrefetchFor(const Tile& tile, const Slice& slice,
                               const int8_t* b, size_t group_bytes) const {
   if (tiles_ == 1) {
-    return {.from = b + kAhead, .step = group_bytes, .spread = kLine};
+    const size_t ahead = HostFeatures().streams_by_itself ? 0 : kAhead;
+    return {.from = b + ahead, .step = group_bytes, .spread = kLine};
   }
   const size_t groups = slice.groups.size();
   return {.from = slice.next + tile.index * groups * slice.share,
