@@ -11,6 +11,8 @@
 #              OCTET_SKIP_CONTAINER=1 leaves it out of `all`
 #   e2e        the built server and clients, from outside (pytest)
 # and, not in `all`:
+#   arm        cross build; kernels and server on emulated Arm CPUs.
+#              OCTET_ARM64_SYSROOT is made where it is not set
 #   bench      measures the numbers in README, and Octet beside its rivals at
 #              some shapes
 #   bench-linear, bench-forward  all shapes (tests/benchmarks)
@@ -34,6 +36,9 @@ test_packages=(
   prometheus         # with promtool
   python3-venv
 )
+
+# What `arm` needs beyond both.
+arm_packages=(g++-aarch64-linux-gnu mmdebstrap qemu-user-static)
 
 as_root() { if ((EUID == 0)); then "$@"; else sudo "$@"; fi; }
 
@@ -110,6 +115,20 @@ part_e2e() {
   .venv/bin/pytest tests/deploy tests/e2e
 }
 
+part_arm() {
+  if [[ -z ${OCTET_ARM64_SYSROOT:-} ]]; then
+    export OCTET_ARM64_SYSROOT=$PWD/build/arm64-sysroot
+    [[ -d $OCTET_ARM64_SYSROOT ]] ||
+      cmake/make-arm64-sysroot.sh "$OCTET_ARM64_SYSROOT"
+  fi
+  cmake --preset arm64-qemu -DOCTET_BUILD_BENCHMARKS=OFF
+  cmake --build --preset arm64-qemu --target octet-server octet \
+    octet_kernels_test octet_kernels_float_test
+  ctest --preset arm64-qemu -j "$(nproc)" -R '^arm\.|VectorsInRegisters'
+  build_release octet-server
+  .venv/bin/pytest -s tests/e2e/test_arm.py
+}
+
 # The rivals, in a venv of their own.
 build_benchmarks() {
   local venv=$PWD/.venv-bench
@@ -159,6 +178,7 @@ for part in "${parts[@]}"; do
     { echo "no part '$part'; there are: ${all[*]}" >&2; exit 2; }
 done
 
+[[ " ${parts[*]} " != *" arm "* ]] || test_packages+=("${arm_packages[@]}")
 install_packages
 install_python
 

@@ -3,6 +3,8 @@
 import importlib.util
 import os
 import pathlib
+import re
+import shutil
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
@@ -17,6 +19,19 @@ def binary(name: str) -> pathlib.Path:
     if not path.exists():
         raise FileNotFoundError(f"{path}: build it, or set OCTET_BUILD_DIR")
     return path
+
+
+def arm_server(cpu: str) -> list[str] | None:
+    """How to start the server of the arm64-qemu build on an emulated CPU;
+    None where there is no such build. OCTET_ARM64_BUILD_DIR names another."""
+    build = ROOT / os.environ.get("OCTET_ARM64_BUILD_DIR", "build/arm64-qemu")
+    server = build / "bin/octet-server"
+    emulator = shutil.which("qemu-aarch64-static")
+    if not server.exists() or emulator is None:
+        return None
+    cache = (build / "CMakeCache.txt").read_text()
+    sysroot = re.search(r"^OCTET_ARM64_SYSROOT:\w+=(.+)$", cache, re.M)[1]
+    return [emulator, "-cpu", cpu, "-L", sysroot, str(server)]
 
 
 def minilm() -> pathlib.Path:

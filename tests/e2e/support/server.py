@@ -17,10 +17,18 @@ _READY = re.compile(r"ready grpc=(\S+) metrics=(\S+)")
 class Server:
     """Starts on construction; stop() asks, kill() does not."""
 
-    def __init__(self, data_dir: pathlib.Path, *flags: str, ready_in=60.0):
+    def __init__(
+        self,
+        data_dir: pathlib.Path,
+        *flags: str,
+        ready_in=60.0,
+        command=None,
+    ):
+        """`command`: what starts the server of another build, as a list."""
         self.data_dir = pathlib.Path(data_dir)
         self.flags = flags
         self.ready_in = ready_in
+        self.command = command or [binary("octet-server")]
         self.start()
 
     def start(self):
@@ -34,7 +42,7 @@ class Server:
         }
         self.process = subprocess.Popen(
             [
-                binary("octet-server"),
+                *self.command,
                 "--grpc-address=127.0.0.1:0",
                 "--metrics-address=127.0.0.1:0",
                 f"--data-dir={self.data_dir}",
