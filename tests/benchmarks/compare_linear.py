@@ -38,7 +38,7 @@ QUICK_LAYERS = {
 }
 QUICK_ROWS = [1, 4, 16, 64, 256]
 SHARES_AT = (256, 1536, 384)
-WIDTH = 15
+WIDTH = 16
 
 
 def main() -> None:

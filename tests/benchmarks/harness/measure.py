@@ -63,6 +63,7 @@ def take_turns(engines, contestants: dict, rounds, clock="cpu_ns") -> Turns:
     for (engine, variant), numbers in contestants.items():
         try:
             answer = engines[engine].ask("prepare", variant, *numbers)
+            engines[engine].spread(variant)
             seconds = 1e-9 * engines[engine].ask("run", variant, 1)["ns"]
         except EngineError as error:
             print(f"LEFT OUT: {variant} {numbers}, {error}", file=sys.stderr)
