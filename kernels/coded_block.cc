@@ -26,10 +26,7 @@ void CodedBlock::Reserve(const Int8Layer& layer, const LinearInput& x) {
   stride_ = CodeStride(layer.padded_k());
   columns_ = layer.outlier_columns.size();
   codes_.Reserve(x.rows * stride_);
-  if (x.type != ElementType::kCode &&
-      (x.type != ElementType::kFp32 || layer.coding.transforms())) {
-    values_.Reserve(2 * layer.padded_k() * sizeof(float));
-  }
+  values_.Reserve(2 * layer.padded_k() * sizeof(float));
   scales_.resize(x.rows);
   outliers_.resize(x.rows * columns_);
   live_begin_.assign(x.rows + 1, 0);

@@ -53,7 +53,7 @@ class CodedBlock {
   uint8_t* codes(size_t i) { return codes_.As<uint8_t>() + i * stride_; }
 
   AlignedBuffer codes_;
-  AlignedBuffer values_;  // two rows of floats, where x itself is not coded
+  AlignedBuffer values_;  // two rows, for where x itself is not coded
   size_t stride_ = 0;
   size_t columns_ = 0;  // outlier columns
   std::vector<float> scales_;

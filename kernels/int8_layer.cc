@@ -59,18 +59,21 @@ void Int8Layer::SeedColumns() {
 }
 
 void Int8Layer::KeepGroups(const Int8LinearSpec& spec) {
-  const size_t k = weights.k();
-  const size_t groups = (k + group_size - 1) / group_size;
+  const size_t groups = k_groups();
   group_scales.assign(groups * weights.padded_n(), 1.0F);
   seeds.assign(groups * weights.padded_n(), 0);
-  for (size_t n = 0; n < weights.n(); ++n) {
-    const int8_t* row = spec.codes.row(n);
-    for (size_t g = 0; g < groups; ++g) {
-      const size_t at = g * weights.padded_n() + n;
-      const size_t end = std::min((g + 1) * group_size, k);
-      group_scales[at] = spec.scales[n * groups + g];
-      seeds[at] =
-          SeedOf(std::accumulate(row + g * group_size, row + end, int64_t{0}));
+  for (size_t p = 0; p < weights.panels(); ++p) {
+    const Panel panel = weights.panel(p);
+    for (size_t c = 0; c < panel.columns; ++c) {
+      const size_t n = panel.begin + c;
+      const int8_t* row = spec.codes.row(n);
+      for (size_t g = 0; g < groups; ++g) {
+        const size_t at = group_at(panel) + g * panel.width + c;
+        const size_t end = std::min((g + 1) * group_size, weights.k());
+        group_scales[at] = spec.scales[n * groups + g];
+        seeds[at] = SeedOf(
+            std::accumulate(row + g * group_size, row + end, int64_t{0}));
+      }
     }
   }
   weights.DropColumnSums();

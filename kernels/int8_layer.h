@@ -32,6 +32,11 @@ struct Int8Layer {
     return !outlier_columns.empty() ||
            coding.filter.live_bits != RowFilter().live_bits;
   }
+  size_t k_groups() const {
+    return (weights.k() + group_size - 1) / group_size;
+  }
+  // Where a panel's part of group_scales, and then of seeds, begins.
+  size_t group_at(const Panel& panel) const { return panel.begin * k_groups(); }
   size_t bytes() const;
 
   const Kernel& kernel;
@@ -39,7 +44,7 @@ struct Int8Layer {
   RowCoding coding;
   size_t group_size = 0;            // k that share a scale; 0: all of them
   std::vector<float> scales;        // [padded N]; ones where groups have scales
-  std::vector<float> group_scales;  // [groups of K][padded N], or empty
+  std::vector<float> group_scales;  // panels of [groups of K][width], or empty
   std::vector<float> bias;          // [padded N]
   std::vector<int32_t> seeds;  // as scales or group_scales; zeros where K is
                                // split

@@ -10,6 +10,7 @@
 #include "kernels/coded_block.h"
 #include "kernels/cpu_features.h"
 #include "kernels/element_type.h"
+#include "kernels/grouped_dot.h"
 #include "kernels/int8_layer.h"
 #include "kernels/linear_partition.h"
 #include "kernels/microkernel.h"
@@ -32,7 +33,6 @@ constexpr size_t kAhead = 4096;
 struct Scratch {
   alignas(64) float outliers[kTileSize];
   alignas(64) int64_t wide[kTileSize];
-  alignas(64) int32_t group[kTileSize];
   AlignedBuffer acc;          // int32 or FP32 [row tiles][kTileSize]
   AlignedBuffer dense_codes;  // u8 [rows, K], for oneDNN
   AlignedBuffer product;      // int32 [rows, N], of oneDNN
@@ -250,33 +250,27 @@ size_t TaskRun::SliceStep() const {
   return std::max(task_.slice_groups / group, size_t{1}) * group;
 }
 
-// Group by group: its sums are scaled and added in FP32, in L1.
 void TaskRun::MultiplyGroups(const Tile& tile, const Panel& panel,
                              const Slice& slice) {
   const size_t step = layer_.group_size / kernel_.kr;
   const size_t group_bytes = panel.width * kernel_.kr;
-  const size_t padded_n = layer_.weights.padded_n();
-  for (size_t g = slice.groups.begin; g < slice.groups.end; g += step) {
-    const int8_t* b = panel.codes + g * group_bytes;
-    Prefetch prefetch = PrefetchFor(tile, slice, b, group_bytes);
-    if (tiles_ > 1) prefetch.from += (g - slice.groups.begin) * prefetch.step;
-    const size_t at = g / step * padded_n + panel.begin;
-    kernel_.dot({.a = scratch_.rows.row(tile.begin) + g * kernel_.kr,
-                 .a_stride = scratch_.rows.stride(),
-                 .b = b,
-                 .groups = std::min(step, slice.groups.end - g),
-                 .seed = layer_.seeds.data() + at,
-                 .acc = scratch_.group,
-                 .rows = tile.rows,
-                 .width = panel.width,
-                 .prefetch = prefetch});
-    kernel_.ops->add_group({.acc = scratch_.group,
-                            .scales = layer_.group_scales.data() + at,
-                            .sums = reinterpret_cast<float*>(tile.acc),
-                            .rows = tile.rows,
-                            .width = panel.width,
-                            .first = g == 0});
-  }
+  const size_t at =
+      layer_.group_at(panel) + slice.groups.begin / step * panel.width;
+  const int8_t* b = panel.codes + slice.groups.begin * group_bytes;
+  DotGrouped(kernel_, {.a = scratch_.rows.row(tile.begin) +
+                            slice.groups.begin * kernel_.kr,
+                       .a_stride = scratch_.rows.stride(),
+                       .b = b,
+                       .groups = slice.groups.size(),
+                       .scale_groups = step,
+                       .seeds = layer_.seeds.data() + at,
+                       .scales = layer_.group_scales.data() + at,
+                       .scale_stride = panel.width,
+                       .sums = reinterpret_cast<float*>(tile.acc),
+                       .first = slice.groups.begin == 0,
+                       .rows = tile.rows,
+                       .width = panel.width,
+                       .prefetch = PrefetchFor(tile, slice, b, group_bytes)});
 }
 
 // Parts of K that are exact in int32, added up in 64 bits; the sum is rounded
@@ -326,7 +320,8 @@ bool TaskRun::AddOutliers(const Tile& tile, const Panel& panel) {
        .width = panel.width});
   const bool grouped = layer_.group_size != 0;
   const float* scales =
-      grouped ? layer_.group_scales.data() : layer_.scales.data();
+      grouped ? layer_.group_scales.data() + layer_.group_at(panel)
+              : layer_.scales.data() + panel.begin;
   for (size_t r = 0; r < tile.rows; ++r) {
     const CodedBlock::Live live = scratch_.rows.live(tile.begin + r);
     if (live.count == 0) continue;
@@ -336,9 +331,9 @@ bool TaskRun::AddOutliers(const Tile& tile, const Panel& panel) {
          .count = live.count,
          .panel = panel.codes,
          .kr = kernel_.kr,
-         .scales = scales + panel.begin,
+         .scales = scales,
          .group_size = grouped ? layer_.group_size : layer_.weights.k(),
-         .scales_stride = layer_.weights.padded_n(),
+         .scales_stride = panel.width,
          .out = scratch_.outliers + r * kMaxTileColumns,
          .width = panel.width});
   }

@@ -71,6 +71,31 @@ struct DotTile {
 
 using DotFunction = void (*)(const DotTile& tile);
 
+// Where `scale_groups` groups of k in a row share a scale per column:
+//
+//   sums[r, c] = fma(scales[s, c], float(acc[s, r, c]), sums[r, c])
+//
+// by rising s, with acc[s] as above, of the groups that share scale s, from the
+// seeds of s; the first scale of all starts at 0. The last may have fewer
+// groups.
+struct GroupedTile {
+  const uint8_t* a = nullptr;
+  size_t a_stride = 0;
+  const int8_t* b = nullptr;
+  size_t groups = 0;
+  size_t scale_groups = 0;
+  const int32_t* seeds = nullptr;
+  const float* scales = nullptr;
+  size_t scale_stride = 0;  // from one scale's seeds and scales to the next
+  float* sums = nullptr;    // kMaxTileColumns apart
+  bool first = false;
+  size_t rows = 0;
+  size_t width = 0;
+  Prefetch prefetch = {};
+};
+
+using GroupedDotFunction = void (*)(const GroupedTile& tile);
+
 }  // namespace octet::kernels
 
 #endif  // OCTET_KERNELS_MICROKERNEL_H_

@@ -24,6 +24,7 @@ struct Kernel {
   DotFunction dot = nullptr;
   const TileOps* ops = nullptr;  // quantize, outliers, epilogue on this ISA
   bool scales = false;           // can write ScaledOutput
+  GroupedDotFunction dot_grouped = nullptr;  // or dot and ops->add_group do it
 };
 
 // Every kernel of this build, slowest first.
