@@ -19,3 +19,8 @@ set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
 
 set(CMAKE_CROSSCOMPILING_EMULATOR
     qemu-aarch64-static;-cpu;max;-L;${OCTET_ARM64_SYSROOT})
+
+# gRPC's CMake files ask pkg-config, which would answer for the host.
+set(ENV{PKG_CONFIG_SYSROOT_DIR} ${OCTET_ARM64_SYSROOT})
+set(ENV{PKG_CONFIG_LIBDIR}
+    ${OCTET_ARM64_SYSROOT}/usr/lib/aarch64-linux-gnu/pkgconfig:${OCTET_ARM64_SYSROOT}/usr/share/pkgconfig)
