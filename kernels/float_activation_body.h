@@ -1,13 +1,18 @@
 // The activation functions, written once for every vector type V.
 //
 //   exp(x)   2^n * p(r), n = round(x / ln 2), r = x - n ln 2 in two steps
-//   gelu(x)  max(x, 0) - h(|x|),  h(a) = a * Q(a), Q the normal tail,
-//            Q(a) = exp(-a^2 / 2) * R(a), R a polynomial on [0, 6]
-//   silu, gelu_tanh   x * sigmoid(.), as x / (1 + exp(-.))
+//   gelu(x)  max(x, 0) - h(|x|),  h(a) = a * Q(a), Q the normal tail as
+//            R(a)^8: its 8th root is so smooth that degree 8 reaches FP32's
+//            precision, without exp and without a division
+//   gelu_tanh(x)  likewise, Q(a) = sigmoid(-2 sqrt(2/pi) (a + 0.044715 a^3)),
+//            as R(a)^4
+//   silu(x)  x * sigmoid(x), as x / (1 + exp(-x))
 //   tanh(x)  an odd polynomial below 0.625, else 1 - 2 / (exp(2|x|) + 1)
 //
-// The polynomials of exp and tanh are Cephes' (expf, tanhf); that of R is a
-// weighted minimax fit, error of h under 5e-8.
+// The polynomials of exp and tanh are Cephes' (expf, tanhf). Those of R are
+// weighted minimax fits; with rounding, h is within 1.2e-7 (gelu) and 2e-7
+// (gelu_tanh) of the exact value. A table of polynomials by segments of x would
+// need a lookup per coefficient, more work than the whole of R.
 
 #ifndef OCTET_KERNELS_FLOAT_ACTIVATION_BODY_H_
 #define OCTET_KERNELS_FLOAT_ACTIVATION_BODY_H_
@@ -48,47 +53,40 @@ inline V Relu(V x) {
   return V::Max(V::Set(0.0F), x);
 }
 
-template <typename V>
-inline V Gelu(V x) {
-  constexpr float kScaledTail[] = {0.5F,
-                                   -0.398933828F,
-                                   0.249897242F,
-                                   -0.132488981F,
-                                   0.0612330399F,
-                                   -0.024585804F,
-                                   0.00829406083F,
-                                   -0.00222592661F,
-                                   0.000444368517F,
-                                   -6.07160691e-05F,
-                                   4.99527641e-06F,
-                                   -1.84852141e-07F};
-  // exp(-13^2 / 2) is still a normal number; NaN must pass the minimum.
-  const V a = V::Min(V::Set(13.0F), V::Abs(x));
-  const V tail = Polynomial(V::Min(V::Set(6.0F), a), kScaledTail);
-  const V h = a * (Exp(a * a * V::Set(-0.5F)) * tail);
-  return Relu(x) - h;
+// max(x, 0) - h(|x|), where h(a) = a * R(a)^kPower. R is good up to `last`,
+// where h is below 1e-11 and stays, but no power underflows (subnormal numbers
+// are slow). NaN must pass the minimum.
+template <size_t kPower, typename V, size_t kCount>
+inline V ReluLessTail(V x, const float (&root)[kCount], float last) {
+  const V a = V::Min(V::Set(last), V::Abs(x));
+  V tail = Polynomial(a, root);
+  for (size_t power = 1; power < kPower; power *= 2) tail = tail * tail;
+  return Relu(x) - a * tail;
 }
 
-// x * sigmoid(z)
 template <typename V>
-inline V TimesSigmoid(V x, V z) {
-  const V bounded = V::Min(V::Set(87.0F), V::Max(V::Set(-87.0F), z));
-  return x / (V::Set(1.0F) + Exp(V::Set(0.0F) - bounded));
+inline V Gelu(V x) {
+  constexpr float kRoot[] = {
+      0.917003989F,     -0.0914572775F,  -0.0319286734F,
+      -0.000670714653F, 0.00150298281F,  3.51599992e-05F,
+      -6.05626519e-05F, 7.53571658e-06F, -3.00064812e-07F};
+  return ReluLessTail<8>(x, kRoot, 7.0F);
 }
 
 template <typename V>
 inline V GeluTanh(V x) {
-  // (1 + tanh(u)) / 2 = sigmoid(2 u), u = sqrt(2/pi) (x + 0.044715 x^3).
-  // Beyond 20 the sigmoid is 0 or 1 and x^3 could overflow.
-  const V b = V::Min(V::Set(20.0F), V::Max(V::Set(-20.0F), x));
-  const V z =
-      b * V::Fma(b * b, V::Set(0.0713548162726F), V::Set(1.595769121605731F));
-  return TimesSigmoid(V::Max(V::Set(-20.0F), x), z);
+  constexpr float kRoot[] = {0.840894163F,    -0.167687669F,   -0.0505008735F,
+                             0.0057324036F,   0.00223885151F,  0.00162948109F,
+                             -0.00141170004F, 0.000449861021F, -7.69689432e-05F,
+                             6.94612754e-06F, -2.58293852e-07F};
+  return ReluLessTail<4>(x, kRoot, 6.0F);
 }
 
 template <typename V>
 inline V Silu(V x) {
-  return TimesSigmoid(V::Max(V::Set(-87.0F), x), x);
+  const V low = V::Max(V::Set(-87.0F), x);
+  const V bounded = V::Min(V::Set(87.0F), low);
+  return low / (V::Set(1.0F) + Exp(V::Set(0.0F) - bounded));
 }
 
 template <typename V>
