@@ -23,8 +23,9 @@ constexpr Isa kIsas[] = {
 #if defined(__x86_64__)
 
 constexpr uint32_t kAvxVnniBit = 1U << 4;  // of EAX, leaf 7, subleaf 1
-constexpr uint64_t kYmmState = 0x6;        // XCR0: SSE and upper halves of YMM
-constexpr uint64_t kZmmState = 0xe6;       // and opmasks, upper ZMM, ZMM16-31
+constexpr uint32_t kAvx512Bf16Bit = 1U << 5;
+constexpr uint64_t kYmmState = 0x6;   // XCR0: SSE and upper halves of YMM
+constexpr uint64_t kZmmState = 0xe6;  // and opmasks, upper ZMM, ZMM16-31
 
 bool IsAmd() {
   uint32_t a = 0;
@@ -67,6 +68,7 @@ CpuFeatures Detect() {
   const uint32_t last_subleaf = a;
   if (last_subleaf >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0) {
     features.avx_vnni = (a & kAvxVnniBit) != 0;
+    features.avx512bf16 = features.avx512f && (a & kAvx512Bf16Bit) != 0;
   }
   return features;
 }
@@ -172,6 +174,7 @@ CpuFeatures LoweredTo(Isa isa, CpuFeatures features) {
     case Isa::kAvxVnni:
       // What is left of AVX-512 is VNNI in 256 bits.
       features.avx512f = features.avx512bw = features.avx512dq = false;
+      features.avx512bf16 = false;
       return features;
     case Isa::kNeon:
       features.neon_dotprod = false;

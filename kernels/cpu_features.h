@@ -46,6 +46,7 @@ struct CpuFeatures {
   bool avx512dq = false;
   bool avx512vl = false;
   bool avx512vnni = false;
+  bool avx512bf16 = false;
   bool neon = false;
   bool neon_dotprod = false;
   bool neon_i8mm = false;

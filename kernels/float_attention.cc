@@ -3,17 +3,30 @@
 #include <cmath>
 #include <vector>
 
+#include "kernels/aligned_buffer.h"
 #include "kernels/float_companions.h"
 #include "kernels/float_tasks.h"
 
 namespace octet::kernels {
 namespace {
 
+// Below, waking a thread costs more than it saves: some 20 us.
+constexpr size_t kMinProducts = size_t{1} << 20;
+
 // Kept by each thread between calls; grows to the longest sequence it met.
 float* ThreadScratch(size_t size) {
-  static thread_local std::vector<float> scratch;
-  if (scratch.size() < size) scratch.resize(size);
-  return scratch.data();
+  static thread_local AlignedBuffer scratch;
+  scratch.Reserve(size * sizeof(float));
+  return scratch.As<float>();
+}
+
+size_t Products(absl::Span<const int32_t> lengths, size_t width) {
+  size_t products = 0;
+  for (const int32_t length : lengths) {
+    products +=
+        2 * width * static_cast<size_t>(length) * static_cast<size_t>(length);
+  }
+  return products;
 }
 
 // Kept by each calling thread, likewise.
@@ -32,8 +45,8 @@ const std::vector<size_t>& Starts(absl::Span<const int32_t> lengths) {
 
 void Attention(MatrixView<const float> query, MatrixView<const float> key,
                MatrixView<const float> value, size_t heads,
-               absl::Span<const int32_t> lengths, MatrixView<float> out,
-               ThreadPool* pool) {
+               absl::Span<const int32_t> lengths, AttentionPrecision precision,
+               MatrixView<float> out, ThreadPool* pool) {
   const FloatCompanions& companions = SelectFloatCompanions();
   const size_t width = query.cols / heads;
   const float scale = 1.0F / std::sqrt(static_cast<float>(width));
@@ -55,9 +68,11 @@ void Attention(MatrixView<const float> query, MatrixView<const float> key,
         .width = width,
         .scale = scale,
         .scratch = ThreadScratch(companions.attention_scratch(length, width)),
+        .precision = precision,
     });
   };
-  RunTasks(pool, lengths.size() * heads, run);
+  const bool worth_it = Products(lengths, query.cols) >= kMinProducts;
+  RunTasks(worth_it ? pool : nullptr, lengths.size() * heads, run);
 }
 
 }  // namespace octet::kernels

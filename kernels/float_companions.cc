@@ -9,7 +9,8 @@ const FloatCompanions& SelectFloatCompanions() {
   const CpuFeatures& features = HostFeatures();
   if (features.avx512f && features.avx512bw && features.avx512dq &&
       features.avx512vl && features.fma) {
-    return kFloatCompanionsAvx512;
+    return features.avx512bf16 ? kFloatCompanionsAvx512Bf16
+                               : kFloatCompanionsAvx512;
   }
   if (features.avx2 && features.fma && features.f16c) {
     return kFloatCompanionsAvx2;

@@ -14,11 +14,15 @@ list(APPEND OCTET_KERNELS_SOURCES
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   list(APPEND OCTET_KERNELS_SOURCES
     float_companions_avx2.cc
-    float_companions_avx512.cc)
+    float_companions_avx512.cc
+    float_companions_avx512bf16.cc)
   set_source_files_properties(float_companions_avx2.cc PROPERTIES
     COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
   set_source_files_properties(float_companions_avx512.cc PROPERTIES
     COMPILE_OPTIONS "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mfma")
+  set_source_files_properties(float_companions_avx512bf16.cc PROPERTIES
+    COMPILE_OPTIONS
+    "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512bf16;-mfma")
 endif()
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
   list(APPEND OCTET_KERNELS_SOURCES float_companions_neon.cc)

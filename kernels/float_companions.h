@@ -28,6 +28,11 @@ struct PanelTask {
   size_t cols;  // <= panel_cols
 };
 
+// What attention multiplies. kBf16: q, k, v and the weights of the softmax are
+// rounded to BF16, sums are FP32; on every CPU, whether it has an instruction
+// for that or not.
+enum class AttentionPrecision : uint8_t { kFp32, kBf16 };
+
 // One head of one sequence. `scratch` holds attention_scratch(length, width)
 // floats.
 struct AttentionTask {
@@ -43,6 +48,7 @@ struct AttentionTask {
   size_t width;
   float scale;
   float* scratch;
+  AttentionPrecision precision = AttentionPrecision::kFp32;
 };
 
 struct LayerNormTask {
@@ -72,6 +78,7 @@ extern const FloatCompanions kFloatCompanionsGeneric;
 #if defined(__x86_64__)
 extern const FloatCompanions kFloatCompanionsAvx2;
 extern const FloatCompanions kFloatCompanionsAvx512;
+extern const FloatCompanions kFloatCompanionsAvx512Bf16;
 #elif defined(__aarch64__)
 extern const FloatCompanions kFloatCompanionsNeon;
 #endif

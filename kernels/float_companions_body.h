@@ -3,7 +3,12 @@
 //   OCTET_TILE_ROWS    rows of a register tile
 //   OCTET_TILE_VECTORS vectors of a register tile's row
 //   Fma(a, b, c), LoadFp16(bits)
-// before. Everything has internal linkage and no library code is called, so
+// before, and where the CPU multiplies BF16,
+//   OCTET_NATIVE_BF16
+//   DotBf16(a, b, sum)     sum + products of two BF16 numbers in each lane
+//   NarrowToBf16(low, high)       low's numbers, then high's
+//   PairToBf16(first, second)     first's and second's by turns
+// Everything has internal linkage and no library code is called, so
 // that no wide instruction can leak into other objects.
 
 #ifndef OCTET_LANES
@@ -50,10 +55,16 @@ inline Vector Load(const Bf16* p) {
   return reinterpret_cast<Vector>(__builtin_convertvector(shorts, Bits) << 16);
 }
 
+typedef float Four __attribute__((vector_size(16)));
+typedef Four UnalignedFour __attribute__((aligned(4), may_alias));
+
 inline float Sum(Vector v) {
-  float sum = 0.0F;
-  for (size_t i = 0; i < kLanes; ++i) sum += v[i];
-  return sum;
+  float lanes[kLanes];
+  Store(lanes, v);
+  const UnalignedFour* fours = reinterpret_cast<const UnalignedFour*>(lanes);
+  Four sum = fours[0];
+  for (size_t i = 1; i < kLanes / 4; ++i) sum += fours[i];
+  return (sum[0] + sum[2]) + (sum[1] + sum[3]);
 }
 inline float Max(Vector v) {
   float max = v[0];
@@ -61,32 +72,16 @@ inline float Max(Vector v) {
   return max;
 }
 
-// exp(x) for x <= 0: relative error below 2e-7 where the result is a normal
-// number, 0 below x = -87.33, NaN for NaN.
-//   x = n ln 2 + r, |r| <= ln 2 / 2;  exp(x) = 2^n p(r)
-inline Vector ExpNonPositive(Vector x) {
-  const Vector magic = Broadcast(12582912.0F);  // 1.5 * 2^23: rounds to integer
-  const Vector shifted = Fma(x, Broadcast(1.44269504F), magic);
-  const Vector n = shifted - magic;
-  Vector r = Fma(n, Broadcast(-0.693359375F), x);
-  r = Fma(n, Broadcast(2.12194440e-4F), r);
-  // Cephes expf.
-  Vector p = Broadcast(1.9875691500e-4F);
-  p = Fma(p, r, Broadcast(1.3981999507e-3F));
-  p = Fma(p, r, Broadcast(8.3334519073e-3F));
-  p = Fma(p, r, Broadcast(4.1665795894e-2F));
-  p = Fma(p, r, Broadcast(1.6666665459e-1F));
-  p = Fma(p, r, Broadcast(5.0000001201e-1F));
-  p = Fma(p, r * r, r + 1.0F);
-  const Bits exponent =
-      (reinterpret_cast<Bits>(shifted) - reinterpret_cast<Bits>(magic)) << 23;
-  const Vector result =
-      reinterpret_cast<Vector>(reinterpret_cast<Bits>(p) + exponent);
-  return x < -87.33F ? Vector{} : result;
-}
+// One FP32 number in a lane.
+struct FloatMath {
+  static Vector MulAdd(Vector a, Vector b, Vector sum) {
+    return Fma(a, b, sum);
+  }
+};
 
-// c[r][v] = sum_k a[r][k] * b[k][v], R rows by V vectors, all in registers.
-template <size_t R, size_t V, typename T>
+// c[r][v] = sum_k a[r][k] * b[k][v] [+ c[r][v]], R rows by V vectors, all in
+// registers.
+template <size_t R, size_t V, typename Math, bool kAdd, typename T>
 inline __attribute__((always_inline)) void Tile(const float* a, size_t lda,
                                                 const T* b, size_t ldb,
                                                 size_t k, float* c,
@@ -95,7 +90,9 @@ inline __attribute__((always_inline)) void Tile(const float* a, size_t lda,
   OCTET_UNROLL
   for (size_t r = 0; r < R; ++r) {
     OCTET_UNROLL
-    for (size_t v = 0; v < V; ++v) acc[r][v] = Vector{};
+    for (size_t v = 0; v < V; ++v) {
+      acc[r][v] = kAdd ? Load(c + r * ldc + v * kLanes) : Vector{};
+    }
   }
   for (size_t p = 0; p < k; ++p) {
     Vector weights[V];
@@ -105,7 +102,9 @@ inline __attribute__((always_inline)) void Tile(const float* a, size_t lda,
     for (size_t r = 0; r < R; ++r) {
       const Vector x = Broadcast(a[r * lda + p]);
       OCTET_UNROLL
-      for (size_t v = 0; v < V; ++v) acc[r][v] = Fma(x, weights[v], acc[r][v]);
+      for (size_t v = 0; v < V; ++v) {
+        acc[r][v] = Math::MulAdd(x, weights[v], acc[r][v]);
+      }
     }
   }
   OCTET_UNROLL
@@ -115,22 +114,39 @@ inline __attribute__((always_inline)) void Tile(const float* a, size_t lda,
   }
 }
 
-template <size_t V, typename T>
+template <size_t V, typename Math, bool kAdd, typename T>
 void TileRows(size_t rows, const float* a, size_t lda, const T* b, size_t ldb,
               size_t k, float* c, size_t ldc) {
   switch (rows) {
     case 1:
-      return Tile<1, V>(a, lda, b, ldb, k, c, ldc);
+      return Tile<1, V, Math, kAdd>(a, lda, b, ldb, k, c, ldc);
     case 2:
-      return Tile<2, V>(a, lda, b, ldb, k, c, ldc);
+      return Tile<2, V, Math, kAdd>(a, lda, b, ldb, k, c, ldc);
     case 3:
-      return Tile<3, V>(a, lda, b, ldb, k, c, ldc);
+      return Tile<3, V, Math, kAdd>(a, lda, b, ldb, k, c, ldc);
     case 4:
-      return Tile<4, V>(a, lda, b, ldb, k, c, ldc);
+      return Tile<4, V, Math, kAdd>(a, lda, b, ldb, k, c, ldc);
     case 5:
-      return Tile<5, V>(a, lda, b, ldb, k, c, ldc);
+      return Tile<5, V, Math, kAdd>(a, lda, b, ldb, k, c, ldc);
     default:
-      return Tile<kTileRows, V>(a, lda, b, ldb, k, c, ldc);
+      return Tile<kTileRows, V, Math, kAdd>(a, lda, b, ldb, k, c, ldc);
+  }
+}
+
+// The same for any number of columns that is a multiple of the vector: V
+// vectors at a time, then V / 2, and so on.
+template <size_t V, typename Math, bool kAdd>
+void Product(size_t rows, const float* a, size_t lda, const float* b,
+             size_t ldb, size_t k, float* c, size_t ldc, size_t cols) {
+  size_t n = 0;
+  for (; n + V * kLanes <= cols; n += V * kLanes) {
+    TileRows<V, Math, kAdd>(rows, a, lda, b + n, ldb, k, c + n, ldc);
+  }
+  if constexpr (V > 1) {
+    if (n < cols) {
+      Product<V / 2, Math, kAdd>(rows, a, lda, b + n, ldb, k, c + n, ldc,
+                                 cols - n);
+    }
   }
 }
 
@@ -148,10 +164,12 @@ void Panel(const PanelTask& t) {
     const float* a = t.a + m * t.lda;
     float* c = t.c + m * t.ldc;
     if (t.cols == kPanel) {
-      TileRows<kTileVectors>(rows, a, t.lda, b, kPanel, t.k, c, t.ldc);
+      TileRows<kTileVectors, FloatMath, false>(rows, a, t.lda, b, kPanel, t.k,
+                                               c, t.ldc);
       continue;
     }
-    TileRows<kTileVectors>(rows, a, t.lda, b, kPanel, t.k, tail, kPanel);
+    TileRows<kTileVectors, FloatMath, false>(rows, a, t.lda, b, kPanel, t.k,
+                                             tail, kPanel);
     for (size_t r = 0; r < rows; ++r) {
       for (size_t n = 0; n < t.cols; ++n) {
         c[r * t.ldc + n] = tail[r * kPanel + n];
@@ -163,8 +181,6 @@ void Panel(const PanelTask& t) {
 // out[j][i] = in[i][j] for 4x4 blocks, the rest one by one.
 void Transpose(const float* in, size_t in_stride, size_t rows, size_t cols,
                float* out, size_t out_stride) {
-  typedef float Four __attribute__((vector_size(16)));
-  typedef Four UnalignedFour __attribute__((aligned(4), may_alias));
   const size_t block_rows = rows / 4 * 4;
   const size_t block_cols = cols / 4 * 4;
   for (size_t j = 0; j < block_cols; j += 4) {
@@ -190,109 +206,6 @@ void Transpose(const float* in, size_t in_stride, size_t rows, size_t cols,
   for (size_t j = 0; j < cols; ++j) {
     for (size_t i = j < block_cols ? block_rows : 0; i < rows; ++i) {
       out[j * out_stride + i] = in[i * in_stride + j];
-    }
-  }
-}
-
-// p = exp(scale * (p - max p)) over `length` entries; returns the sum. The row
-// may be written up to the next multiple of the vector, where it becomes 0.
-float SoftmaxNumerator(float* p, size_t length, float scale) {
-  const size_t padded = RoundUp(length, kLanes);
-  for (size_t i = length; i < padded; ++i) p[i] = -__builtin_inff();
-  Vector max = Load(p);
-  for (size_t i = kLanes; i < padded; i += kLanes) {
-    const Vector x = Load(p + i);
-    max = x > max ? x : max;
-  }
-  const Vector top = Broadcast(Max(max));
-  Vector sum = {};
-  for (size_t i = 0; i < padded; i += kLanes) {
-    const Vector e = ExpNonPositive((Load(p + i) - top) * scale);
-    Store(p + i, e);
-    sum += e;
-  }
-  return Sum(sum);
-}
-
-// Scratch of one head: keys transposed [width, padded length], values padded
-// [length, padded width], and one block of rows of scores and of results.
-struct AttentionScratch {
-  size_t padded_length;
-  size_t padded_width;
-  size_t values;
-  size_t scores;
-  size_t results;
-  size_t total;
-};
-
-AttentionScratch LayOut(size_t length, size_t width) {
-  AttentionScratch s;
-  s.padded_length = RoundUp(length, kPanel);
-  s.padded_width = RoundUp(width, kLanes);
-  s.values = width * s.padded_length;
-  s.scores = s.values + length * s.padded_width;
-  s.results = s.scores + kTileRows * s.padded_length;
-  s.total = s.results + kTileRows * s.padded_width;
-  return s;
-}
-
-size_t AttentionScratchSize(size_t length, size_t width) {
-  return LayOut(length, width).total;
-}
-
-void PackKeysAndValues(const AttentionTask& t, const AttentionScratch& s) {
-  Transpose(t.key, t.key_stride, t.length, t.width, t.scratch, s.padded_length);
-  for (size_t j = 0; j < t.width; ++j) {
-    for (size_t i = t.length; i < s.padded_length; ++i) {
-      t.scratch[j * s.padded_length + i] = 0.0F;
-    }
-  }
-  float* values = t.scratch + s.values;
-  for (size_t i = 0; i < t.length; ++i) {
-    float* to = values + i * s.padded_width;
-    const float* from = t.value + i * t.value_stride;
-    size_t j = 0;
-    for (; j + kLanes <= t.width; j += kLanes) Store(to + j, Load(from + j));
-    for (; j < t.width; ++j) to[j] = from[j];
-    for (; j < s.padded_width; ++j) to[j] = 0.0F;
-  }
-}
-
-// softmax(scale q K^T) V, a block of rows at a time: scores never leave L1.
-void Attend(const AttentionTask& t) {
-  const AttentionScratch s = LayOut(t.length, t.width);
-  PackKeysAndValues(t, s);
-  const float* keys = t.scratch;
-  const float* values = t.scratch + s.values;
-  float* scores = t.scratch + s.scores;
-  float* results = t.scratch + s.results;
-  for (size_t m = 0; m < t.length; m += kTileRows) {
-    const size_t rows = Min(kTileRows, t.length - m);
-    const float* query = t.query + m * t.query_stride;
-    for (size_t n = 0; n < s.padded_length; n += kPanel) {
-      TileRows<kTileVectors>(rows, query, t.query_stride, keys + n,
-                             s.padded_length, t.width, scores + n,
-                             s.padded_length);
-    }
-    float sums[kTileRows];
-    for (size_t r = 0; r < rows; ++r) {
-      sums[r] =
-          SoftmaxNumerator(scores + r * s.padded_length, t.length, t.scale);
-    }
-    size_t n = 0;
-    for (; n + 2 * kLanes <= s.padded_width; n += 2 * kLanes) {
-      TileRows<2>(rows, scores, s.padded_length, values + n, s.padded_width,
-                  t.length, results + n, s.padded_width);
-    }
-    for (; n < s.padded_width; n += kLanes) {
-      TileRows<1>(rows, scores, s.padded_length, values + n, s.padded_width,
-                  t.length, results + n, s.padded_width);
-    }
-    for (size_t r = 0; r < rows; ++r) {
-      float* out = t.out + (m + r) * t.out_stride;
-      for (size_t j = 0; j < t.width; ++j) {
-        out[j] = results[r * s.padded_width + j] / sums[r];
-      }
     }
   }
 }
@@ -325,3 +238,5 @@ void LayerNormRow(const LayerNormTask& t) {
     t.y[i] = (t.x[i] - mean) * inverse * t.weight[i] + t.bias[i];
   }
 }
+
+#include "kernels/float_attention_body.h"

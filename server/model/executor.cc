@@ -102,7 +102,7 @@ class Run {
   absl::Status Step(const Attention& op) {
     const MatrixView<float> query = values_.at(op.query);
     kernels::Attention(query, values_.at(op.key), values_.at(op.value),
-                       op.heads, input_.lengths,
+                       op.heads, input_.lengths, op.precision,
                        MakeOutput(op.output, query.rows), options_.pool);
     return absl::OkStatus();
   }

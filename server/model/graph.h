@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kernels/activation.h"
+#include "kernels/float_companions.h"
 
 namespace octet::model {
 
@@ -52,6 +53,7 @@ struct Attention {
   size_t heads;
   ValueId query, key, value;
   ValueId output;
+  kernels::AttentionPrecision precision = kernels::AttentionPrecision::kFp32;
 };
 
 enum class PoolingMode : uint8_t { kNone, kMean, kCls, kMax };

@@ -54,6 +54,7 @@ inline std::vector<const FloatCompanions*> CompanionsThisCpuRuns() {
   if (features.avx512f && features.avx512bw && features.avx512dq &&
       features.avx512vl) {
     all.push_back(&kFloatCompanionsAvx512);
+    if (features.avx512bf16) all.push_back(&kFloatCompanionsAvx512Bf16);
   }
 #elif defined(__aarch64__)
   all.push_back(&kFloatCompanionsNeon);

@@ -1,0 +1,56 @@
+// Compiled with -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16; called
+// where the CPU has them.
+#include <immintrin.h>
+
+#include "kernels/float_companions.h"
+
+#define OCTET_LANES 16
+#define OCTET_TILE_ROWS 6  // 24 accumulators + 4 weights + 1 broadcast < 32
+#define OCTET_TILE_VECTORS 4
+#define OCTET_NATIVE_BF16
+
+namespace octet::kernels {
+namespace {
+
+typedef float Vector __attribute__((vector_size(OCTET_LANES * 4)));
+
+inline Vector Fma(Vector a, Vector b, Vector c) {
+  return _mm512_fmadd_ps(a, b, c);
+}
+// All lanes by mask: GCC 12 warns about the unmasked form (its bug 105593).
+inline Vector LoadFp16(const uint16_t* p) {
+  return _mm512_maskz_cvtph_ps(
+      0xFFFF, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+
+inline Vector DotBf16(Vector a, Vector b, Vector sum) {
+  return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a),
+                          reinterpret_cast<__m512bh>(b));
+}
+inline Vector NarrowToBf16(Vector low, Vector high) {
+  return reinterpret_cast<Vector>(_mm512_cvtne2ps_pbh(high, low));
+}
+inline Vector PairToBf16(Vector first, Vector second) {
+  const __m512i narrow = reinterpret_cast<__m512i>(NarrowToBf16(first, second));
+  const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11,
+                                         26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21,
+                                         5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+  return reinterpret_cast<Vector>(_mm512_permutexvar_epi16(order, narrow));
+}
+
+#include "kernels/float_companions_body.h"
+
+}  // namespace
+
+const FloatCompanions kFloatCompanionsAvx512Bf16 = {
+    .isa = "avx512bf16",
+    .panel_cols = kPanel,
+    .panel_fp32 = Panel<float>,
+    .panel_fp16 = Panel<Fp16>,
+    .panel_bf16 = Panel<Bf16>,
+    .attention = Attend,
+    .attention_scratch = AttentionScratchSize,
+    .layer_norm = LayerNormRow,
+};
+
+}  // namespace octet::kernels
