@@ -48,7 +48,7 @@ class Worker {
     auto& job = jobs_[variant];
     job.reset();  // before the next one takes memory
     job = variants_.at(variant)(numbers);
-    job->Run();
+    for (size_t i = 0; i < job->WarmUp(); ++i) job->Run();
     return {{"ok", true}, {"work", job->Work()}, {"name", job->Name()}};
   }
 

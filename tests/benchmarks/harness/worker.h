@@ -25,6 +25,8 @@ class Job {
  public:
   virtual ~Job() = default;
   virtual void Run() = 0;
+  // Calls after which every memory has been touched once.
+  virtual size_t WarmUp() const { return 1; }
   // What one call does: multiplications and additions, or bytes read.
   virtual double Work() const { return 0.0; }
   virtual std::string Name() const { return ""; }  // of the code that runs

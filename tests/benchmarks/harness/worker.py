@@ -40,7 +40,7 @@ def serve(about: str, variants: dict) -> None:
         if command == "prepare":
             jobs.pop(variant, None)
             job = jobs[variant] = variants[variant](*map(int, numbers))
-            job.run(1)
+            job.run(len(job.calls))
             return {"ok": True, "work": job.work, "name": job.name}
         if command == "run":
             return jobs[variant].run(int(numbers[0]))

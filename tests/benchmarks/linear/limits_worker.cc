@@ -52,6 +52,7 @@ class Read : public Job {
   void Run() override {
     limits_.read(copies_[next_++ % copies_.size()].As<char>(), bytes_);
   }
+  size_t WarmUp() const override { return copies_.size(); }
   double Work() const override { return static_cast<double>(bytes_); }
 
  private:

@@ -39,6 +39,7 @@ class LinearJob : public Job {
 
   void Run() override { RunCopy(call_); }
 
+  size_t WarmUp() const override { return copies_.size(); }
   double Work() const override { return shape_.Operations(); }
   std::string Name() const override {
     return std::string(copies_[0].kernel_name());

@@ -67,6 +67,7 @@ class Matmul : public Job {
     stream_.wait();
   }
 
+  size_t WarmUp() const override { return copies_.size(); }
   double Work() const override { return shape_.Operations(); }
   std::string Name() const override { return name_; }
 
