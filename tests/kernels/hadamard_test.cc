@@ -108,7 +108,7 @@ TEST_P(Hadamard, SpreadsASingleValue) {
 }
 
 TEST(HadamardRows, AreRotatedEachForItself) {
-  std::vector<float> x = RandomFloats(5 * 40, 8);
+  std::vector<float> x = RandomFloats(size_t{5} * 40, 8);
   std::vector<float> expected = x;
   RotateRows({x.data(), 5, 33, 40}, 16);
   for (size_t row = 0; row < 5; ++row) {

@@ -169,12 +169,12 @@ TEST_P(LinearIo, CodesBringTheirOwnScales) {
 TEST_P(LinearIo, StridesSeparateRowsOfEveryType) {
   const Layer layer(3, 20, 33, /*seed=*/56);
   const auto linear = Int8Linear::CreateWith(kernel(), layer.Spec());
-  std::vector<float> x(3 * 40, 1e9F);
+  std::vector<float> x(size_t{3} * 40, 1e9F);
   for (size_t m = 0; m < 3; ++m) {
     std::copy_n(layer.x.data() + m * 33, 33, x.data() + m * 40);
   }
   std::vector<uint16_t> bits = MakeSixteenBit(ElementType::kBf16, x);
-  std::vector<uint16_t> y(3 * 25, 7);
+  std::vector<uint16_t> y(size_t{3} * 25, 7);
   ASSERT_TRUE(linear
                   ->Run(LinearInput::Bf16({bits.data(), 3, 33, 40}),
                         LinearOutput::Bf16({y.data(), 3, 20, 25}), {})
@@ -194,7 +194,7 @@ TEST_P(LinearIo, InfinityInSixteenBitsGivesARowOfNaN) {
   std::vector<float> x = layer.x;
   std::vector<uint16_t> bits = MakeSixteenBit(ElementType::kFp16, x);
   bits[33 + 32] = 0x7c00;
-  std::vector<float> y(3 * 20);
+  std::vector<float> y(size_t{3} * 20);
   ASSERT_TRUE(linear
                   ->Run(LinearInput::Fp16({bits.data(), 3, 33}),
                         LinearOutput::Fp32({y.data(), 3, 20}), {})

@@ -173,7 +173,7 @@ TEST_P(Transforms, NonFiniteRowIsNaNAndOnlyThatRow) {
       layer.hadamard_block = 32;
       layer.SetOutliers({2}, 0.0F);
       const std::vector<float> good = layer.Run(kernel());
-      layer.x[3 * 97 + column] = bad;
+      layer.x[size_t{3} * 97 + column] = bad;
       const std::vector<float> y = layer.Run(kernel());
       for (size_t i = 0; i < y.size(); ++i) {
         if (i / 40 == 3) {
