@@ -178,7 +178,7 @@ TEST(NoAllocation, Attention) {
   ExpectNoAllocations([&](ThreadPool* pool) {
     Attention(all.Columns(0, kWidth), all.Columns(kWidth, kWidth),
               all.Columns(2 * kWidth, kWidth), 3, lengths,
-              {out.data(), kTokens, kWidth}, pool);
+              AttentionPrecision::kFp32, {out.data(), kTokens, kWidth}, pool);
   });
 }
 
