@@ -11,6 +11,7 @@
 #include "kernels/int8_linear.h"
 #include "kernels/onednn_gemm.h"
 #include "kernels/packed_weights.h"
+#include "kernels/phase_sampler.h"
 #include "kernels/quantize_rows.h"
 #include "kernels/registry.h"
 
@@ -53,6 +54,7 @@ struct Int8Layer {
   std::vector<uint16_t> outlier_weights;   // FP16 [columns, padded N]
   std::vector<float> inverse_smoothing;    // [K], or empty
   std::unique_ptr<OneDnnInt8Gemm> onednn;  // where the backend is oneDNN
+  mutable PhaseShares shares;              // learned from calls that are timed
 
  private:
   void KeepOutliers(const Int8LinearSpec& spec);

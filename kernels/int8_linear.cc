@@ -193,7 +193,6 @@ void RunTasks(const Int8Layer& layer, const LinearInput& x,
   if (layer.onednn != nullptr) partition.panel_blocks = 1;
   const EvenParts row_blocks(x.rows, partition.row_blocks);
   const EvenParts panels(layer.weights.panels(), partition.panel_blocks);
-  SharedTimes shared;
   const auto run = [&](size_t index) {
     const Range rows = row_blocks[index % partition.row_blocks];
     LinearTask task;
@@ -206,14 +205,19 @@ void RunTasks(const Int8Layer& layer, const LinearInput& x,
     task.panels = panels[index / partition.row_blocks];
     task.slice_groups = partition.slice_groups;
     task.timed = call.times != nullptr;
-    shared.Add(RunLinearTask(layer, task));
+    return RunLinearTask(layer, task);
   };
   if (call.pool != nullptr && partition.parallel && partition.tasks() > 1) {
-    call.pool->ParallelFor(partition.tasks(), run);
-  } else {
-    for (size_t i = 0; i < partition.tasks(); ++i) run(i);
+    SharedTimes shared;
+    call.pool->ParallelFor(partition.tasks(),
+                           [&](size_t index) { shared.Add(run(index)); });
+    if (call.times != nullptr) *call.times += shared.Sum();
+    return;
   }
-  if (call.times != nullptr) *call.times += shared.Sum();
+  for (size_t i = 0; i < partition.tasks(); ++i) {
+    const PhaseTimes times = run(i);
+    if (call.times != nullptr) *call.times += times;
+  }
 }
 
 }  // namespace

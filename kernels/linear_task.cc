@@ -33,9 +33,10 @@ constexpr size_t kAhead = 4096;
 struct Scratch {
   alignas(64) float outliers[kTileSize];
   alignas(64) int64_t wide[kTileSize];
-  AlignedBuffer acc;          // int32 or FP32 [row tiles][kTileSize]
-  AlignedBuffer dense_codes;  // u8 [rows, K], for oneDNN
-  AlignedBuffer product;      // int32 [rows, N], of oneDNN
+  alignas(64) int32_t twin[kTileSize];  // of a sampled tile
+  AlignedBuffer acc;                    // int32 or FP32 [row tiles][kTileSize]
+  AlignedBuffer dense_codes;            // u8 [rows, K], for oneDNN
+  AlignedBuffer product;                // int32 [rows, N], of oneDNN
   CodedBlock rows;
 };
 
@@ -53,7 +54,7 @@ class TaskRun {
                layer.group_size == 0 && task.y.type == ElementType::kFp32 &&
                task.activation == Activation::kNone &&
                layer.outlier_columns.empty()),
-        sampler_(task.timed, tiles_ * task.panels.size()) {}
+        sampler_(task.timed, tiles_ * task.panels.size(), layer.shares) {}
 
   PhaseTimes Run() {
     sampler_.BeginQuantize();
@@ -62,7 +63,7 @@ class TaskRun {
     scratch_.acc.Reserve(tiles_ * kTileSize * sizeof(int32_t));
     if (layer_.onednn != nullptr) MultiplyByOneDnn();
     for (size_t p = task_.panels.begin; p < task_.panels.end; ++p) RunPanel(p);
-    return task_.timed ? sampler_.EndLoop() : PhaseTimes{};
+    return sampler_.EndLoop();
   }
 
  private:
@@ -89,7 +90,8 @@ class TaskRun {
   Tile TileOf(size_t panel_index, size_t index) const;
   bool IsPlain(const Tile& tile) const;
   void Multiply(const Tile& tile, const Panel& panel, const Slice& slice,
-                bool plain);
+                bool plain, int32_t* acc);
+  void SamplePlain(const Tile& tile, const Panel& panel, const Slice& slice);
   Prefetch PrefetchFor(const Tile& tile, const Slice& slice, const int8_t* b,
                        size_t group_bytes) const;
   void TakeProduct(const Tile& tile, const Panel& panel);
@@ -158,6 +160,10 @@ void TaskRun::RunPanel(size_t index) {
     for (size_t t = 0; t < tiles_; ++t) {
       const Tile tile = TileOf(index, t);
       const bool plain = last && IsPlain(tile);
+      if (plain && tile.sampled) {
+        SamplePlain(tile, panel, slice);
+        continue;
+      }
       if (tile.sampled) sampler_.TileStarts();
       if (has_product_) {
         if (last) TakeProduct(tile, panel);
@@ -166,7 +172,7 @@ void TaskRun::RunPanel(size_t index) {
       } else if (layer_.splits_k()) {
         MultiplyWide(tile, panel);
       } else {
-        Multiply(tile, panel, slice, plain);
+        Multiply(tile, panel, slice, plain, tile.acc);
       }
       if (tile.sampled) sampler_.DotDone();
       if (last && !plain) Finish(tile, panel);
@@ -174,14 +180,23 @@ void TaskRun::RunPanel(size_t index) {
   }
 }
 
-// Sampled tiles take the long way, which can be timed by phase.
 bool TaskRun::IsPlain(const Tile& tile) const {
-  return plain_ && !tile.sampled &&
-         !scratch_.rows.has_live(tile.begin, tile.rows);
+  return plain_ && !scratch_.rows.has_live(tile.begin, tile.rows);
+}
+
+// Beside its twin without an epilogue: see phase_sampler.h.
+void TaskRun::SamplePlain(const Tile& tile, const Panel& panel,
+                          const Slice& slice) {
+  Multiply(tile, panel, slice, false, scratch_.twin);
+  sampler_.TileStarts();
+  Multiply(tile, panel, slice, false, scratch_.twin);
+  sampler_.TwinDone();
+  Multiply(tile, panel, slice, true, tile.acc);
+  sampler_.TileWithEpilogueDone();
 }
 
 void TaskRun::Multiply(const Tile& tile, const Panel& panel, const Slice& slice,
-                       bool plain) {
+                       bool plain, int32_t* acc) {
   const bool first = slice.groups.begin == 0;
   const size_t group_bytes = panel.width * kernel_.kr;
   const int8_t* b = panel.codes + slice.groups.begin * group_bytes;
@@ -205,7 +220,7 @@ void TaskRun::Multiply(const Tile& tile, const Panel& panel, const Slice& slice,
        .groups = slice.groups.size(),
        .seed = first ? layer_.seeds.data() + panel.begin : tile.acc,
        .seed_stride = first ? 0 : kMaxTileColumns,
-       .acc = tile.acc,
+       .acc = acc,
        .scaled = plain ? &scaled : nullptr,
        .rows = tile.rows,
        .width = panel.width,
@@ -364,7 +379,7 @@ void TaskRun::Finish(const Tile& tile, const Panel& panel) {
   finish.columns = panel.columns;
   finish.activation = task_.activation;
   kernel_.ops->finish(finish);
-  if (tile.sampled) sampler_.TileDone();
+  if (tile.sampled) sampler_.EpilogueDone();
 }
 
 }  // namespace

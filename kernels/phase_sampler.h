@@ -1,8 +1,16 @@
-// Splits the time of a tile loop into its phases from a sample of its tiles.
+// Splits the time of a layer's tile loops into phases from a sample of tiles.
 //
-// The whole loop is timed exactly; about one tile in 64, at least one per
-// loop, is timed phase by phase, and the loop's time is divided in the
-// proportion of the samples. Reading the clock costs about 10 ns.
+//   loop       timed whole, in every call
+//   sample     about one tile in kTilesPerSample of a thread, whatever calls
+//              they belong to; and one of a layer's first call
+//   phase      loop * (ticks of the phase / ticks of all) over the samples of
+//              the layer, of which recent ones count more
+//
+// Most tiles have no epilogue that one could time: the kernel finishes them
+// from its registers, at little more than the price of the product. For those
+// the epilogue is what a tile takes longer than its twin without one; the twin
+// runs twice, the first time to bring the operands into L1. One such sample is
+// off by a tenth of the tile, a thousand by a third of a percent.
 
 #ifndef OCTET_KERNELS_PHASE_SAMPLER_H_
 #define OCTET_KERNELS_PHASE_SAMPLER_H_
@@ -18,42 +26,74 @@ namespace octet::kernels {
 // Ticks of the constant-rate counter of the CPU, and their length.
 uint64_t ReadTicks();
 double NanosecondsPerTick();
+// What reading them takes, which every lap between two readings contains.
+int64_t TicksPerReading();
 
+// What the samples of one layer say; threads may add at the same time.
+class PhaseShares {
+ public:
+  struct Ticks {
+    int64_t dot = 0;
+    int64_t outlier = 0;
+    int64_t dequantize = 0;  // a difference, which noise may push below 0
+  };
+
+  void Add(const Ticks& sample);
+  bool empty() const { return samples_.load(std::memory_order_relaxed) == 0; }
+  // `loop_ns` divided in the proportion of the samples.
+  PhaseTimes Divide(double loop_ns) const;
+
+ private:
+  // Times the average that hardly a tile takes unless its thread is
+  // interrupted. Those that do are not the ones to learn from.
+  static constexpr int64_t kInterrupted = 3;
+  // Samples after which all are halved.
+  static constexpr uint64_t kMemory = 1024;
+
+  std::atomic<uint64_t> samples_ = 0;
+  std::atomic<int64_t> dot_ = 0;
+  std::atomic<int64_t> outlier_ = 0;
+  std::atomic<int64_t> dequantize_ = 0;
+};
+
+// One call's tile loop on one thread.
 class PhaseSampler {
  public:
   // `tiles` in the loop; nothing is timed when not `enabled`.
-  PhaseSampler(bool enabled, size_t tiles);
+  PhaseSampler(bool enabled, size_t tiles, PhaseShares& shares);
 
   void BeginQuantize() { mark_ = enabled_ ? ReadTicks() : 0; }
   void EndQuantizeBeginLoop();
   void DotOfAllTilesDone();  // before the loop, where there is such a thing
-  bool Wants(size_t tile) const {
-    return enabled_ && tile % kTilesPerSample == first_;
-  }
+  bool Wants(size_t tile) const { return tile == next_; }
   void TileStarts() { mark_ = ReadTicks(); }
-  void DotDone() { Add(dot_); }
-  void OutliersDone() { Add(outlier_); }
-  void TileDone() { Add(dequantize_); }
-  PhaseTimes EndLoop() const;
+  void DotDone() { sample_.dot += Lap(); }
+  void OutliersDone() { sample_.outlier += Lap(); }
+  void EpilogueDone();
+  void TwinDone();
+  void TileWithEpilogueDone();
+  PhaseTimes EndLoop();
 
  private:
-  static constexpr size_t kTilesPerSample = 64;
+  static constexpr size_t kTilesPerSample = 512;
 
-  void Add(uint64_t& phase) {
-    const uint64_t now = ReadTicks();
-    phase += now - mark_;
-    mark_ = now;
+  int64_t Lap() {
+    const uint64_t before = mark_;
+    mark_ = ReadTicks();
+    return static_cast<int64_t>(mark_ - before) - per_reading_;
   }
+  void EndSample();
 
+  PhaseShares& shares_;
   bool enabled_;
-  size_t first_;  // which tile of each kTilesPerSample
+  size_t tiles_;
+  size_t next_;  // tile to sample
+  int64_t per_reading_ = 0;
   uint64_t mark_ = 0;
   uint64_t loop_start_ = 0;
-  uint64_t quantize_ = 0;
-  uint64_t dot_of_all_ = 0;
-  uint64_t dot_ = 0;
-  uint64_t outlier_ = 0;
-  uint64_t dequantize_ = 0;
+  int64_t quantize_ = 0;
+  int64_t dot_of_all_ = 0;
+  PhaseShares::Ticks sample_;
 };
 
 }  // namespace octet::kernels

@@ -175,11 +175,14 @@ TEST(NoAllocation, Attention) {
   const auto qkv = RandomFloats(kTokens * 3 * kWidth, 55);
   std::vector<float> out(kTokens * kWidth);
   const MatrixView<const float> all = {qkv.data(), kTokens, 3 * kWidth};
-  ExpectNoAllocations([&](ThreadPool* pool) {
-    Attention(all.Columns(0, kWidth), all.Columns(kWidth, kWidth),
-              all.Columns(2 * kWidth, kWidth), 3, lengths,
-              AttentionPrecision::kFp32, {out.data(), kTokens, kWidth}, pool);
-  });
+  for (const auto precision :
+       {AttentionPrecision::kFp32, AttentionPrecision::kBf16}) {
+    ExpectNoAllocations([&](ThreadPool* pool) {
+      Attention(all.Columns(0, kWidth), all.Columns(kWidth, kWidth),
+                all.Columns(2 * kWidth, kWidth), 3, lengths, precision,
+                {out.data(), kTokens, kWidth}, pool);
+    });
+  }
 }
 
 TEST(NoAllocation, LayerNormAndPooling) {
