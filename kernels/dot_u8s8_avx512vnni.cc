@@ -4,9 +4,11 @@
 // 6 x 64: 24 accumulators + 4 weights + 1 broadcast < 32 zmm. Every loop over
 // accumulators is fully unrolled and the instruction is written inline: GCC 12
 // otherwise keeps them on the stack or copies them around the intrinsic
-// (tests/kernels/no_spills_test.cmake looks at the result). 8 x 32 over halves
-// of the panel was tried for 7 and 8 rows: memory then delivers every line
-// twice.
+// (tests/kernels/no_spills_test.cmake looks at the result).
+//
+// 8 x 48 and then 8 x 16, for 7 and 8 rows where a call has no more: one walk
+// at the pace of memory, and a short one over what it left in L2. Two tiles of
+// 4 rows took the time of reading and of arithmetic one after the other.
 
 #include <immintrin.h>
 
@@ -22,7 +24,7 @@ namespace {
 constexpr size_t kLanes = 16;
 constexpr size_t kGroup = 4;
 constexpr size_t kVectorBytes = kLanes * kGroup;
-constexpr size_t kMaxRows = 6;
+constexpr size_t kMaxRows = 8;
 constexpr size_t kMaxVectors = 4;
 
 inline __attribute__((always_inline)) void DotAdd(__m512i& sum, __m512i a,
@@ -53,7 +55,7 @@ inline __attribute__((always_inline)) void Step(
     // GCC would rather load them again for every row: twice the loads.
     asm("" : "+v"(weights[v]));
   }
-#pragma GCC unroll 6
+#pragma GCC unroll 8
   for (size_t r = 0; r < kRows; ++r) {
     const __m512i codes = BroadcastGroup(a + r * a_stride);
 #pragma GCC unroll 4
@@ -64,7 +66,7 @@ inline __attribute__((always_inline)) void Step(
 template <size_t kChains, size_t kRows, size_t kVectors>
 inline __attribute__((always_inline)) void AddChains(
     __m512i (&sums)[kChains][kRows][kVectors]) {
-#pragma GCC unroll 6
+#pragma GCC unroll 8
   for (size_t r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
     for (size_t v = 0; v < kVectors; ++v) {
@@ -79,7 +81,7 @@ inline __attribute__((always_inline)) void AddChains(
 template <size_t kRows, size_t kVectors>
 inline __attribute__((always_inline)) void StoreSums(
     __m512i (&sums)[kRows][kVectors], int32_t* acc) {
-#pragma GCC unroll 6
+#pragma GCC unroll 8
   for (size_t r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
     for (size_t v = 0; v < kVectors; ++v) {
@@ -88,19 +90,19 @@ inline __attribute__((always_inline)) void StoreSums(
   }
 }
 
-template <bool kResidual, size_t kRows, size_t kVectors>
+template <size_t kFirst, bool kResidual, size_t kRows, size_t kVectors>
 inline __attribute__((always_inline)) void StoreScaled(
     __m512i (&sums)[kRows][kVectors], const ScaledOutput& out) {
 #pragma GCC unroll 4
   for (size_t v = 0; v < kVectors; ++v) {
-    const size_t c = v * kLanes;
+    const size_t c = (kFirst + v) * kLanes;
     if (c >= out.columns) return;
     const size_t left = out.columns - c;
     const __mmask16 there =
         left >= kLanes ? 0xffff : static_cast<__mmask16>((1U << left) - 1);
     const __m512 scale = _mm512_loadu_ps(out.weight_scales + c);
     const __m512 bias = _mm512_loadu_ps(out.bias + c);
-#pragma GCC unroll 6
+#pragma GCC unroll 8
     for (size_t r = 0; r < kRows; ++r) {
       const __m512 sum = _mm512_mul_ps(_mm512_set1_ps(out.row_scales[r]),
                                        _mm512_cvtepi32_ps(sums[r][v]));
@@ -114,17 +116,18 @@ inline __attribute__((always_inline)) void StoreScaled(
   }
 }
 
-template <size_t kRows, size_t kVectors>
+// Columns of the panel from vector kFirst on.
+template <size_t kRows, size_t kVectors, size_t kFirst = 0>
 void Dot(const DotTile& tile) {
   constexpr size_t kChains = Chains(kRows);
-  constexpr size_t kStride = kVectors * kVectorBytes;
+  const size_t stride = tile.width * kGroup;
   __m512i sums[kChains][kRows][kVectors];
-#pragma GCC unroll 6
+#pragma GCC unroll 8
   for (size_t r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
     for (size_t v = 0; v < kVectors; ++v) {
-      sums[0][r][v] =
-          _mm512_loadu_si512(tile.seed + r * tile.seed_stride + v * kLanes);
+      sums[0][r][v] = _mm512_loadu_si512(tile.seed + r * tile.seed_stride +
+                                         (kFirst + v) * kLanes);
 #pragma GCC unroll 4
       for (size_t i = 1; i < kChains; ++i) {
         sums[i][r][v] = _mm512_setzero_si512();
@@ -132,8 +135,8 @@ void Dot(const DotTile& tile) {
     }
   }
   const uint8_t* a = tile.a;
-  const int8_t* b = tile.b;
-  const int8_t* soon = tile.prefetch.from;
+  const int8_t* b = tile.b + kFirst * kVectorBytes;
+  const int8_t* soon = tile.prefetch.from + kFirst * tile.prefetch.spread;
   size_t g = 0;
   for (; g + kChains <= tile.groups; g += kChains) {
 #pragma GCC unroll 4
@@ -142,21 +145,30 @@ void Dot(const DotTile& tile) {
       for (size_t v = 0; v < kVectors; ++v) {
         _mm_prefetch(soon + v * tile.prefetch.spread, _MM_HINT_T0);
       }
-      Step(sums[i], a + i * kGroup, tile.a_stride, b + i * kStride);
+      Step(sums[i], a + i * kGroup, tile.a_stride, b + i * stride);
       soon += tile.prefetch.step;
     }
     a += kChains * kGroup;
-    b += kChains * kStride;
+    b += kChains * stride;
   }
   if constexpr (kChains > 1) {
-    for (; g < tile.groups; ++g, a += kGroup, b += kStride) {
+    for (; g < tile.groups; ++g, a += kGroup, b += stride) {
       Step(sums[0], a, tile.a_stride, b);
     }
   }
   if constexpr (kChains > 1) AddChains(sums);
-  if (tile.scaled == nullptr) return StoreSums(sums[0], tile.acc);
-  tile.scaled->residual == nullptr ? StoreScaled<false>(sums[0], *tile.scaled)
-                                   : StoreScaled<true>(sums[0], *tile.scaled);
+  if (tile.scaled == nullptr) {
+    return StoreSums(sums[0], tile.acc + kFirst * kLanes);
+  }
+  tile.scaled->residual == nullptr
+      ? StoreScaled<kFirst, false>(sums[0], *tile.scaled)
+      : StoreScaled<kFirst, true>(sums[0], *tile.scaled);
+}
+
+template <size_t kRows>
+void DotInTwo(const DotTile& tile) {
+  Dot<kRows, 3>(tile);
+  Dot<kRows, 1, 3>(tile);
 }
 
 // [rows - 1][width / 16 - 1]
@@ -167,6 +179,8 @@ constexpr DotFunction kTiles[kMaxRows][kMaxVectors] = {
     {Dot<4, 1>, Dot<4, 2>, Dot<4, 3>, Dot<4, 4>},
     {Dot<5, 1>, Dot<5, 2>, Dot<5, 3>, Dot<5, 4>},
     {Dot<6, 1>, Dot<6, 2>, Dot<6, 3>, Dot<6, 4>},
+    {Dot<7, 1>, Dot<7, 2>, Dot<7, 3>, DotInTwo<7>},
+    {Dot<8, 1>, Dot<8, 2>, Dot<8, 3>, DotInTwo<8>},
 };
 
 }  // namespace

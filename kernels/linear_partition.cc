@@ -54,7 +54,7 @@ Partition Divide(const LinearShape& shape, const Kernel& kernel,
 
   const size_t group_bytes = kernel.nr * kernel.kr;
   const size_t groups = padded_k / kernel.kr;
-  const size_t slices = shape.rows <= kernel.mr
+  const size_t slices = kernel.TilesOf(shape.rows) == 1
                             ? 1
                             : AtLeastOne(groups * group_bytes / kSliceBytes);
   partition.slice_groups = CeilDivide(groups, slices);

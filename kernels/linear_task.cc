@@ -47,7 +47,9 @@ class TaskRun {
         kernel_(layer.kernel),
         task_(task),
         scratch_(scratch),
-        tiles_((task.x.rows + kernel_.mr - 1) / kernel_.mr),
+        tiles_(layer.group_size == 0
+                   ? kernel_.TilesOf(task.x.rows)
+                   : (task.x.rows + kernel_.mr - 1) / kernel_.mr),
         tile_rows_(task.x.rows, tiles_),
         // No activation, no outlier columns: the kernel can finish by itself.
         plain_(kernel_.scales && layer.onednn == nullptr && !layer.splits_k() &&

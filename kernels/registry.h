@@ -25,6 +25,12 @@ struct Kernel {
   const TileOps* ops = nullptr;  // quantize, outliers, epilogue on this ISA
   bool scales = false;           // can write ScaledOutput
   GroupedDotFunction dot_grouped = nullptr;  // or dot and ops->add_group do it
+  size_t few_rows = 0;  // above mr: `dot` takes so many where they are all
+
+  // Tiles that `dot` is called with for rows of one block.
+  size_t TilesOf(size_t rows) const {
+    return rows <= few_rows ? 1 : (rows + mr - 1) / mr;
+  }
 };
 
 // Every kernel of this build, slowest first.

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "kernels/linear_partition.h"
 #include "kernels/microkernel.h"
 #include "kernels/packed_weights.h"
 #include "kernels/registry.h"
@@ -73,8 +74,10 @@ std::vector<int32_t> Actual(const Kernel& kernel, const Problem& p,
       seed.As<int32_t>()[c] = (kernel.code_offset - p.zero_point) *
                               weights.column_sums()[panel.begin + c];
     }
-    for (size_t row = 0; row < p.m; row += kernel.mr) {
-      const size_t rows = std::min(kernel.mr, p.m - row);
+    const size_t tiles = kernel.TilesOf(p.m);
+    for (size_t t = 0; t < tiles; ++t) {
+      const size_t row = EvenParts(p.m, tiles)[t].begin;
+      const size_t rows = EvenParts(p.m, tiles)[t].size();
       const GuardedMemory a(rows * stride, side);
       for (size_t r = 0; r < rows; ++r) {
         std::transform(p.a.data() + (row + r) * p.k,
