@@ -11,9 +11,8 @@ namespace octet::kernels {
 namespace {
 
 struct Evex {
-  static inline __attribute__((always_inline)) void DotAdd(__m256i& sum,
-                                                           __m256i codes,
-                                                           __m256i weights) {
+  static __attribute__((always_inline)) void DotAdd(__m256i& sum, __m256i codes,
+                                                    __m256i weights) {
     asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(codes), "v"(weights));
   }
 };

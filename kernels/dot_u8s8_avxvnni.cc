@@ -9,9 +9,8 @@ namespace octet::kernels {
 namespace {
 
 struct Vex {
-  static inline __attribute__((always_inline)) void DotAdd(__m256i& sum,
-                                                           __m256i codes,
-                                                           __m256i weights) {
+  static __attribute__((always_inline)) void DotAdd(__m256i& sum, __m256i codes,
+                                                    __m256i weights) {
     asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(codes), "x"(weights));
   }
 };

@@ -73,7 +73,7 @@ TEST(NoAllocation, ACallThatAllocatesIsFound) {
   EXPECT_FALSE(StopsAllocating([] { const std::vector<float> buffer(100); }));
   ThreadPool pool(2);
   EXPECT_FALSE(StopsAllocating([&] {
-    pool.ParallelFor(2, [](size_t) { const std::string long_one(100, 'x'); });
+    pool.ParallelFor(2, [](size_t) { const std::vector<float> buffer(100); });
   }));
 }
 
@@ -155,9 +155,9 @@ void ExpectFloatLinearAllocatesNothing(const FloatLinear& linear) {
 }
 
 TEST(NoAllocation, FloatLinear) {
-  const auto w = RandomFloats(400 * 96, 53);
+  const auto w = RandomFloats(size_t{400} * 96, 53);
   const auto bias = RandomFloats(400, 54);
-  const std::vector<uint16_t> halves(400 * 96, 0x3c00);
+  const std::vector<uint16_t> halves(size_t{400} * 96, 0x3c00);
   const auto expect = [](const absl::StatusOr<FloatLinear>& linear) {
     ASSERT_TRUE(linear.ok()) << linear.status();
     ExpectFloatLinearAllocatesNothing(*linear);
@@ -186,11 +186,11 @@ TEST(NoAllocation, Attention) {
 }
 
 TEST(NoAllocation, LayerNormAndPooling) {
-  const auto x = RandomFloats(200 * 96, 56);
+  const auto x = RandomFloats(size_t{200} * 96, 56);
   const std::vector<float> weight(96, 1.0F);
   const std::vector<float> bias(96, 0.0F);
   const std::vector<int32_t> lengths = {100, 100};
-  std::vector<float> y(200 * 96);
+  std::vector<float> y(size_t{200} * 96);
   ExpectNoAllocations([&](ThreadPool* pool) {
     LayerNorm({x.data(), 200, 96}, weight, bias, 1e-12F, {y.data(), 200, 96},
               pool);
