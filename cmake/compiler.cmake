@@ -4,9 +4,13 @@ set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 
+# Paths are hashed relative to the project, so that a build of the same sources
+# elsewhere, as the container's, finds what this one has compiled.
 find_program(OCTET_CCACHE ccache)
 if(OCTET_CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${OCTET_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+      ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR}
+      CCACHE_NOHASHDIR=true ${OCTET_CCACHE})
 endif()
 
 # a*b+c is rounded twice wherever a kernel does not ask for an FMA by name:
