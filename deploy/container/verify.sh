@@ -136,15 +136,16 @@ serve_one_request() {
 
 say "Making a base image with debootstrap"
 make_base
+# The host's compiler cache spares compiling the same files again.
+echo 'cache_dir = /ccache' > "$work/base/etc/ccache.conf"
 import_base
 
 say "Building the Dockerfile"
-# The host's compiler cache spares compiling the same files again.
 cache=$(ccache --get-config cache_dir 2> /dev/null) || cache=$work/ccache
 mkdir -p "$cache"
 # Docker's format: OCI's has no room for a health check.
 buildah bud -q --format docker --pull-never --layers=false -t octet \
-  --volume "$cache:/root/.cache/ccache" -f Dockerfile . \
+  --volume "$cache:/ccache" -f Dockerfile . \
   > "$work/build.log" 2>&1 || { tail -n 60 "$work/build.log" >&2; exit 1; }
 
 say "Looking at the image"
