@@ -68,6 +68,14 @@ class Run {
     return values_.Make(id, rows, graph_.widths[id]);
   }
 
+  const LinearLayer& LayerOf(const Linear& op) const {
+    if (options_.substitutes != nullptr) {
+      const auto found = options_.substitutes->find(op.layer);
+      if (found != options_.substitutes->end()) return *found->second;
+    }
+    return *linears_.find(op.layer)->second;
+  }
+
   absl::Status Step(const Embedding& op) {
     Embed(op, parameters_, input_.token_ids, input_.lengths,
           MakeOutput(op.output, input_.token_ids.size()));
@@ -83,7 +91,7 @@ class Run {
     if (op.residual) call.residual = values_.at(*op.residual);
     call.pool = options_.pool;
     if (options_.times != nullptr) call.times = &times;
-    RETURN_IF_ERROR(linears_.find(op.layer)->second->Run(x, y, call));
+    RETURN_IF_ERROR(LayerOf(op).Run(x, y, call));
     if (options_.times != nullptr) {
       (*options_.times)[LayerKind(op.layer)] += times;
     }

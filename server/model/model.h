@@ -61,11 +61,17 @@ class LinearObserver {
 // the number of series does not grow with depth.
 using LayerKindTimes = std::map<std::string, kernels::PhaseTimes, std::less<>>;
 
+// Linears to run in place of the model's own, by name. They outlive the run.
+using LinearSubstitutes =
+    std::map<std::string, const LinearLayer*, std::less<>>;
+
 struct RunOptions {
   OutputKind output = OutputKind::kOutput;
   kernels::ThreadPool* pool = nullptr;
   LinearObserver* observer = nullptr;
   LayerKindTimes* times = nullptr;
+  // What would the model say if these layers were quantized so?
+  const LinearSubstitutes* substitutes = nullptr;
   // Asked between operators; CANCELLED when it says true.
   std::function<bool()> cancelled;
   // Lets NaN and infinities in features pass: their rows come out as NaN.

@@ -202,6 +202,25 @@ TEST(Observer, AnErrorStopsTheRun) {
   EXPECT_EQ(recorder.layers.size(), 2);
 }
 
+TEST(Substitutes, RunInPlaceOfTheModelsOwnLayers) {
+  const auto model = TinyMlp();
+  MemoryTensors tensors;
+  tensors.SetFloat("fc2.weight", {1, 2}, {2, 3});
+  const Linear* linear = model->graph().Linears()[1];
+  const auto other = MakeLinearLayer(*linear, {}, tensors);
+  ASSERT_TRUE(other.ok()) << other.status();
+  const LinearSubstitutes substitutes = {{"fc2", other->get()}};
+  ModelInput input;
+  input.features = {3, 1};
+  input.feature_rows = 1;
+  RunOptions options;
+  options.substitutes = &substitutes;
+  const auto output = model->Forward(input, options);
+  ASSERT_TRUE(output.ok()) << output.status();
+  // [3, 1] -> [2, 7] as ever -> 2 * 2 + 7 * 3
+  EXPECT_THAT(output->values, ElementsAre(25.0F));
+}
+
 TEST(Cancellation, IsAskedBetweenOperators) {
   const auto model = TinyBert();
   Recorder recorder;
