@@ -29,6 +29,9 @@ template <typename V>
 void Fields(V& v, model::LinearScheme& scheme) {
   v("scheme", scheme.scheme);
   v("outlier_threshold", scheme.outlier_threshold);
+  v("group_size", scheme.group_size);
+  v("hadamard_block", scheme.hadamard_block);
+  v("smoothed", scheme.smoothed);
 }
 
 template <typename V>
@@ -253,8 +256,13 @@ class Reader {
     number = value.get<uint64_t>();
   }
 
+  void Read(const json& value, const std::string& path, bool& truth) {
+    if (!value.is_boolean()) return Fail(path, "must be true or false");
+    truth = value.get<bool>();
+  }
+
   template <typename T>
-    requires std::is_signed_v<T> && std::is_integral_v<T>
+    requires std::is_integral_v<T>
   void Read(const json& value, const std::string& path, T& number) {
     uint64_t wide = 0;
     Read(value, path, wide);
@@ -296,11 +304,9 @@ class Reader {
 // What the types alone do not say.
 absl::Status CheckValues(const Manifest& manifest) {
   for (const auto& [layer, scheme] : manifest.plan) {
-    if (!std::isfinite(scheme.outlier_threshold) ||
-        scheme.outlier_threshold < 0) {
-      return absl::InvalidArgumentError(
-          model::StrCat(kFile, ": plan.", layer,
-                        ".outlier_threshold: must be finite, at least 0"));
+    if (const absl::Status status = model::Validate(scheme); !status.ok()) {
+      return absl::InvalidArgumentError(model::StrCat(
+          kFile, ": plan.", layer, ".", std::string(status.message())));
     }
   }
   for (const auto& [path, digest] : manifest.files) {
@@ -331,9 +337,9 @@ absl::Status CheckVersion(const json& document) {
         model::StrCat(kFile, ": format_version: must be an integer"));
   }
   if (*version != kFormatVersion) {
-    return absl::InvalidArgumentError(
-        model::StrCat(kFile, ": format_version: this server reads ",
-                      kFormatVersion, ", not ", version->dump()));
+    return absl::InvalidArgumentError(model::StrCat(
+        kFile, ": format_version: this server reads ", kFormatVersion, ", not ",
+        version->dump(), "; quantize the checkpoint again"));
   }
   return absl::OkStatus();
 }

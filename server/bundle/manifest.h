@@ -17,7 +17,7 @@
 
 namespace octet::bundle {
 
-inline constexpr int kFormatVersion = 1;
+inline constexpr int kFormatVersion = 2;
 
 struct LayerRange {  // calibration statistics a reader wants to see
   int64_t rows = 0;

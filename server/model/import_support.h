@@ -37,7 +37,7 @@ absl::Status CheckLayerNorm(const TensorSource& tensors, std::string_view layer,
                             size_t width);
 
 // A linear with W [out, in], from its tensors: "P.weight" float, or I8 with a
-// "P.weight_scale" [out, 1]; and "P.bias" [out], where there is one. The
+// "P.weight_scale"; and "P.bias" [out], where there is one. The
 // caller sets activation, residual, input and output.
 absl::StatusOr<Linear> CheckLinear(const TensorSource& tensors,
                                    std::string_view layer, size_t out,

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -107,6 +106,7 @@ struct Int8Tensors {
   std::vector<float> bias;
   std::vector<int32_t> outlier_columns;
   std::vector<uint16_t> outlier_weights;
+  std::vector<float> inverse_smoothing;
 };
 
 absl::Status LoadStaticInput(const Linear& linear, const TensorSource& tensors,
@@ -172,32 +172,52 @@ absl::Status LoadOutliers(const Linear& linear, const TensorSource& tensors,
   return absl::OkStatus();
 }
 
+absl::Status CheckScheme(const Linear& linear, const LinearScheme& scheme) {
+  const absl::Status status = Validate(scheme);
+  if (status.ok()) return status;
+  return absl::InvalidArgumentError(
+      StrCat("layer '", linear.layer, "': ", std::string(status.message())));
+}
+
+// A scale per output, or per output and group of inputs.
+std::array<int64_t, 2> ScaleShape(const Linear& linear,
+                                  const LinearScheme& scheme) {
+  const size_t group = scheme.group_size;
+  const size_t groups =
+      group == 0 ? 1 : (linear.in_features + group - 1) / group;
+  return {static_cast<int64_t>(linear.out_features),
+          static_cast<int64_t>(groups)};
+}
+
 absl::StatusOr<std::unique_ptr<LinearLayer>> MakeInt8(
     const Linear& linear, const LinearScheme& scheme,
     const TensorSource& tensors) {
+  RETURN_IF_ERROR(CheckScheme(linear, scheme));
   const std::string weight = StrCat(linear.layer, ".weight");
   const std::array<int64_t, 2> shape = WeightShape(linear);
-  const std::array<int64_t, 2> scale_shape = {shape[0], 1};
   Int8Tensors loaded;
   ASSIGN_OR_RETURN(loaded.codes,
                    FindElements<int8_t>(tensors, weight, DataType::kI8, shape));
-  ASSIGN_OR_RETURN(loaded.scales,
-                   FindScales(tensors, StrCat(weight, "_scale"), scale_shape));
+  ASSIGN_OR_RETURN(loaded.scales, FindScales(tensors, StrCat(weight, "_scale"),
+                                             ScaleShape(linear, scheme)));
   ASSIGN_OR_RETURN(loaded.bias, FindBias(linear, tensors));
 
   kernels::Int8LinearSpec spec;
   spec.codes = {loaded.codes.data(), linear.out_features, linear.in_features};
   spec.scales = loaded.scales;
   spec.bias = loaded.bias;
+  spec.group_size = scheme.group_size;
+  spec.hadamard_block = scheme.hadamard_block;
+  if (scheme.smoothed) {
+    ASSIGN_OR_RETURN(
+        loaded.inverse_smoothing,
+        FindScales(tensors, StrCat(linear.layer, ".inverse_smoothing"),
+                   {shape.data() + 1, 1}));
+    spec.inverse_smoothing = loaded.inverse_smoothing;
+  }
   if (scheme.scheme == Scheme::kW8A8Static) {
     RETURN_IF_ERROR(LoadStaticInput(linear, tensors, spec));
   } else if (scheme.scheme == Scheme::kLlmInt8) {
-    if (!std::isfinite(scheme.outlier_threshold) ||
-        scheme.outlier_threshold < 0.0F) {
-      return absl::InvalidArgumentError(
-          StrCat("layer '", linear.layer, "': outlier threshold is ",
-                 scheme.outlier_threshold, "; it must be finite and >= 0"));
-    }
     RETURN_IF_ERROR(LoadOutliers(linear, tensors, loaded));
     spec.outlier_columns = loaded.outlier_columns;
     spec.outlier_weights = {loaded.outlier_weights.data(),

@@ -1,13 +1,14 @@
 // The weights of one linear, ready to run, whatever their scheme.
 //
 // Tensors of layer P, as a bundle names them:
-//   P.weight            [N, K]  F32 / F16 / BF16, or I8
-//   P.bias              [N]     float, optional
-//   P.weight_scale      [N, 1]  F32, with I8 weights
-//   P.input_scale       [1]     F32, w8a8_static
-//   P.input_zero_point  [1]     I8, w8a8_static; u8 zero point minus 128
-//   P.outlier_columns   [C]     I32, sorted, llm_int8
-//   P.outlier_weight    [C, N]  F16, llm_int8
+//   P.weight             [N, K]  F32 / F16 / BF16, or I8
+//   P.bias               [N]     float, optional
+//   P.weight_scale       [N, G]  F32, with I8 weights; G = 1 without groups
+//   P.inverse_smoothing  [K]     F32, positive, where the scheme is smoothed
+//   P.input_scale        [1]     F32, w8a8_static
+//   P.input_zero_point   [1]     I8, w8a8_static; u8 zero point minus 128
+//   P.outlier_columns    [C]     I32, sorted, llm_int8
+//   P.outlier_weight     [C, N]  F16, llm_int8
 
 #ifndef OCTET_SERVER_MODEL_LINEAR_LAYER_H_
 #define OCTET_SERVER_MODEL_LINEAR_LAYER_H_

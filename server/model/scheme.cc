@@ -1,9 +1,12 @@
 #include "server/model/scheme.h"
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "kernels/hadamard.h"
 #include "server/model/str_cat.h"
 
 namespace octet::model {
@@ -17,6 +20,8 @@ constexpr std::array<std::pair<Scheme, std::string_view>, 6> kSchemes = {{
     {Scheme::kW8A8Static, "w8a8_static"},
     {Scheme::kLlmInt8, "llm_int8"},
 }};
+
+constexpr std::array<uint32_t, 5> kGroupSizes = {0, 32, 64, 128, 256};
 
 }  // namespace
 
@@ -37,6 +42,35 @@ absl::StatusOr<Scheme> ParseScheme(std::string_view name) {
 bool IsInt8(Scheme scheme) {
   return scheme == Scheme::kW8A8Dynamic || scheme == Scheme::kW8A8Static ||
          scheme == Scheme::kLlmInt8;
+}
+
+absl::Status Validate(const LinearScheme& scheme) {
+  if (!std::isfinite(scheme.outlier_threshold) ||
+      scheme.outlier_threshold < 0.0F) {
+    return absl::InvalidArgumentError(
+        "outlier_threshold: must be finite, at least 0");
+  }
+  if (std::find(kGroupSizes.begin(), kGroupSizes.end(), scheme.group_size) ==
+      kGroupSizes.end()) {
+    return absl::InvalidArgumentError(
+        StrCat("group_size: must be 32, 64, 128, 256 or 0 (none), not ",
+               scheme.group_size));
+  }
+  if (scheme.hadamard_block != 0 &&
+      !kernels::IsHadamardBlock(scheme.hadamard_block)) {
+    return absl::InvalidArgumentError(
+        StrCat("hadamard_block: must be a power of two from 2 to ",
+               kernels::kMaxHadamardBlock, ", or 0 (none), not ",
+               scheme.hadamard_block));
+  }
+  const bool transforms =
+      scheme.group_size != 0 || scheme.hadamard_block != 0 || scheme.smoothed;
+  if (transforms && !IsInt8(scheme.scheme)) {
+    return absl::InvalidArgumentError(
+        StrCat("scheme: ", Name(scheme.scheme),
+               " has no group_size, hadamard_block or smoothed"));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace octet::model

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 namespace octet::model {
@@ -28,9 +29,17 @@ bool IsInt8(Scheme scheme);
 struct LinearScheme {
   Scheme scheme = Scheme::kFp32;
   float outlier_threshold = 0.0F;  // kLlmInt8: live |x| at or above leaves INT8
+  // The rest is for INT8 schemes; see kernels/int8_linear.h.
+  uint32_t group_size = 0;      // inputs that share a weight scale; 0: all
+  uint32_t hadamard_block = 0;  // of the rotation of inputs; 0: none
+  bool smoothed = false;        // inputs are multiplied by P.inverse_smoothing
 
   friend bool operator==(const LinearScheme&, const LinearScheme&) = default;
 };
+
+// INVALID_ARGUMENT beginning with the field's name and a colon, where a number
+// is one that no layer can have.
+absl::Status Validate(const LinearScheme& scheme);
 
 // Layer name -> scheme. A linear that is not named is kFp32.
 using Plan = std::map<std::string, LinearScheme, std::less<>>;

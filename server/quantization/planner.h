@@ -11,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "server/model/graph.h"
 #include "server/model/scheme.h"
-#include "server/quantization/affine.h"
+#include "server/quantization/layer_plan.h"
 #include "server/quantization/statistics.h"
 
 namespace octet::quantization {
@@ -33,13 +33,6 @@ struct PlanRequest {
   std::vector<Override> overrides;  // the last that matches wins
   OutlierRule outlier_rule = OutlierRule::kAbsolute;
   double outlier_threshold = 6.0;  // absolute value, or multiple of sigma
-};
-
-struct LayerPlan {
-  model::LinearScheme scheme;
-  AffineParameters input;                // kW8A8Static
-  std::vector<int32_t> outlier_columns;  // kLlmInt8
-  std::string reason;                    // "" or why it stays float
 };
 
 struct QuantizationPlan {

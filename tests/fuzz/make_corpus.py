@@ -125,9 +125,17 @@ def make_manifest():
         "reason": "",
     }
     manifest = {
-        "format_version": 1,
+        "format_version": 2,
         "family": "linear_set",
-        "plan": {"fc": {"scheme": "llm_int8", "outlier_threshold": 6.0}},
+        "plan": {
+            "fc": {
+                "scheme": "llm_int8",
+                "outlier_threshold": 6.0,
+                "group_size": 32,
+                "hadamard_block": 64,
+                "smoothed": True,
+            }
+        },
         "statistics": {
             "fc": {
                 "rows": 3,
@@ -172,7 +180,7 @@ def make_manifest():
             }
         ).encode(),
     )
-    save("manifest", "version", b'{"format_version":2}')
+    save("manifest", "version", b'{"format_version":1}')
     save(
         "manifest",
         "escape",

@@ -17,7 +17,7 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 Manifest Example() {
   Manifest manifest;
   manifest.family = "mlp";
-  manifest.plan["fc1"] = {model::Scheme::kLlmInt8, 6.1F};
+  manifest.plan["fc1"] = {model::Scheme::kLlmInt8, 6.1F, 64, 512, true};
   manifest.plan["fc2"] = {model::Scheme::kBf16, 0};
   manifest.statistics["fc1"] = {256, -1.1F, 3e38F, 3e38F, 0.1};
   LayerReport layer;
@@ -94,7 +94,7 @@ struct WrongField {
 
 TEST(Manifest, NamesTheFieldThatIsWrong) {
   const WrongField cases[] = {
-      {"/format_version", 2, "octet.json: format_version: this server reads 1"},
+      {"/format_version", 1, "octet.json: format_version: this server reads 2"},
       {"/format_version", "1", "octet.json: format_version"},
       {"/format_version", 1.5, "octet.json: format_version"},
       {"/family", 1, "octet.json: family: must be a string"},
@@ -107,6 +107,13 @@ TEST(Manifest, NamesTheFieldThatIsWrong) {
        "octet.json: plan.fc1.outlier_threshold"},
       {"/plan/fc1/outlier_threshold", 1e39,
        "octet.json: plan.fc1.outlier_threshold: does not fit FP32"},
+      {"/plan/fc1/group_size", 48, "octet.json: plan.fc1.group_size"},
+      {"/plan/fc1/group_size", uint64_t{1} << 32,
+       "octet.json: plan.fc1.group_size: is too large"},
+      {"/plan/fc1/hadamard_block", 1, "octet.json: plan.fc1.hadamard_block"},
+      {"/plan/fc1/hadamard_block", 2048, "octet.json: plan.fc1.hadamard_block"},
+      {"/plan/fc1/smoothed", 1, "octet.json: plan.fc1.smoothed"},
+      {"/plan/fc2/smoothed", true, "octet.json: plan.fc2.scheme"},
       {"/plan/fc1/more", 1, "octet.json: plan.fc1: unknown field 'more'"},
       {"/more", 1, "octet.json: unknown field 'more'"},
       {"/statistics/fc1/rows", -1, "octet.json: statistics.fc1.rows"},

@@ -116,6 +116,76 @@ TEST(MakeLinearLayer, ALayerWithoutOutliersNeedsNoOutlierTensors) {
   EXPECT_TRUE(layer.ok()) << layer.status();
 }
 
+// W = [[1, 2], [-3, 4]] of x, as weights of x * [2, 1/2].
+TEST(MakeLinearLayer, SmoothedInputsMeetSmoothedWeights) {
+  MemoryTensors tensors = Int8Tensors();
+  tensors.Set("fc.weight", DataType::kI8, {2, 2},
+              std::vector<int8_t>{8, 64, -24, 127});
+  tensors.SetFloat("fc.weight_scale", {2, 1}, {1.0F / 16, 8.0F / 127});
+  tensors.SetFloat("fc.inverse_smoothing", {2}, {2.0F, 0.5F});
+  LinearScheme scheme = {Scheme::kW8A8Dynamic};
+  scheme.smoothed = true;
+  const auto layer = MakeLinearLayer(Layer(), scheme, tensors);
+  ASSERT_TRUE(layer.ok()) << layer.status();
+  const auto y = Apply(**layer, {10.0F, 40.0F});
+  EXPECT_NEAR(y[0], 10 + 80 + 0.5, 1e-3);
+  tensors.SetFloat("fc.inverse_smoothing", {2}, {2.0F, 0.0F});
+  EXPECT_THAT(ErrorOf(scheme, tensors),
+              HasSubstr("tensor 'fc.inverse_smoothing' has 0 at index 1"));
+  tensors.Remove("fc.inverse_smoothing");
+  EXPECT_THAT(ErrorOf(scheme, tensors), HasSubstr("fc.inverse_smoothing"));
+}
+
+TEST(MakeLinearLayer, RotatedInputsMeetRotatedWeights) {
+  MemoryTensors tensors = Int8Tensors();
+  // W H / sqrt(2) = [[3, -1], [1, -7]] / sqrt(2)
+  tensors.Set("fc.weight", DataType::kI8, {2, 2},
+              std::vector<int8_t>{96, -32, 18, -126});
+  const float root = std::sqrt(2.0F);
+  tensors.SetFloat("fc.weight_scale", {2, 1},
+                   {1 / (32 * root), 1 / (18 * root)});
+  LinearScheme scheme = {Scheme::kW8A8Dynamic};
+  scheme.hadamard_block = 2;
+  const auto layer = MakeLinearLayer(Layer(), scheme, tensors);
+  ASSERT_TRUE(layer.ok()) << layer.status();
+  const auto y = Apply(**layer, {127.0F, 1.0F});
+  EXPECT_NEAR(y[0], 127 + 2 + 0.5, 0.5);
+  EXPECT_NEAR(y[1], -381 + 4 - 0.5, 1.5);
+  scheme.hadamard_block = 3;
+  EXPECT_THAT(ErrorOf(scheme, tensors),
+              HasSubstr("layer 'fc': hadamard_block: must be a power of two"));
+}
+
+TEST(MakeLinearLayer, EveryGroupOfInputsHasAScale) {
+  Linear linear = Layer();
+  linear.in_features = 33;  // groups of 32 and 1
+  MemoryTensors tensors = FloatTensors();
+  std::vector<int8_t> codes(66, 0);
+  codes[0] = 127;
+  codes[32] = 64;
+  codes[33] = -127;
+  tensors.Set("fc.weight", DataType::kI8, {2, 33}, codes);
+  tensors.SetFloat("fc.weight_scale", {2, 2},
+                   {1.0F / 127, 1.0F / 32, 2.0F / 127, 1.0F});
+  LinearScheme scheme = {Scheme::kW8A8Dynamic};
+  scheme.group_size = 32;
+  const auto layer = MakeLinearLayer(linear, scheme, tensors);
+  ASSERT_TRUE(layer.ok()) << layer.status();
+  std::vector<float> x(33, 0.0F);
+  x[0] = 10.0F;
+  x[32] = 5.0F;
+  std::vector<float> y(2);
+  ASSERT_TRUE((*layer)->Run({x.data(), 1, 33}, {y.data(), 1, 2}, {}).ok());
+  EXPECT_NEAR(y[0], 10 + 5 * 2 + 0.5, 0.1);
+  EXPECT_NEAR(y[1], -20 - 0.5, 0.1);
+  EXPECT_THAT(
+      std::string(MakeLinearLayer(linear, {Scheme::kW8A8Dynamic}, tensors)
+                      .status()
+                      .message()),
+      HasSubstr("tensor 'fc.weight_scale' has shape [2, 2]; it must "
+                "be [2, 1]"));
+}
+
 TEST(MakeLinearLayer, MissingTensorsAreNamed) {
   MemoryTensors tensors = Int8Tensors();
   EXPECT_THAT(ErrorOf({Scheme::kW8A8Static}, tensors),

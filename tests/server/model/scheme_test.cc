@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
 namespace octet::model {
 namespace {
 
@@ -25,6 +30,29 @@ TEST(Scheme, OnlyThreeAreInt8) {
   EXPECT_FALSE(IsInt8(Scheme::kFp32));
   EXPECT_FALSE(IsInt8(Scheme::kBf16));
   EXPECT_FALSE(IsInt8(Scheme::kFp16));
+}
+
+TEST(Scheme, NumbersNoLayerCanHaveAreRefusedByName) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const Scheme int8 = Scheme::kW8A8Dynamic;
+  for (const auto& [scheme, field] :
+       std::vector<std::pair<LinearScheme, std::string>>{
+           {{Scheme::kLlmInt8, -1.0F}, "outlier_threshold: "},
+           {{Scheme::kLlmInt8, nan}, "outlier_threshold: "},
+           {{int8, 0, 16}, "group_size: "},
+           {{int8, 0, 512}, "group_size: "},
+           {{int8, 0, 0, 1}, "hadamard_block: "},
+           {{int8, 0, 0, 96}, "hadamard_block: "},
+           {{int8, 0, 0, 2048}, "hadamard_block: "},
+           {{Scheme::kFp16, 0, 32}, "scheme: "},
+           {{Scheme::kFp32, 0, 0, 64}, "scheme: "},
+           {{Scheme::kBf16, 0, 0, 0, true}, "scheme: "}}) {
+    const absl::Status status = Validate(scheme);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << field;
+    EXPECT_EQ(std::string(status.message()).rfind(field, 0), 0) << status;
+  }
+  EXPECT_TRUE(Validate({Scheme::kFp16}).ok());
+  EXPECT_TRUE(Validate({int8, 0, 256, 1024, true}).ok());
 }
 
 }  // namespace
