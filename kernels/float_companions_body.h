@@ -210,21 +210,32 @@ void Transpose(const float* in, size_t in_stride, size_t rows, size_t cols,
   }
 }
 
+// Sum of what `term` makes of each vector of [0, whole). Four sums at a time:
+// additions wait for the one before.
+template <typename Term>
+inline float SumOf(size_t whole, Term term) {
+  Vector sums[4] = {};
+  size_t i = 0;
+  for (; i + 4 * kLanes <= whole; i += 4 * kLanes) {
+    OCTET_UNROLL
+    for (size_t s = 0; s < 4; ++s) sums[s] = term(i + s * kLanes, sums[s]);
+  }
+  for (; i < whole; i += kLanes) sums[0] = term(i, sums[0]);
+  return Sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+}
+
 void LayerNormRow(const LayerNormTask& t) {
   const size_t whole = t.width / kLanes * kLanes;
   const float count = static_cast<float>(t.width);
-  Vector sums = {};
-  for (size_t i = 0; i < whole; i += kLanes) sums += Load(t.x + i);
-  float sum = Sum(sums);
+  float sum = SumOf(
+      whole, [&](size_t i, Vector before) { return before + Load(t.x + i); });
   for (size_t i = whole; i < t.width; ++i) sum += t.x[i];
   const float mean = sum / count;
 
-  Vector squares = {};
-  for (size_t i = 0; i < whole; i += kLanes) {
+  float square = SumOf(whole, [&](size_t i, Vector before) {
     const Vector d = Load(t.x + i) - mean;
-    squares = Fma(d, d, squares);
-  }
-  float square = Sum(squares);
+    return Fma(d, d, before);
+  });
   for (size_t i = whole; i < t.width; ++i) {
     square += (t.x[i] - mean) * (t.x[i] - mean);
   }
