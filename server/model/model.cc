@@ -71,6 +71,7 @@ class Model::Impl {
             StrCat("plan: the model has no linear layer '", layer, "'"));
       }
     }
+    executor_.emplace(graph_, linears_, parameters_);
     return absl::OkStatus();
   }
 
@@ -78,6 +79,7 @@ class Model::Impl {
   const Plan& plan() const { return plan_; }
   const LinearLayers& linears() const { return linears_; }
   const Parameters& parameters() const { return parameters_; }
+  const Executor& executor() const { return *executor_; }
 
  private:
   absl::Status LoadLinear(const Linear& linear, const TensorSource& tensors) {
@@ -93,6 +95,7 @@ class Model::Impl {
   Plan plan_;
   LinearLayers linears_;
   Parameters parameters_;
+  std::optional<Executor> executor_;
 };
 
 absl::StatusOr<std::unique_ptr<const Model>> Model::Create(
@@ -109,8 +112,7 @@ absl::StatusOr<ModelOutput> Model::Forward(const ModelInput& input,
                                            const RunOptions& options) const {
   RETURN_IF_ERROR(
       ValidateInput(impl_->graph(), input, options.allow_non_finite));
-  return Execute(impl_->graph(), impl_->linears(), impl_->parameters(), input,
-                 options);
+  return impl_->executor().Run(input, options);
 }
 
 absl::StatusOr<const LinearLayer*> Model::FindLinear(

@@ -72,7 +72,8 @@ struct RunOptions {
   LayerKindTimes* times = nullptr;
   // What would the model say if these layers were quantized so?
   const LinearSubstitutes* substitutes = nullptr;
-  // Asked between operators; CANCELLED when it says true.
+  // Asked between operators, by any thread of the pool; CANCELLED when it says
+  // true.
   std::function<bool()> cancelled;
   // Lets NaN and infinities in features pass: their rows come out as NaN.
   bool allow_non_finite = false;

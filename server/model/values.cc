@@ -45,33 +45,112 @@ std::vector<std::vector<ValueId>> LastReads(const Graph& graph, size_t count,
   return last;
 }
 
-kernels::MatrixView<float> Values::Make(ValueId id, size_t rows, size_t cols) {
-  const size_t size = rows * cols;
-  // The smallest that fits: a wide value must not find its buffer taken by a
-  // narrow one.
-  auto best = free_.end();
-  for (auto it = free_.begin(); it != free_.end(); ++it) {
-    if (it->size() >= size &&
-        (best == free_.end() || it->size() < best->size())) {
-      best = it;
-    }
-  }
-  Value& value = values_[id];
-  if (best != free_.end()) {
-    value.buffer = std::move(*best);
-    free_.erase(best);
-  } else {
-    value.buffer.resize(size);
-  }
-  value.view = {value.buffer.data(), rows, cols};
-  return value.view;
+namespace {
+
+constexpr size_t kLineFloats = 16;
+
+bool WritesOverItsInput(const Operator& op) {
+  return std::holds_alternative<LayerNorm>(op) ||
+         std::holds_alternative<Normalize>(op);
 }
 
-void Values::Release(ValueId id) {
-  if (!values_[id].buffer.empty()) {
-    free_.push_back(std::move(values_[id].buffer));
+// Hands out slots, wide ones to wide values.
+class Slots {
+ public:
+  explicit Slots(ValueLayout& layout) : layout_(layout) {}
+
+  // The narrowest free slot that is wide enough, or the widest, made wider.
+  size_t Take(size_t width) {
+    if (free_.empty()) {
+      layout_.slot_widths.push_back(width);
+      return layout_.slot_widths.size() - 1;
+    }
+    const auto best = std::min_element(
+        free_.begin(), free_.end(),
+        [&](size_t a, size_t b) { return Rank(a, width) < Rank(b, width); });
+    const size_t slot = *best;
+    free_.erase(best);
+    layout_.slot_widths[slot] = std::max(layout_.slot_widths[slot], width);
+    return slot;
   }
-  values_[id] = {};
+  void Give(size_t slot) { free_.push_back(slot); }
+
+ private:
+  std::pair<bool, size_t> Rank(size_t slot, size_t width) const {
+    const size_t has = layout_.slot_widths[slot];
+    return has >= width ? std::pair(false, has - width)
+                        : std::pair(true, width - has);
+  }
+
+  ValueLayout& layout_;
+  std::vector<size_t> free_;
+};
+
+size_t CountUpTo(const Graph& graph, ValueId wanted) {
+  const auto writer =
+      std::find_if(graph.operators.begin(), graph.operators.end(),
+                   [&](const Operator& op) { return OutputOf(op) == wanted; });
+  return writer == graph.operators.end()
+             ? 0
+             : static_cast<size_t>(writer - graph.operators.begin()) + 1;
+}
+
+}  // namespace
+
+ValueLayout LayOutValues(const Graph& graph, ValueId wanted) {
+  ValueLayout layout;
+  layout.wanted = wanted;
+  layout.operators = CountUpTo(graph, wanted);
+  layout.slots.resize(graph.widths.size());
+  const auto last_reads = LastReads(graph, layout.operators, wanted);
+  std::vector<bool> per_sequence(graph.widths.size());
+  Slots slots(layout);
+  if (graph.input == InputKind::kFeatures) {
+    layout.slots[0] = slots.Take(graph.widths[0]);
+  }
+  for (size_t i = 0; i < layout.operators; ++i) {
+    const Operator& op = graph.operators[i];
+    const ValueId output = OutputOf(op);
+    const std::vector<ValueId> inputs = InputsOf(op);
+    per_sequence[output] = std::holds_alternative<Pooling>(op) ||
+                           (!inputs.empty() && per_sequence[inputs[0]]);
+    std::vector<ValueId> released = last_reads[i];
+    if (WritesOverItsInput(op)) {
+      const auto over = std::find(released.begin(), released.end(), inputs[0]);
+      if (over != released.end()) {
+        layout.slots[output] = layout.slots[inputs[0]];
+        released.erase(over);
+      }
+    }
+    if (!layout.slots[output]) {
+      layout.slots[output] = slots.Take(graph.widths[output]);
+    }
+    for (const ValueId id : released) slots.Give(*layout.slots[id]);
+  }
+  layout.per_sequence = per_sequence[wanted];
+  return layout;
+}
+
+Values::Values(const Graph& graph, const ValueLayout& layout, size_t max_rows,
+               kernels::AlignedBuffer& buffer)
+    : graph_(graph), layout_(layout), views_(graph.widths.size()) {
+  const auto size = [&](size_t width) {
+    return (max_rows * width + kLineFloats - 1) / kLineFloats * kLineFloats;
+  };
+  size_t floats = 0;
+  for (const size_t width : layout.slot_widths) floats += size(width);
+  buffer.Reserve(floats * sizeof(float));
+  auto* next = buffer.As<float>();
+  slots_.reserve(layout.slot_widths.size());
+  for (const size_t width : layout.slot_widths) {
+    slots_.push_back(next);
+    next += size(width);
+  }
+}
+
+kernels::MatrixView<float> Values::Make(ValueId id, size_t rows) {
+  views_[id] = {slots_[*layout_.slots[id]], rows, graph_.widths[id]};
+  return views_[id];
 }
 
 }  // namespace octet::model

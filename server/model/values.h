@@ -1,5 +1,6 @@
 // The values of one run: a float matrix each, written by one operator and
-// given up after the last that reads it, so that memory is used again.
+// given up after the last that reads it. Where each of them lies is known once
+// the graph is: all share one buffer, whose size follows from the rows.
 
 #ifndef OCTET_SERVER_MODEL_VALUES_H_
 #define OCTET_SERVER_MODEL_VALUES_H_
@@ -8,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "kernels/aligned_buffer.h"
 #include "kernels/matrix_view.h"
 #include "server/model/graph.h"
 
@@ -21,24 +23,34 @@ ValueId OutputOf(const Operator& op);
 std::vector<std::vector<ValueId>> LastReads(const Graph& graph, size_t count,
                                             ValueId kept);
 
+// Operators up to the one that writes `wanted`, and the slot of each value that
+// they touch. A norm writes over its input if nobody else reads that.
+struct ValueLayout {
+  ValueId wanted = 0;
+  bool per_sequence = false;  // `wanted` has a row per sequence, not per token
+  size_t operators = 0;
+  std::vector<std::optional<size_t>> slots;  // of each value
+  std::vector<size_t> slot_widths;           // floats in a row
+};
+
+ValueLayout LayOutValues(const Graph& graph, ValueId wanted);
+
+// The matrices of one run, in a buffer that may have served others before.
 class Values {
  public:
-  explicit Values(size_t count) : values_(count) {}
+  // No value has more than `max_rows` rows.
+  Values(const Graph& graph, const ValueLayout& layout, size_t max_rows,
+         kernels::AlignedBuffer& buffer);
 
-  // A new matrix for `id`, its contents undefined, in a released buffer if one
-  // is large enough.
-  kernels::MatrixView<float> Make(ValueId id, size_t rows, size_t cols);
-  kernels::MatrixView<float> at(ValueId id) const { return values_[id].view; }
-  void Release(ValueId id);
+  // Contents undefined.
+  kernels::MatrixView<float> Make(ValueId id, size_t rows);
+  kernels::MatrixView<float> at(ValueId id) const { return views_[id]; }
 
  private:
-  struct Value {
-    std::vector<float> buffer;
-    kernels::MatrixView<float> view;
-  };
-
-  std::vector<Value> values_;
-  std::vector<std::vector<float>> free_;
+  const Graph& graph_;
+  const ValueLayout& layout_;
+  std::vector<float*> slots_;
+  std::vector<kernels::MatrixView<float>> views_;
 };
 
 }  // namespace octet::model

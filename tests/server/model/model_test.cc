@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <bit>
 #include <cmath>
+#include <random>
 
 #include "server/model/importer.h"
 #include "tests/server/model/tiny_bert.h"
@@ -101,31 +103,55 @@ TEST(Forward, BertResidualsAreAddedBeforeTheNorms) {
   EXPECT_NEAR(output->values[1], 1.0F, 1e-6);
 }
 
+// Enough for several chunks.
+ModelInput ManySequences() {
+  std::mt19937 random(1);
+  ModelInput input;
+  for (size_t i = 0; i < 200; ++i) {
+    input.lengths.push_back(1 + static_cast<int32_t>(random() % 12));
+    for (int32_t t = 0; t < input.lengths.back(); ++t) {
+      input.token_ids.push_back(static_cast<int32_t>(random() % 20));
+    }
+  }
+  return input;
+}
+
+// Each sequence by itself, one thread, one after the other.
+std::vector<float> Alone(const Model& model, const ModelInput& batch,
+                         OutputKind kind) {
+  std::vector<float> alone;
+  size_t start = 0;
+  for (const int32_t length : batch.lengths) {
+    ModelInput one;
+    one.lengths = {length};
+    one.token_ids.assign(batch.token_ids.begin() + start,
+                         batch.token_ids.begin() + start + length);
+    RunOptions single;
+    single.output = kind;
+    const auto output = model.Forward(one, single);
+    EXPECT_TRUE(output.ok()) << output.status();
+    if (!output.ok()) return {};
+    alone.insert(alone.end(), output->values.begin(), output->values.end());
+    start += length;
+  }
+  return alone;
+}
+
 TEST(Forward, ARaggedBatchIsEachSequenceAloneBitForBit) {
   const auto model = TinyBert();
-  const ModelInput batch = ThreeSequences();
-  kernels::ThreadPool pool(3);
-  for (const OutputKind kind : {OutputKind::kOutput, OutputKind::kHidden}) {
-    RunOptions threaded;
-    threaded.output = kind;
-    threaded.pool = &pool;
-    const auto together = model->Forward(batch, threaded);
-    ASSERT_TRUE(together.ok()) << together.status();
-    std::vector<float> alone;
-    size_t start = 0;
-    for (const int32_t length : batch.lengths) {
-      ModelInput one;
-      one.lengths = {length};
-      one.token_ids.assign(batch.token_ids.begin() + start,
-                           batch.token_ids.begin() + start + length);
-      RunOptions single;
-      single.output = kind;
-      const auto output = model->Forward(one, single);
-      ASSERT_TRUE(output.ok()) << output.status();
-      alone.insert(alone.end(), output->values.begin(), output->values.end());
-      start += length;
+  for (const ModelInput& batch : {ThreeSequences(), ManySequences()}) {
+    for (const OutputKind kind : {OutputKind::kOutput, OutputKind::kHidden}) {
+      const std::vector<float> alone = Alone(*model, batch, kind);
+      for (const size_t threads : {1, 2, 3}) {
+        kernels::ThreadPool pool(threads);
+        RunOptions threaded;
+        threaded.output = kind;
+        threaded.pool = &pool;
+        const auto together = model->Forward(batch, threaded);
+        ASSERT_TRUE(together.ok()) << together.status();
+        EXPECT_EQ(BitsOf(together->values), BitsOf(alone));
+      }
     }
-    EXPECT_EQ(BitsOf(together->values), BitsOf(alone));
   }
 }
 
@@ -232,6 +258,18 @@ TEST(Cancellation, IsAskedBetweenOperators) {
             absl::StatusCode::kCancelled);
   // Embedding, norm, query and key ran; the fifth operator did not.
   EXPECT_EQ(recorder.layers.size(), 2);
+}
+
+TEST(Cancellation, StopsEveryChunk) {
+  const auto model = TinyBert();
+  kernels::ThreadPool pool(3);
+  std::atomic<size_t> asked = 0;
+  RunOptions options;
+  options.pool = &pool;
+  options.cancelled = [&] { return ++asked > 4; };
+  EXPECT_EQ(model->Forward(ManySequences(), options).status().code(),
+            absl::StatusCode::kCancelled);
+  EXPECT_LE(asked, 4 + pool.threads());
 }
 
 TEST(Forward, TimesAreKeptByKindOfLayer) {

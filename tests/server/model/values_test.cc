@@ -36,14 +36,60 @@ TEST(LastReads, AValueNobodyReadsGoesAtOnce) {
               ElementsAre(ElementsAre(1), ElementsAre(0)));
 }
 
-TEST(Values, AReleasedBufferIsUsedAgain) {
-  Values values(3);
-  const float* first = values.Make(0, 10, 10).data;
-  values.Make(1, 2, 2);
-  values.Release(0);
-  EXPECT_EQ(values.Make(2, 5, 5).data, first);
-  EXPECT_EQ(values.at(2).rows, 5);
-  EXPECT_NE(values.at(1).data, values.at(2).data);
+TEST(LayOutValues, ASlotServesAgainOnceItsValueIsReadForTheLastTime) {
+  Graph graph;
+  graph.input = InputKind::kFeatures;
+  graph.widths = {4, 16, 8, 4};
+  graph.operators = {Step(0, 1), Step(1, 2), Step(2, 3)};
+  const ValueLayout layout = LayOutValues(graph, 3);
+  EXPECT_EQ(layout.operators, 3);
+  // 0 is free when 2 is made, 1 when 3 is.
+  EXPECT_EQ(layout.slots[2], layout.slots[0]);
+  EXPECT_EQ(layout.slots[3], layout.slots[1]);
+  EXPECT_THAT(layout.slot_widths, ElementsAre(8, 16));
+}
+
+TEST(LayOutValues, ANormWritesOverItsInputUnlessSomebodyElseReadsIt) {
+  Graph graph;
+  graph.input = InputKind::kFeatures;
+  graph.widths = {4, 4, 4, 4};
+  graph.operators = {LayerNorm{"a", 0.0F, 0, 1}, LayerNorm{"b", 0.0F, 1, 2},
+                     Step(2, 3, /*residual=*/1)};
+  const ValueLayout layout = LayOutValues(graph, 3);
+  EXPECT_EQ(layout.slots[1], layout.slots[0]);
+  EXPECT_NE(layout.slots[2], layout.slots[1]);
+  EXPECT_NE(layout.slots[3], layout.slots[2]);
+  EXPECT_NE(layout.slots[3], layout.slots[1]);
+}
+
+TEST(LayOutValues, WhatComesAfterTheWantedValueIsLeftOut) {
+  Graph graph;
+  graph.input = InputKind::kTokens;
+  graph.widths = {4, 4, 4};
+  graph.operators = {Embedding{"t", "", "", 0},
+                     Pooling{PoolingMode::kMean, 0, 1}, Normalize{1, 2}};
+  EXPECT_EQ(LayOutValues(graph, 0).operators, 1);
+  EXPECT_FALSE(LayOutValues(graph, 0).per_sequence);
+  EXPECT_EQ(LayOutValues(graph, 2).operators, 3);
+  EXPECT_TRUE(LayOutValues(graph, 2).per_sequence);
+}
+
+TEST(Values, LiveValuesDoNotOverlap) {
+  Graph graph;
+  graph.input = InputKind::kFeatures;
+  graph.widths = {3, 5};
+  graph.operators = {Step(0, 1)};
+  const ValueLayout layout = LayOutValues(graph, 1);
+  kernels::AlignedBuffer buffer;
+  Values values(graph, layout, 7, buffer);
+  const auto x = values.Make(0, 7);
+  const auto y = values.Make(1, 7);
+  EXPECT_EQ(y.rows, 7);
+  EXPECT_EQ(y.cols, 5);
+  EXPECT_GE(y.data, x.data + 7 * 3);
+  EXPECT_LE(reinterpret_cast<char*>(y.data + 7 * 5),
+            buffer.As<char>() + buffer.size());
+  EXPECT_EQ(values.at(1).data, y.data);
 }
 
 }  // namespace

@@ -1,0 +1,60 @@
+#include "server/model/chunks.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace octet::model {
+namespace {
+
+// Some 4 KiB a token between the operators of a small encoder: in L2. Fewer,
+// and the weights come from beyond it too often.
+constexpr size_t kChunkTokens = 256;
+// A thread that waits for the last chunk may do so for a tenth of the time.
+constexpr size_t kMostIdle = 10;
+
+// Chunks end with the sequence in which `most` tokens are reached, or before
+// it where that is nearer.
+std::vector<Chunk> Cut(absl::Span<const int32_t> lengths, size_t most) {
+  std::vector<Chunk> chunks(1);
+  for (size_t i = 0, start = 0; i < lengths.size(); ++i) {
+    const auto length = static_cast<size_t>(lengths[i]);
+    if (chunks.back().sequences > 0 &&
+        chunks.back().tokens + length / 2 >= most) {
+      chunks.push_back({.first_sequence = i, .first_token = start});
+    }
+    chunks.back().sequences += 1;
+    chunks.back().tokens += length;
+    start += length;
+  }
+  return chunks;
+}
+
+// Tokens of the busiest thread, if threads take chunks one after the other.
+size_t LongestShare(const std::vector<Chunk>& chunks, size_t threads) {
+  std::vector<size_t> shares(threads);
+  for (const Chunk& chunk : chunks) {
+    *std::min_element(shares.begin(), shares.end()) += chunk.tokens;
+  }
+  return *std::max_element(shares.begin(), shares.end());
+}
+
+size_t CeilDivide(size_t a, size_t b) { return (a + b - 1) / b; }
+
+}  // namespace
+
+Chunks DivideSequences(absl::Span<const int32_t> lengths, size_t threads) {
+  const size_t tokens =
+      std::accumulate(lengths.begin(), lengths.end(), size_t{0},
+                      [](size_t sum, int32_t length) {
+                        return sum + static_cast<size_t>(length);
+                      });
+  if (threads > 1) {
+    const size_t rounds = CeilDivide(tokens, kChunkTokens * threads);
+    Chunks shared = {Cut(lengths, CeilDivide(tokens, rounds * threads)), true};
+    const size_t longest = LongestShare(shared.chunks, threads) * threads;
+    if (longest <= tokens + tokens / kMostIdle) return shared;
+  }
+  return {Cut(lengths, kChunkTokens * threads), false};
+}
+
+}  // namespace octet::model
