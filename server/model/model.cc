@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "kernels/status_macros.h"
 #include "server/model/executor.h"
+#include "server/model/graph_passes.h"
 #include "server/model/operators.h"
 #include "server/model/str_cat.h"
 
@@ -51,7 +52,9 @@ std::vector<std::string> Nearest(std::string_view name,
 
 class Model::Impl {
  public:
-  Impl(Graph graph, const Plan& plan) : graph_(std::move(graph)), plan_(plan) {}
+  Impl(Graph graph, const Plan& plan) : graph_(std::move(graph)), plan_(plan) {
+    UseBf16Attention(graph_, plan_);
+  }
 
   absl::Status Load(const TensorSource& tensors) {
     for (const Operator& op : graph_.operators) {

@@ -1,0 +1,19 @@
+// Changes to a graph before it runs, each with a name and a test that compares
+// outputs before and after.
+
+#ifndef OCTET_SERVER_MODEL_GRAPH_PASSES_H_
+#define OCTET_SERVER_MODEL_GRAPH_PASSES_H_
+
+#include "server/model/graph.h"
+#include "server/model/scheme.h"
+
+namespace octet::model {
+
+// Attention whose q, k and v all come out of INT8 linears multiplies in BF16:
+// its rounding is far below that of the codes before and after. A model with
+// any of the three in float keeps FP32.
+void UseBf16Attention(Graph& graph, const Plan& plan);
+
+}  // namespace octet::model
+
+#endif  // OCTET_SERVER_MODEL_GRAPH_PASSES_H_
