@@ -93,7 +93,7 @@ inline Vector Exp2(Vector x) {
   return p * reinterpret_cast<Vector>(power);
 }
 
-constexpr size_t kKeyBlock = 4 * 64;  // keys whose scores are kept: L1
+constexpr size_t kKeyBlock = size_t{4} * 64;  // keys whose scores are kept: L1
 constexpr size_t kTwoVectors = 2 * kLanes;
 static_assert(kKeyBlock % kPanel == 0 && kPanel % kTwoVectors == 0);
 
