@@ -110,19 +110,61 @@ def make_config():
 
 def make_manifest():
     measures = {"sqnr_db": 41.5, "cosine": 0.9999, "max_error": 0.01}
+    values = {
+        "channels": 2,
+        "min": -1.5,
+        "max": 2.0,
+        "sigma": 0.5,
+        "clip_min": -2.0,
+        "clip_max": 2.0,
+        "clipped_share": 0.0,
+        "histogram": {"min": -1.5, "max": 2.0, "counts": [1, 2, 1]},
+        "channel_absmax": {
+            name: 1.0 for name in ("min", "p25", "median", "p75", "p99", "max")
+        },
+        "largest_channels": [{"channel": 1, "absmax": 2.0}],
+    }
     layer = {
         "layer": "fc",
         "scheme": "w8a8_dynamic",
-        "rows": 2,
-        "cols": 2,
+        "out_features": 2,
+        "in_features": 2,
         "float_bytes": 16,
         "stored_bytes": 12,
-        "weight": measures,
-        "output": {**measures, "sqnr_db": "Infinity"},
+        "weight_error": measures,
+        "output_error": {**measures, "sqnr_db": "Infinity"},
         "output_rows": 3,
         "zero_channels": 0,
         "outlier_columns": 0,
+        "outlier_threshold": 0.0,
+        "outlier_value_share": 0.0,
+        "smoothing_alpha": -1.0,
+        "hadamard_block": 0,
+        "group_size": 0,
+        "rounding": "nearest",
+        "bias_correction": False,
         "reason": "",
+        "shares_input_with": "",
+        "weights": values,
+        "activations": values,
+        "calibrators": [
+            {
+                "calibrator": "mse",
+                "min": -1.0,
+                "max": 1.0,
+                "chosen": True,
+            }
+        ],
+        "candidates": [
+            {
+                "name": "w8a8_dynamic",
+                "scheme": "w8a8_dynamic",
+                "output_error": measures,
+                "stored_bytes": 12,
+                "microseconds": 1.5,
+                "chosen": True,
+            }
+        ],
     }
     manifest = {
         "format_version": 2,
@@ -147,14 +189,39 @@ def make_manifest():
         },
         "report": {
             "layers": [layer],
-            "model": measures,
+            "model_error": measures,
             "mean_row_cosine": 1.0,
             "worst_row_cosine": "NaN",
             "model_rows": 3,
+            "tuned_rows": 0,
             "linear_float_bytes": 16,
             "linear_stored_bytes": 12,
             "checkpoint_bytes": 16,
             "bundle_bytes": 12,
+            "calibration_samples": 3,
+            "policy": "auto",
+            "budgets": [
+                {
+                    "measure": "max_bytes",
+                    "limit": 20.0,
+                    "reached": 12.0,
+                    "held": True,
+                }
+            ],
+            "verified_plans": 1,
+            "frontier": [
+                {
+                    "name": "auto",
+                    "stored_bytes": 12,
+                    "relative_error": 0.01,
+                    "mean_row_cosine": 1.0,
+                    "microseconds": 1.5,
+                    "measured": True,
+                    "chosen": True,
+                }
+            ],
+            "speed_rows": 128,
+            "speed_kernel": "scalar",
             "warnings": ["few"],
         },
         "provenance": {

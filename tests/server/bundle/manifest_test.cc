@@ -33,7 +33,24 @@ Manifest Example() {
   layer.zero_channels = 1;
   layer.outlier_columns = 6;
   layer.reason = "tab\tquote\" umlaut \xc3\xa4";
+  layer.smoothing_alpha = 0.5;
+  layer.group_size = 64;
+  layer.rounding = "gptq";
+  layer.bias_correction = true;
+  layer.weights.channels = 384;
+  layer.weights.histogram = {-1.5, 1.5, {1, ~uint64_t{0}, 3}};
+  layer.weights.channel_absmax = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6};
+  layer.activations.largest_channels = {{17, 30.3}, {4, 21.0}};
+  layer.calibrators = {{"min_max", -1.0, 2.0, true}, {"mse", -0.9, 1.5, false}};
+  layer.candidates = {{"llm_int8",
+                       model::Scheme::kLlmInt8,
+                       {40.0, 0.9999, 0.1},
+                       1000,
+                       12.5,
+                       true}};
   manifest.report.layers = {layer, LayerReport()};
+  manifest.report.budgets = {{"min_mean_cosine", 0.9995, 0.9996, true}};
+  manifest.report.frontier = {{"auto", 7, 0.01, 0.9996, 100.0, true, true}};
   manifest.report.model = {-kInfinity, 0.1, kInfinity};
   manifest.report.mean_row_cosine = 0.9967;
   manifest.report.worst_row_cosine = 0.1 + 0.2;
@@ -62,6 +79,11 @@ TEST(Manifest, WhatIsWrittenIsReadBitForBit) {
   EXPECT_EQ(layer.weight.max_error, 1e-300);
   EXPECT_EQ(layer.float_bytes, uint64_t{1} << 40);
   EXPECT_EQ(layer.reason, Example().report.layers[0].reason);
+  EXPECT_EQ(layer.weights.histogram.counts[1], ~uint64_t{0});
+  EXPECT_EQ(layer.activations.largest_channels[0].channel, 17);
+  EXPECT_TRUE(layer.bias_correction);
+  EXPECT_EQ(layer.candidates.at(0).output_error.sqnr_db, 40.0);
+  EXPECT_EQ(parsed->report.frontier.at(0).name, "auto");
   EXPECT_EQ(parsed->report.model.sqnr_db, -kInfinity);
   EXPECT_EQ(parsed->report.worst_row_cosine, 0.1 + 0.2);
   EXPECT_EQ(parsed->report.checkpoint_bytes, ~uint64_t{0});
@@ -73,8 +95,8 @@ TEST(Manifest, InfinityAndNaNAreStringsInJson) {
   Manifest manifest = Example();
   manifest.report.mean_row_cosine = std::nan("");
   const json text = json::parse(ToJson(manifest));
-  EXPECT_EQ(text["report"]["layers"][0]["output"]["sqnr_db"], "Infinity");
-  EXPECT_EQ(text["report"]["model"]["sqnr_db"], "-Infinity");
+  EXPECT_EQ(text["report"]["layers"][0]["output_error"]["sqnr_db"], "Infinity");
+  EXPECT_EQ(text["report"]["model_error"]["sqnr_db"], "-Infinity");
   EXPECT_EQ(text["report"]["mean_row_cosine"], "NaN");
   EXPECT_TRUE(
       std::isnan(ParseManifest(ToJson(manifest))->report.mean_row_cosine));
@@ -94,7 +116,8 @@ struct WrongField {
 
 TEST(Manifest, NamesTheFieldThatIsWrong) {
   const WrongField cases[] = {
-      {"/format_version", 1, "octet.json: format_version: this server reads 2"},
+      {"/format_version", 1,
+       "octet.json: format_version: this server reads 2, not 1; quantize"},
       {"/format_version", "1", "octet.json: format_version"},
       {"/format_version", 1.5, "octet.json: format_version"},
       {"/family", 1, "octet.json: family: must be a string"},
@@ -122,8 +145,14 @@ TEST(Manifest, NamesTheFieldThatIsWrong) {
        "octet.json: statistics.fc1.rows: is too large"},
       {"/statistics/fc1/min", "small", "octet.json: statistics.fc1.min"},
       {"/report/layers", json::object(), "octet.json: report.layers"},
-      {"/report/layers/1/output", nullptr,
-       "octet.json: report.layers[1].output"},
+      {"/report/layers/1/output_error", nullptr,
+       "octet.json: report.layers[1].output_error"},
+      {"/report/layers/0/bias_correction", 1,
+       "octet.json: report.layers[0].bias_correction: must be true or false"},
+      {"/report/layers/0/group_size", uint64_t{1} << 32,
+       "octet.json: report.layers[0].group_size: is too large"},
+      {"/report/layers/0/weights/histogram/counts/1", -1,
+       "octet.json: report.layers[0].weights.histogram.counts[1]"},
       {"/report/warnings/0", 5, "octet.json: report.warnings[0]"},
       {"/provenance", nullptr, "octet.json: provenance"},
       {"/files/octet.json",
@@ -168,7 +197,7 @@ TEST(Manifest, RefusesWhatIsNotOneDocument) {
       {good + good, "not JSON"},
       {good.substr(0, good.size() / 2), "not JSON"},
       {deep, "nested deeper"},
-      {R"({"format_version":1,"format_version":1})", "occurs twice"},
+      {R"({"format_version":2,"format_version":2})", "occurs twice"},
       {R"({"family":"\ud800"})", "not JSON"},
       {R"({"format_version":1e999})", "not JSON"},
   };
