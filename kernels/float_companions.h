@@ -1,6 +1,6 @@
-// The vector code behind layer norm, attention and the panel GEMM: one body
-// (float_companions_body.h) compiled once per instruction set, and the table
-// through which the best of them is called.
+// The vector code behind layer and rms norm, attention and the panel GEMM: one
+// body (float_companions_body.h) compiled once per instruction set, and the
+// table through which the best of them is called.
 //
 // A row's bits are the same in any batch and on any number of threads, for
 // every output is one sum in the order of k. They may differ in the last place
@@ -60,6 +60,14 @@ struct LayerNormTask {
   float epsilon;
 };
 
+struct RmsNormTask {
+  const float* x;
+  float* y;
+  const float* weight;
+  size_t width;
+  float epsilon;
+};
+
 struct FloatCompanions {
   const char* isa;
   size_t panel_cols;
@@ -69,6 +77,7 @@ struct FloatCompanions {
   void (*attention)(const AttentionTask&);
   size_t (*attention_scratch)(size_t length, size_t width);
   void (*layer_norm)(const LayerNormTask&);
+  void (*rms_norm)(const RmsNormTask&);
 };
 
 // The best this CPU runs.

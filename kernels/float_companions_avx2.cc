@@ -32,6 +32,7 @@ const FloatCompanions kFloatCompanionsAvx2 = {
     .attention = Attend,
     .attention_scratch = AttentionScratchSize,
     .layer_norm = LayerNormRow,
+    .rms_norm = RmsNormRow,
 };
 
 }  // namespace octet::kernels

@@ -35,6 +35,7 @@ const FloatCompanions kFloatCompanionsAvx512 = {
     .attention = Attend,
     .attention_scratch = AttentionScratchSize,
     .layer_norm = LayerNormRow,
+    .rms_norm = RmsNormRow,
 };
 
 }  // namespace octet::kernels

@@ -51,6 +51,7 @@ const FloatCompanions kFloatCompanionsAvx512Bf16 = {
     .attention = Attend,
     .attention_scratch = AttentionScratchSize,
     .layer_norm = LayerNormRow,
+    .rms_norm = RmsNormRow,
 };
 
 }  // namespace octet::kernels

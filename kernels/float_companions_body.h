@@ -250,4 +250,22 @@ void LayerNormRow(const LayerNormTask& t) {
   }
 }
 
+void RmsNormRow(const RmsNormTask& t) {
+  const size_t whole = t.width / kLanes * kLanes;
+  float square = SumOf(whole, [&](size_t i, Vector before) {
+    const Vector x = Load(t.x + i);
+    return Fma(x, x, before);
+  });
+  for (size_t i = whole; i < t.width; ++i) square += t.x[i] * t.x[i];
+  const float mean = square / static_cast<float>(t.width);
+  const float inverse = 1.0F / __builtin_sqrtf(mean + t.epsilon);
+
+  for (size_t i = 0; i < whole; i += kLanes) {
+    Store(t.y + i, Load(t.x + i) * inverse * Load(t.weight + i));
+  }
+  for (size_t i = whole; i < t.width; ++i) {
+    t.y[i] = t.x[i] * inverse * t.weight[i];
+  }
+}
+
 #include "kernels/float_attention_body.h"

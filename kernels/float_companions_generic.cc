@@ -39,6 +39,7 @@ const FloatCompanions kFloatCompanionsGeneric = {
     .attention = Attend,
     .attention_scratch = AttentionScratchSize,
     .layer_norm = LayerNormRow,
+    .rms_norm = RmsNormRow,
 };
 
 }  // namespace octet::kernels

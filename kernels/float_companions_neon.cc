@@ -30,6 +30,7 @@ const FloatCompanions kFloatCompanionsNeon = {
     .attention = Attend,
     .attention_scratch = AttentionScratchSize,
     .layer_norm = LayerNormRow,
+    .rms_norm = RmsNormRow,
 };
 
 }  // namespace octet::kernels
