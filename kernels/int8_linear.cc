@@ -20,6 +20,7 @@
 #include "kernels/linear_partition.h"
 #include "kernels/linear_task.h"
 #include "kernels/matrix_view.h"
+#include "kernels/microkernel.h"
 #include "kernels/phase_clock.h"
 #include "kernels/registry.h"
 #include "kernels/status_macros.h"
@@ -148,6 +149,18 @@ absl::Status CheckRowScales(absl::string_view field, size_t scales,
                    " values; it has ", rows, " rows"));
 }
 
+absl::Status CheckColumns(size_t first, size_t count, size_t n) {
+  const size_t end = first + count;
+  if (count > 0 && count <= n && first <= n - count &&
+      first % kMaxTileColumns == 0 &&
+      (end == n || end % kMaxTileColumns == 0)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("columns [", first, ", ", end, ") of ", n,
+                   "; expected multiples of ", kMaxTileColumns, " inside"));
+}
+
 absl::Status CheckCodesIn(const Int8Layer& layer, const LinearInput& x) {
   if (x.type != ElementType::kCode) return absl::OkStatus();
   if (layer.coding.transforms() || layer.has_outliers()) {
@@ -185,14 +198,15 @@ struct SharedTimes {
 };
 
 // Blocks of rows follow each other within a range of panels, so that threads
-// read the same weights at about the same time.
-void RunTasks(const Int8Layer& layer, const LinearInput& x,
+// read the same weights at about the same time. y begins with column `first`.
+void RunTasks(const Int8Layer& layer, size_t first, const LinearInput& x,
               const LinearOutput& y, const LinearCall& call) {
   const size_t threads = call.pool == nullptr ? 1 : call.pool->threads();
   Partition partition = Divide({x.rows, y.cols, x.cols}, layer.kernel, threads);
   if (layer.onednn != nullptr) partition.panel_blocks = 1;
   const EvenParts row_blocks(x.rows, partition.row_blocks);
-  const EvenParts panels(layer.weights.panels(), partition.panel_blocks);
+  const size_t nr = layer.kernel.nr;
+  const EvenParts panels((y.cols + nr - 1) / nr, partition.panel_blocks);
   const auto run = [&](size_t index) {
     const Range rows = row_blocks[index % partition.row_blocks];
     LinearTask task;
@@ -202,7 +216,9 @@ void RunTasks(const Int8Layer& layer, const LinearInput& x,
       task.residual = call.residual.Rows(rows.begin, rows.size());
     }
     task.activation = call.activation;
-    task.panels = panels[index / partition.row_blocks];
+    const Range part = panels[index / partition.row_blocks];
+    task.panels = {first / nr + part.begin, first / nr + part.end};
+    task.first_column = first;
     task.slice_groups = partition.slice_groups;
     task.timed = call.times != nullptr;
     return RunLinearTask(layer, task);
@@ -262,7 +278,22 @@ absl::Status Int8Linear::Run(const LinearInput& x, const LinearOutput& y,
     RETURN_IF_ERROR(
         CheckShape("residual", call.residual, x.rows, out_features()));
   }
-  if (x.rows > 0) RunTasks(*layer_, x, y, call);
+  if (x.rows > 0) RunTasks(*layer_, 0, x, y, call);
+  return absl::OkStatus();
+}
+
+absl::Status Int8Linear::RunColumns(size_t first, MatrixView<const float> x,
+                                    MatrixView<float> y,
+                                    const LinearCall& call) const {
+  RETURN_IF_ERROR(CheckColumns(first, y.cols, out_features()));
+  RETURN_IF_ERROR(CheckShape("x", x, x.rows, in_features()));
+  RETURN_IF_ERROR(CheckShape("y", y, x.rows, y.cols));
+  if (call.residual.data != nullptr) {
+    RETURN_IF_ERROR(CheckShape("residual", call.residual, x.rows, y.cols));
+  }
+  if (x.rows > 0) {
+    RunTasks(*layer_, first, LinearInput::Fp32(x), LinearOutput::Fp32(y), call);
+  }
   return absl::OkStatus();
 }
 

@@ -112,6 +112,13 @@ class Int8Linear {
   absl::Status Run(const LinearInput& x, const LinearOutput& y,
                    const LinearCall& call) const;
 
+  // Columns [first, first + y.cols) of the product alone, as one of several
+  // layers that were stacked into this one: the same bits as Run gives them.
+  // `first` and y.cols are multiples of kMaxTileColumns (microkernel.h), unless
+  // they end with N.
+  absl::Status RunColumns(size_t first, MatrixView<const float> x,
+                          MatrixView<float> y, const LinearCall& call) const;
+
   size_t in_features() const;
   size_t out_features() const;
   size_t packed_bytes() const;           // what stays in memory

@@ -100,6 +100,9 @@ class TaskRun {
   void MultiplyGroups(const Tile& tile, const Panel& panel, const Slice& slice);
   void MultiplyWide(const Tile& tile, const Panel& panel);
   bool AddOutliers(const Tile& tile, const Panel& panel);
+  const float* residual(size_t row, const Panel& panel) const {
+    return task_.residual.row(row) + panel.begin - task_.first_column;
+  }
   void Finish(const Tile& tile, const Panel& panel);
 
   const Int8Layer& layer_;
@@ -207,11 +210,12 @@ void TaskRun::Multiply(const Tile& tile, const Panel& panel, const Slice& slice,
     scaled = {.row_scales = scratch_.rows.scales(tile.begin),
               .weight_scales = layer_.scales.data() + panel.begin,
               .bias = layer_.bias.data() + panel.begin,
-              .y = static_cast<float*>(task_.y.at(tile.begin, panel.begin)),
+              .y = static_cast<float*>(
+                  task_.y.at(tile.begin, panel.begin - task_.first_column)),
               .y_stride = task_.y.stride,
               .columns = panel.columns};
     if (task_.residual.data != nullptr) {
-      scaled.residual = task_.residual.row(tile.begin) + panel.begin;
+      scaled.residual = residual(tile.begin, panel);
       scaled.residual_stride = task_.residual.stride;
     }
   }
@@ -369,10 +373,10 @@ void TaskRun::Finish(const Tile& tile, const Panel& panel) {
   finish.bias = layer_.bias.data() + panel.begin;
   finish.outliers = outliers ? scratch_.outliers : nullptr;
   if (task_.residual.data != nullptr) {
-    finish.residual = task_.residual.row(tile.begin) + panel.begin;
+    finish.residual = residual(tile.begin, panel);
     finish.residual_stride = task_.residual.stride;
   }
-  finish.y = task_.y.at(tile.begin, panel.begin);
+  finish.y = task_.y.at(tile.begin, panel.begin - task_.first_column);
   finish.y_stride = task_.y.stride;
   finish.y_type = task_.y.type;
   finish.y_codes.inverse = InverseScale(task_.y.scale);

@@ -26,6 +26,7 @@ struct LinearTask {
   MatrixView<const float> residual;  // or data == nullptr
   Activation activation = Activation::kNone;
   Range panels = {0, 0};
+  size_t first_column = 0;  // of y and the residual, where a panel begins
   size_t slice_groups = 1;
   bool timed = false;
 };

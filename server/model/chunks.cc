@@ -14,8 +14,9 @@ constexpr size_t kMostIdle = 10;
 
 // Chunks end with the sequence in which `most` tokens are reached, or before
 // it where that is nearer.
-std::vector<Chunk> Cut(absl::Span<const int32_t> lengths, size_t most) {
-  std::vector<Chunk> chunks(1);
+void Cut(absl::Span<const int32_t> lengths, size_t most,
+         std::vector<Chunk>& chunks) {
+  chunks.assign(1, {});
   for (size_t i = 0, start = 0; i < lengths.size(); ++i) {
     const auto length = static_cast<size_t>(lengths[i]);
     if (chunks.back().sequences > 0 &&
@@ -26,12 +27,12 @@ std::vector<Chunk> Cut(absl::Span<const int32_t> lengths, size_t most) {
     chunks.back().tokens += length;
     start += length;
   }
-  return chunks;
 }
 
 // Tokens of the busiest thread, if threads take chunks one after the other.
 size_t LongestShare(const std::vector<Chunk>& chunks, size_t threads) {
-  std::vector<size_t> shares(threads);
+  static thread_local std::vector<size_t> shares;
+  shares.assign(threads, 0);
   for (const Chunk& chunk : chunks) {
     *std::min_element(shares.begin(), shares.end()) += chunk.tokens;
   }
@@ -42,7 +43,8 @@ size_t CeilDivide(size_t a, size_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 
-Chunks DivideSequences(absl::Span<const int32_t> lengths, size_t threads) {
+void DivideSequences(absl::Span<const int32_t> lengths, size_t threads,
+                     Chunks& division) {
   const size_t tokens =
       std::accumulate(lengths.begin(), lengths.end(), size_t{0},
                       [](size_t sum, int32_t length) {
@@ -50,11 +52,13 @@ Chunks DivideSequences(absl::Span<const int32_t> lengths, size_t threads) {
                       });
   if (threads > 1) {
     const size_t rounds = CeilDivide(tokens, kChunkTokens * threads);
-    Chunks shared = {Cut(lengths, CeilDivide(tokens, rounds * threads)), true};
-    const size_t longest = LongestShare(shared.chunks, threads) * threads;
-    if (longest <= tokens + tokens / kMostIdle) return shared;
+    Cut(lengths, CeilDivide(tokens, rounds * threads), division.chunks);
+    const size_t longest = LongestShare(division.chunks, threads) * threads;
+    division.in_parallel = longest <= tokens + tokens / kMostIdle;
+    if (division.in_parallel) return;
   }
-  return {Cut(lengths, kChunkTokens * threads), false};
+  division.in_parallel = false;
+  Cut(lengths, kChunkTokens * threads, division.chunks);
 }
 
 }  // namespace octet::model

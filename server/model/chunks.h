@@ -30,7 +30,9 @@ struct Chunks {
   bool in_parallel = false;
 };
 
-Chunks DivideSequences(absl::Span<const int32_t> lengths, size_t threads);
+// Into `division`, whose memory is used again.
+void DivideSequences(absl::Span<const int32_t> lengths, size_t threads,
+                     Chunks& division);
 
 }  // namespace octet::model
 

@@ -27,15 +27,22 @@ class Executor::Pass {
     size_t rows;
   };
 
+  // `pool` takes the place of the options'.
   Pass(const Executor& executor, const ValueLayout& layout, const Input& input,
-       const RunOptions& options, kernels::AlignedBuffer& buffer)
-      : graph_(executor.graph_),
-        linears_(executor.linears_),
+       const RunOptions& options, kernels::ThreadPool* pool,
+       Workspace& workspace)
+      : executor_(executor),
+        graph_(executor.graph_),
         parameters_(executor.parameters_),
         layout_(layout),
         input_(input),
         options_(options),
-        values_(graph_, layout, input.rows, buffer) {}
+        pool_(pool),
+        values_(workspace.values),
+        times_(workspace.times) {
+    values_.Reset(graph_, layout, input.rows);
+    times_.assign(executor.kinds_.size(), {});
+  }
 
   // Operators up to the one that writes the wanted value, into `to`.
   absl::Status Run(float* to) {
@@ -47,6 +54,7 @@ class Executor::Pass {
       if (options_.cancelled && options_.cancelled()) {
         return absl::CancelledError("the request was cancelled");
       }
+      prepared_ = &executor_.prepared_[i];
       RETURN_IF_ERROR(std::visit([&](const auto& op) { return Step(op); },
                                  graph_.operators[i]));
     }
@@ -61,7 +69,7 @@ class Executor::Pass {
       const auto found = options_.substitutes->find(op.layer);
       if (found != options_.substitutes->end()) return *found->second;
     }
-    return *linears_.find(op.layer)->second;
+    return *prepared_->layer;
   }
 
   absl::Status Step(const Embedding& op) {
@@ -77,12 +85,10 @@ class Executor::Pass {
     kernels::LinearCall call;
     call.activation = op.activation;
     if (op.residual) call.residual = values_.at(*op.residual);
-    call.pool = options_.pool;
+    call.pool = pool_;
     if (options_.times != nullptr) call.times = &times;
     RETURN_IF_ERROR(LayerOf(op).Run(x, y, call));
-    if (options_.times != nullptr) {
-      (*options_.times)[LayerKind(op.layer)] += times;
-    }
+    AddTimes(times, op.out_features);
     if (options_.observer == nullptr) return absl::OkStatus();
     return options_.observer->OnLinear(op, x, y);
   }
@@ -91,15 +97,16 @@ class Executor::Pass {
     const MatrixView<float> x = values_.at(op.input);
     const LayerNormParameters& norm = parameters_.norm(op.layer);
     kernels::LayerNorm(x, norm.weight, norm.bias, op.epsilon,
-                       values_.Make(op.output, x.rows), options_.pool);
+                       values_.Make(op.output, x.rows), pool_);
     return absl::OkStatus();
   }
 
   absl::Status Step(const Attention& op) {
-    const MatrixView<float> query = values_.at(op.query);
-    kernels::Attention(query, values_.at(op.key), values_.at(op.value),
-                       op.heads, input_.lengths, op.precision,
-                       values_.Make(op.output, query.rows), options_.pool);
+    const MatrixView<float> out = values_.Make(op.output, input_.rows);
+    kernels::Attention(values_.at(op.query).Columns(op.query_column, out.cols),
+                       values_.at(op.key).Columns(op.key_column, out.cols),
+                       values_.at(op.value).Columns(op.value_column, out.cols),
+                       op.heads, input_.lengths, op.precision, out, pool_);
     return absl::OkStatus();
   }
 
@@ -115,13 +122,31 @@ class Executor::Pass {
     return absl::OkStatus();
   }
 
+  // Divided by columns where layers were fused; all of it is in the sum.
+  void AddTimes(const kernels::PhaseTimes& times, size_t columns) {
+    kernels::PhaseTimes left = times;
+    for (const Share& share : prepared_->shares) {
+      const auto take = [&](uint64_t& ns) {
+        const uint64_t part = ns * share.columns / columns;
+        ns -= part;
+        return part;
+      };
+      times_[share.kind] += {take(left.quantize_ns), take(left.dot_ns),
+                             take(left.dequantize_ns), take(left.outlier_ns)};
+      columns -= share.columns;
+    }
+  }
+
+  const Executor& executor_;
   const Graph& graph_;
-  const LinearLayers& linears_;
   const Parameters& parameters_;
   const ValueLayout& layout_;
   const Input& input_;
   const RunOptions& options_;
-  Values values_;
+  kernels::ThreadPool* pool_;
+  Values& values_;
+  std::vector<kernels::PhaseTimes>& times_;
+  const Prepared* prepared_ = nullptr;  // of the operator that runs
 };
 
 namespace {
@@ -133,14 +158,16 @@ std::optional<ValueLayout> LayOut(const Graph& graph,
 }
 
 // An observer sees the whole batch at once; so does a model without sequences.
-Chunks Divide(const Graph& graph, const ModelInput& input,
-              const RunOptions& options) {
-  if (graph.input != InputKind::kTokens || options.observer != nullptr) {
-    return {{{.sequences = input.lengths.size(), .tokens = input.rows()}},
-            false};
+void Divide(const Graph& graph, const ModelInput& input,
+            const RunOptions& options, Chunks& division) {
+  if (graph.input == InputKind::kTokens && options.observer == nullptr) {
+    const size_t threads =
+        options.pool == nullptr ? 1 : options.pool->threads();
+    return DivideSequences(input.lengths, threads, division);
   }
-  return DivideSequences(input.lengths,
-                         options.pool == nullptr ? 1 : options.pool->threads());
+  division.chunks.assign(
+      1, {.sequences = input.lengths.size(), .tokens = input.rows()});
+  division.in_parallel = false;
 }
 
 // What the chunks of one batch have in common.
@@ -148,15 +175,19 @@ class Progress {
  public:
   bool failed() const { return failed_.load(std::memory_order_relaxed); }
 
-  void Add(const absl::Status& status, const LayerKindTimes& times,
-           LayerKindTimes* sum) {
+  void Add(const absl::Status& status,
+           absl::Span<const kernels::PhaseTimes> times,
+           absl::Span<const std::string> kinds, LayerKindTimes* sum) {
     const std::scoped_lock lock(mutex_);
     if (!status.ok() && status_.ok()) {
       status_ = status;
       failed_ = true;
     }
     if (sum == nullptr) return;
-    for (const auto& [kind, phases] : times) (*sum)[kind] += phases;
+    for (size_t i = 0; i < kinds.size(); ++i) {
+      const auto found = sum->find(kinds[i]);
+      (found == sum->end() ? (*sum)[kinds[i]] : found->second) += times[i];
+    }
   }
 
   absl::Status status() const { return status_; }
@@ -169,13 +200,40 @@ class Progress {
 
 }  // namespace
 
-Executor::Executor(const Graph& graph, const LinearLayers& linears,
+Executor::Executor(const Graph& graph,
+                   absl::FunctionRef<const LinearLayer*(std::string_view)> find,
                    const Parameters& parameters)
     : graph_(graph),
-      linears_(linears),
       parameters_(parameters),
+      prepared_(graph.operators.size()),
       output_(LayOut(graph, graph.output)),
-      hidden_(LayOut(graph, graph.hidden)) {}
+      hidden_(LayOut(graph, graph.hidden)) {
+  for (size_t i = 0; i < graph.operators.size(); ++i) {
+    const auto* linear = std::get_if<Linear>(&graph.operators[i]);
+    if (linear == nullptr) continue;
+    prepared_[i].layer = find(linear->layer);
+    Prepare(*linear, prepared_[i]);
+  }
+}
+
+size_t Executor::KindOf(std::string_view layer) {
+  const std::string kind = LayerKind(layer);
+  const auto known = std::find(kinds_.begin(), kinds_.end(), kind);
+  if (known != kinds_.end()) {
+    return static_cast<size_t>(known - kinds_.begin());
+  }
+  kinds_.push_back(kind);
+  return kinds_.size() - 1;
+}
+
+void Executor::Prepare(const Linear& op, Prepared& prepared) {
+  for (const Linear::Part& part : op.parts) {
+    prepared.shares.push_back({KindOf(part.layer), part.out_features});
+  }
+  if (op.parts.empty()) {
+    prepared.shares.push_back({KindOf(op.layer), op.out_features});
+  }
+}
 
 absl::StatusOr<ModelOutput> Executor::Run(const ModelInput& input,
                                           const RunOptions& options) const {
@@ -193,34 +251,35 @@ absl::StatusOr<ModelOutput> Executor::RunLayout(
   output.rows = layout.per_sequence ? input.lengths.size() : input.rows();
   output.cols = graph_.widths[layout.wanted];
   output.values.resize(output.rows * output.cols);
-  const Chunks division = Divide(graph_, input, options);
+  // Kept by each calling thread.
+  static thread_local Chunks division;
+  Divide(graph_, input, options, division);
+  const absl::Span<const Chunk> chunks = division.chunks;
+  kernels::ThreadPool* const inside =
+      division.in_parallel ? nullptr : options.pool;
   Progress progress;
   const auto run = [&](size_t index) {
     if (progress.failed()) return;
-    const Chunk& chunk = division.chunks[index];
+    const Chunk& chunk = chunks[index];
     const Pass::Input part = {
         absl::MakeConstSpan(input.token_ids)
             .subspan(chunk.first_token, chunk.tokens),
         absl::MakeConstSpan(input.lengths)
             .subspan(chunk.first_sequence, chunk.sequences),
         input.features, chunk.tokens};
-    LayerKindTimes times;
-    RunOptions own = options;
-    if (division.in_parallel) own.pool = nullptr;
-    if (options.times != nullptr) own.times = &times;
-    kernels::AlignedBuffer buffer = workspaces_.Take();
+    Workspace workspace = workspaces_.Take();
     const size_t row =
         layout.per_sequence ? chunk.first_sequence : chunk.first_token;
     const absl::Status status =
-        Pass(*this, layout, part, own, buffer)
+        Pass(*this, layout, part, options, inside, workspace)
             .Run(output.values.data() + row * output.cols);
-    workspaces_.Give(std::move(buffer));
-    progress.Add(status, times, options.times);
+    progress.Add(status, workspace.times, kinds_, options.times);
+    workspaces_.Give(std::move(workspace));
   };
   if (division.in_parallel) {
-    options.pool->ParallelFor(division.chunks.size(), run);
+    options.pool->ParallelFor(chunks.size(), run);
   } else {
-    for (size_t i = 0; i < division.chunks.size(); ++i) run(i);
+    for (size_t i = 0; i < chunks.size(); ++i) run(i);
   }
   RETURN_IF_ERROR(progress.status());
   return output;

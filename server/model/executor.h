@@ -3,11 +3,13 @@
 #ifndef OCTET_SERVER_MODEL_EXECUTOR_H_
 #define OCTET_SERVER_MODEL_EXECUTOR_H_
 
-#include <map>
-#include <memory>
+#include <cstddef>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "server/model/graph.h"
 #include "server/model/linear_layer.h"
@@ -18,30 +20,43 @@
 
 namespace octet::model {
 
-using LinearLayers =
-    std::map<std::string, std::unique_ptr<LinearLayer>, std::less<>>;
-
 class Executor {
  public:
-  // All three must outlive the executor and stay as they are.
-  Executor(const Graph& graph, const LinearLayers& linears,
+  // All must outlive the executor and stay as they are. `find` knows each
+  // linear of the graph by its name.
+  Executor(const Graph& graph,
+           absl::FunctionRef<const LinearLayer*(std::string_view)> find,
            const Parameters& parameters);
 
   // `input` has passed ValidateInput for this graph. Nothing is allocated that
-  // an earlier run of this size has left behind, but for the output.
+  // an earlier run of this size has left behind, but for the output (and what
+  // oneDNN allocates in float layers).
   absl::StatusOr<ModelOutput> Run(const ModelInput& input,
                                   const RunOptions& options) const;
 
  private:
   class Pass;
 
+  // What a linear's time counts for: so many columns of a kind of layer.
+  struct Share {
+    size_t kind;
+    size_t columns;
+  };
+  struct Prepared {
+    const LinearLayer* layer = nullptr;
+    std::vector<Share> shares;
+  };
+
+  size_t KindOf(std::string_view layer);
+  void Prepare(const Linear& op, Prepared& prepared);
   absl::StatusOr<ModelOutput> RunLayout(const ValueLayout& layout,
                                         const ModelInput& input,
                                         const RunOptions& options) const;
 
   const Graph& graph_;
-  const LinearLayers& linears_;
   const Parameters& parameters_;
+  std::vector<Prepared> prepared_;  // of each operator
+  std::vector<std::string> kinds_;
   std::optional<ValueLayout> output_;
   std::optional<ValueLayout> hidden_;
   mutable Workspaces workspaces_;

@@ -38,6 +38,14 @@ struct Linear {
   std::optional<ValueId> residual;
   ValueId input;
   ValueId output;
+
+  struct Part {
+    std::string layer;
+    size_t out_features;
+  };
+  // FuseQkv: the layers whose outputs lie side by side in `output`; `layer`
+  // names all of them. Empty: the layer itself.
+  std::vector<Part> parts = {};
 };
 
 // output = (x - mean) / sqrt(var + epsilon) * weight + bias, x = input
@@ -48,12 +56,16 @@ struct LayerNorm {
   ValueId output;
 };
 
-// output = softmax(q k^T / sqrt(width / heads)) v, within each sequence
+// output = softmax(q k^T / sqrt(width / heads)) v, within each sequence; q, k
+// and v are `width` columns of their values, which may be the same one.
 struct Attention {
   size_t heads;
   ValueId query, key, value;
   ValueId output;
   kernels::AttentionPrecision precision = kernels::AttentionPrecision::kFp32;
+  size_t query_column = 0;  // where they begin
+  size_t key_column = 0;
+  size_t value_column = 0;
 };
 
 enum class PoolingMode : uint8_t { kNone, kMean, kCls, kMax };

@@ -6,6 +6,7 @@
 
 #include "server/model/graph.h"
 #include "server/model/scheme.h"
+#include "server/model/tensor.h"
 
 namespace octet::model {
 
@@ -13,6 +14,11 @@ namespace octet::model {
 // its rounding is far below that of the codes before and after. A model with
 // any of the three in float keeps FP32.
 void UseBf16Attention(Graph& graph, const Plan& plan);
+
+// Query, key and value linears become one, with the columns of all three, where
+// they have the same INT8 scheme, transforms and static scale: the input is
+// quantized once. Float ones stay apart: there is nothing to save.
+void FuseQkv(Graph& graph, const Plan& plan, const TensorSource& tensors);
 
 }  // namespace octet::model
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -27,6 +28,10 @@ class KernelLayer : public LinearLayer {
                    kernels::MatrixView<float> y,
                    const kernels::LinearCall& call) const override {
     return kernel_.Run(x, y, call);
+  }
+  const kernels::Int8Linear* int8() const override {
+    if constexpr (std::is_same_v<Kernel, kernels::Int8Linear>) return &kernel_;
+    return nullptr;
   }
   size_t weight_bytes() const override { return kernel_.packed_bytes(); }
   std::string_view kernel_name() const override {

@@ -36,6 +36,9 @@ class LinearLayer {
                            kernels::MatrixView<float> y,
                            const kernels::LinearCall& call) const = 0;
 
+  // The product underneath, or nullptr where the scheme is a float's.
+  virtual const kernels::Int8Linear* int8() const { return nullptr; }
+
   virtual size_t weight_bytes() const = 0;  // resident
   virtual std::string_view kernel_name() const = 0;
   virtual std::string_view isa() const = 0;

@@ -9,10 +9,15 @@
 #include "server/model/executor.h"
 #include "server/model/graph_passes.h"
 #include "server/model/operators.h"
+#include "server/model/part_layer.h"
+#include "server/model/stacked_tensors.h"
 #include "server/model/str_cat.h"
 
 namespace octet::model {
 namespace {
+
+using LinearLayers =
+    std::map<std::string, std::unique_ptr<LinearLayer>, std::less<>>;
 
 size_t EditDistance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
@@ -57,15 +62,18 @@ class Model::Impl {
   }
 
   absl::Status Load(const TensorSource& tensors) {
-    for (const Operator& op : graph_.operators) {
+    lowered_ = graph_;
+    FuseQkv(lowered_, plan_, tensors);
+    for (const Operator& op : lowered_.operators) {
       if (const auto* linear = std::get_if<Linear>(&op)) {
-        RETURN_IF_ERROR(LoadLinear(*linear, tensors));
+        RETURN_IF_ERROR(linear->parts.empty() ? LoadLinear(*linear, tensors)
+                                              : LoadStack(*linear, tensors));
       } else if (const auto* embedding = std::get_if<Embedding>(&op)) {
         RETURN_IF_ERROR(parameters_.Load(
-            *embedding, graph_.widths[embedding->output], graph_, tensors));
+            *embedding, lowered_.widths[embedding->output], lowered_, tensors));
       } else if (const auto* norm = std::get_if<LayerNorm>(&op)) {
         RETURN_IF_ERROR(
-            parameters_.Load(*norm, graph_.widths[norm->output], tensors));
+            parameters_.Load(*norm, lowered_.widths[norm->output], tensors));
       }
     }
     for (const auto& [layer, scheme] : plan_) {
@@ -74,7 +82,14 @@ class Model::Impl {
             StrCat("plan: the model has no linear layer '", layer, "'"));
       }
     }
-    executor_.emplace(graph_, linears_, parameters_);
+    const auto find = [this](std::string_view layer) {
+      const auto stack = stacks_.find(layer);
+      return stack != stacks_.end() ? stack->second.get()
+                                    : linears_.find(layer)->second.get();
+    };
+    if (graph_.input == InputKind::kNone) return absl::OkStatus();
+    executor_.emplace(lowered_, find, parameters_);
+    by_layer_.emplace(graph_, find, parameters_);
     return absl::OkStatus();
   }
 
@@ -82,7 +97,13 @@ class Model::Impl {
   const Plan& plan() const { return plan_; }
   const LinearLayers& linears() const { return linears_; }
   const Parameters& parameters() const { return parameters_; }
-  const Executor& executor() const { return *executor_; }
+  // Observers and substitutes know the linears of the graph, not what the
+  // passes make of them.
+  const Executor& executor(const RunOptions& options) const {
+    const bool by_layer =
+        options.observer != nullptr || options.substitutes != nullptr;
+    return by_layer ? *by_layer_ : *executor_;
+  }
 
  private:
   absl::Status LoadLinear(const Linear& linear, const TensorSource& tensors) {
@@ -94,11 +115,31 @@ class Model::Impl {
     return absl::OkStatus();
   }
 
+  // The layers' own tensors as one matrix, and each layer a part of it.
+  absl::Status LoadStack(const Linear& linear, const TensorSource& tensors) {
+    std::vector<std::string> layers;
+    for (const Linear::Part& part : linear.parts) layers.push_back(part.layer);
+    ASSIGN_OR_RETURN(const StackedTensors stacked,
+                     StackedTensors::Create(tensors, linear.layer, layers));
+    const LinearScheme scheme = plan_.find(layers[0])->second;
+    auto& stack = stacks_[linear.layer];
+    ASSIGN_OR_RETURN(stack, MakeLinearLayer(linear, scheme, stacked));
+    size_t first = 0;
+    for (const Linear::Part& part : linear.parts) {
+      linears_[part.layer] = MakePartLayer(*stack, first, part.out_features);
+      first += part.out_features;
+    }
+    return absl::OkStatus();
+  }
+
   Graph graph_;
+  Graph lowered_;  // what runs, after the passes
   Plan plan_;
+  LinearLayers stacks_;  // read by parts among the linears
   LinearLayers linears_;
   Parameters parameters_;
-  std::optional<Executor> executor_;
+  std::optional<Executor> executor_;  // none of a linear_set
+  std::optional<Executor> by_layer_;
 };
 
 absl::StatusOr<std::unique_ptr<const Model>> Model::Create(
@@ -115,7 +156,7 @@ absl::StatusOr<ModelOutput> Model::Forward(const ModelInput& input,
                                            const RunOptions& options) const {
   RETURN_IF_ERROR(
       ValidateInput(impl_->graph(), input, options.allow_non_finite));
-  return impl_->executor().Run(input, options);
+  return impl_->executor(options).Run(input, options);
 }
 
 absl::StatusOr<const LinearLayer*> Model::FindLinear(

@@ -131,25 +131,27 @@ ValueLayout LayOutValues(const Graph& graph, ValueId wanted) {
   return layout;
 }
 
-Values::Values(const Graph& graph, const ValueLayout& layout, size_t max_rows,
-               kernels::AlignedBuffer& buffer)
-    : graph_(graph), layout_(layout), views_(graph.widths.size()) {
+void Values::Reset(const Graph& graph, const ValueLayout& layout,
+                   size_t max_rows) {
   const auto size = [&](size_t width) {
     return (max_rows * width + kLineFloats - 1) / kLineFloats * kLineFloats;
   };
+  graph_ = &graph;
+  layout_ = &layout;
   size_t floats = 0;
   for (const size_t width : layout.slot_widths) floats += size(width);
-  buffer.Reserve(floats * sizeof(float));
-  auto* next = buffer.As<float>();
-  slots_.reserve(layout.slot_widths.size());
+  buffer_.Reserve(floats * sizeof(float));
+  auto* next = buffer_.As<float>();
+  slots_.clear();
   for (const size_t width : layout.slot_widths) {
     slots_.push_back(next);
     next += size(width);
   }
+  views_.assign(graph.widths.size(), {});
 }
 
 kernels::MatrixView<float> Values::Make(ValueId id, size_t rows) {
-  views_[id] = {slots_[*layout_.slots[id]], rows, graph_.widths[id]};
+  views_[id] = {slots_[*layout_->slots[id]], rows, graph_->widths[id]};
   return views_[id];
 }
 

@@ -35,20 +35,22 @@ struct ValueLayout {
 
 ValueLayout LayOutValues(const Graph& graph, ValueId wanted);
 
-// The matrices of one run, in a buffer that may have served others before.
+// The matrices of a run, and of others after it: memory grows to the largest.
 class Values {
  public:
-  // No value has more than `max_rows` rows.
-  Values(const Graph& graph, const ValueLayout& layout, size_t max_rows,
-         kernels::AlignedBuffer& buffer);
+  // For a new run, in which no value has more than `max_rows` rows. The layout
+  // must outlive it.
+  void Reset(const Graph& graph, const ValueLayout& layout, size_t max_rows);
 
   // Contents undefined.
   kernels::MatrixView<float> Make(ValueId id, size_t rows);
   kernels::MatrixView<float> at(ValueId id) const { return views_[id]; }
+  size_t bytes() const { return buffer_.size(); }
 
  private:
-  const Graph& graph_;
-  const ValueLayout& layout_;
+  const Graph* graph_ = nullptr;
+  const ValueLayout* layout_ = nullptr;
+  kernels::AlignedBuffer buffer_;
   std::vector<float*> slots_;
   std::vector<kernels::MatrixView<float>> views_;
 };

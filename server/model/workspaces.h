@@ -1,5 +1,4 @@
-// Buffers that runs leave behind for later ones: as many as have run at the
-// same time.
+// What runs leave behind for later ones: as many as have run at the same time.
 
 #ifndef OCTET_SERVER_MODEL_WORKSPACES_H_
 #define OCTET_SERVER_MODEL_WORKSPACES_H_
@@ -9,25 +8,31 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/aligned_buffer.h"
+#include "kernels/phase_clock.h"
+#include "server/model/values.h"
 
 namespace octet::model {
 
+struct Workspace {
+  Values values;
+  std::vector<kernels::PhaseTimes> times;
+};
+
 class Workspaces {
  public:
-  // Empty at first; grown by whoever uses it.
-  kernels::AlignedBuffer Take() {
+  // New ones are empty.
+  Workspace Take() {
     const std::scoped_lock lock(mutex_);
     if (left_.empty()) return {};
-    kernels::AlignedBuffer buffer = std::move(left_.back());
+    Workspace workspace = std::move(left_.back());
     left_.pop_back();
-    return buffer;
+    return workspace;
   }
 
-  void Give(kernels::AlignedBuffer buffer) {
-    if (buffer.size() > kMostBytes) return;
+  void Give(Workspace workspace) {
+    if (workspace.values.bytes() > kMostBytes) return;
     const std::scoped_lock lock(mutex_);
-    left_.push_back(std::move(buffer));
+    left_.push_back(std::move(workspace));
   }
 
  private:
@@ -35,7 +40,7 @@ class Workspaces {
   static constexpr size_t kMostBytes = size_t{64} << 20;
 
   std::mutex mutex_;
-  std::vector<kernels::AlignedBuffer> left_;
+  std::vector<Workspace> left_;
 };
 
 }  // namespace octet::model

@@ -11,6 +11,13 @@ std::vector<int32_t> Lengths(size_t count, int32_t length) {
   return std::vector<int32_t>(count, length);
 }
 
+Chunks Divided(const std::vector<int32_t>& lengths, size_t threads) {
+  // What an earlier division left behind.
+  Chunks division = {std::vector<Chunk>(3, {7, 7, 7, 7}), true};
+  DivideSequences(lengths, threads, division);
+  return division;
+}
+
 TEST(DivideSequences, ChunksFollowEachOtherAndLeaveNothingOut) {
   for (uint32_t seed = 0; seed < 200; ++seed) {
     SCOPED_TRACE(seed);
@@ -19,7 +26,7 @@ TEST(DivideSequences, ChunksFollowEachOtherAndLeaveNothingOut) {
     for (int32_t& length : lengths) {
       length = 1 + static_cast<int32_t>(random() % 300);
     }
-    const Chunks division = DivideSequences(lengths, 1 + random() % 4);
+    const Chunks division = Divided(lengths, 1 + random() % 4);
     size_t sequence = 0;
     size_t token = 0;
     for (const Chunk& chunk : division.chunks) {
@@ -38,19 +45,19 @@ TEST(DivideSequences, ChunksFollowEachOtherAndLeaveNothingOut) {
 }
 
 TEST(DivideSequences, LikeSequencesGoToThreadsByThemselves) {
-  const Chunks division = DivideSequences(Lengths(8, 128), 2);
+  const Chunks division = Divided(Lengths(8, 128), 2);
   EXPECT_TRUE(division.in_parallel);
   EXPECT_EQ(division.chunks.size() % 2, 0);
 }
 
 TEST(DivideSequences, ThreadsShareOneSequenceAndOneThatOutweighsTheRest) {
-  EXPECT_FALSE(DivideSequences(Lengths(1, 128), 2).in_parallel);
-  EXPECT_FALSE(DivideSequences({500, 10, 10}, 2).in_parallel);
-  EXPECT_FALSE(DivideSequences(Lengths(3, 128), 2).in_parallel);
+  EXPECT_FALSE(Divided(Lengths(1, 128), 2).in_parallel);
+  EXPECT_FALSE(Divided({500, 10, 10}, 2).in_parallel);
+  EXPECT_FALSE(Divided(Lengths(3, 128), 2).in_parallel);
 }
 
 TEST(DivideSequences, OneThreadTakesALargeBatchInChunks) {
-  const Chunks division = DivideSequences(Lengths(32, 128), 1);
+  const Chunks division = Divided(Lengths(32, 128), 1);
   EXPECT_FALSE(division.in_parallel);
   EXPECT_GT(division.chunks.size(), 4);
 }

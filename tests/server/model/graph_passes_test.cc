@@ -1,8 +1,10 @@
 #include "server/model/graph_passes.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "server/model/importer.h"
+#include "tests/server/model/small_encoder.h"
 #include "tests/server/model/tiny_bert.h"
 
 namespace octet::model {
@@ -43,6 +45,57 @@ TEST(UseBf16Attention, OnlyWhereQueryKeyAndValueAreInt8) {
   Plan plan = SelfAttentionIn(Scheme::kW8A8Dynamic);
   plan["encoder.layer.1.attention.self.key"] = {Scheme::kFp32};
   EXPECT_EQ(PrecisionsUnder(plan), (std::vector{kFp32, kFp32}));
+}
+
+std::vector<std::string> LinearsAfterFuseQkv(const Plan& plan,
+                                             const MemoryTensors& tensors) {
+  Graph graph = SmallEncoderGraph();
+  FuseQkv(graph, plan, tensors);
+  std::vector<std::string> layers;
+  for (const Linear* linear : graph.Linears()) layers.push_back(linear->layer);
+  return layers;
+}
+
+const std::vector<std::string> kApart = {
+    "attention.q", "attention.k", "attention.v", "attention.out", "up", "down"};
+
+TEST(FuseQkv, ThreeLinearsBecomeOne) {
+  const Plan plan = SmallEncoderPlan({Scheme::kW8A8Dynamic});
+  Graph graph = SmallEncoderGraph();
+  FuseQkv(graph, plan, SmallEncoderTensors());
+  EXPECT_EQ(graph.operators.size(), SmallEncoderGraph().operators.size() - 2);
+  const auto& all = std::get<Linear>(graph.operators[2]);
+  EXPECT_EQ(all.layer, "attention.q+attention.k+attention.v");
+  EXPECT_EQ(all.out_features, 192);
+  EXPECT_EQ(all.parts.size(), 3);
+  EXPECT_EQ(graph.widths[all.output], 192);
+  const auto& attention = std::get<Attention>(graph.operators[3]);
+  for (const ValueId id : {attention.query, attention.key, attention.value}) {
+    EXPECT_EQ(id, all.output);
+  }
+  EXPECT_EQ(attention.query_column, 0);
+  EXPECT_EQ(attention.key_column, 64);
+  EXPECT_EQ(attention.value_column, 128);
+}
+
+TEST(FuseQkv, OnlyWhatTreatsTheInputAlikeIsFused) {
+  MemoryTensors tensors = SmallEncoderTensors();
+  EXPECT_EQ(LinearsAfterFuseQkv(SmallEncoderPlan({}), tensors), kApart);
+  Plan plan = SmallEncoderPlan({Scheme::kW8A8Dynamic});
+  plan["attention.k"] = {Scheme::kW8A8Static};
+  EXPECT_EQ(LinearsAfterFuseQkv(plan, tensors), kApart);
+  plan = SmallEncoderPlan({Scheme::kW8A8Static});
+  EXPECT_EQ(LinearsAfterFuseQkv(plan, tensors).size(), 4);
+  tensors.SetFloat("attention.v.input_scale", {1}, {0.04F});
+  EXPECT_EQ(LinearsAfterFuseQkv(plan, tensors), kApart);
+}
+
+TEST(FuseQkv, AValueThatSomebodyElseReadsKeepsItsLinear) {
+  Graph graph = SmallEncoderGraph();
+  graph.hidden = 3;  // keys
+  FuseQkv(graph, SmallEncoderPlan({Scheme::kW8A8Dynamic}),
+          SmallEncoderTensors());
+  EXPECT_EQ(graph.Linears().size(), 6);
 }
 
 }  // namespace

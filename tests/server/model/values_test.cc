@@ -80,15 +80,15 @@ TEST(Values, LiveValuesDoNotOverlap) {
   graph.widths = {3, 5};
   graph.operators = {Step(0, 1)};
   const ValueLayout layout = LayOutValues(graph, 1);
-  kernels::AlignedBuffer buffer;
-  Values values(graph, layout, 7, buffer);
+  Values values;
+  values.Reset(graph, layout, 7);
   const auto x = values.Make(0, 7);
   const auto y = values.Make(1, 7);
   EXPECT_EQ(y.rows, 7);
   EXPECT_EQ(y.cols, 5);
   EXPECT_GE(y.data, x.data + 7 * 3);
   EXPECT_LE(reinterpret_cast<char*>(y.data + 7 * 5),
-            buffer.As<char>() + buffer.size());
+            reinterpret_cast<char*>(x.data) + values.bytes());
   EXPECT_EQ(values.at(1).data, y.data);
 }
 
