@@ -18,6 +18,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "kernels/int8_linear.h"
 #include "kernels/matrix_view.h"
 #include "kernels/thread_pool.h"
 #include "server/quantization/layer_plan.h"
@@ -45,6 +46,12 @@ absl::StatusOr<QuantizedLayer> QuantizeLayer(
     std::string_view name, kernels::MatrixView<const float> weight,
     absl::Span<const float> bias, const LayerPlan& plan,
     const LayerSamples& samples, kernels::ThreadPool* pool);
+
+// The layer as kernels::Int8Linear takes it, with this bias. It points into
+// its arguments.
+kernels::Int8LinearSpec SpecOf(const LayerPlan& plan,
+                               const QuantizedLayer& layer, size_t n, size_t k,
+                               absl::Span<const float> bias);
 
 }  // namespace octet::quantization
 

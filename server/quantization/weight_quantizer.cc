@@ -22,12 +22,13 @@ float RowAbsmax(absl::Span<const float> row) {
   return absmax;
 }
 
-// Not kernels::SymmetricCode, which multiplies by the inverse: weights are
-// coded once, so that the exact quotient costs nothing.
-void QuantizeRow(absl::Span<const float> row, float scale, int8_t* codes) {
-  for (size_t k = 0; k < row.size(); ++k) {
-    const float quotient = std::clamp(row[k] / scale, -127.0F, 127.0F);
-    codes[k] = static_cast<int8_t>(std::nearbyint(quotient));
+// Calls f(group, values of it, where they begin).
+template <typename F>
+void ForEachGroup(absl::Span<const float> row, size_t group_size, F f) {
+  const size_t step = group_size == 0 ? row.size() : group_size;
+  size_t group = 0;
+  for (size_t begin = 0; begin < row.size(); begin += step) {
+    f(group++, row.subspan(begin, step), begin);
   }
 }
 
@@ -43,6 +44,28 @@ std::string IndexString(size_t flat, absl::Span<const int64_t> shape) {
 }
 
 }  // namespace
+
+void ScaleRow(absl::Span<const float> row, size_t group_size, float* scales) {
+  ForEachGroup(row, group_size,
+               [&](size_t group, absl::Span<const float> values, size_t) {
+                 scales[group] = AbsmaxScale(RowAbsmax(values));
+               });
+}
+
+// Not kernels::SymmetricCode, which multiplies by the inverse: weights are
+// coded once, so that the exact quotient costs nothing.
+void RoundRow(absl::Span<const float> row, const float* scales,
+              size_t group_size, int8_t* codes) {
+  ForEachGroup(row, group_size,
+               [&](size_t group, absl::Span<const float> values, size_t begin) {
+                 for (size_t k = 0; k < values.size(); ++k) {
+                   const float quotient =
+                       std::clamp(values[k] / scales[group], -127.0F, 127.0F);
+                   codes[begin + k] =
+                       static_cast<int8_t>(std::nearbyint(quotient));
+                 }
+               });
+}
 
 absl::Status CheckFinite(std::string_view name, absl::Span<const float> values,
                          absl::Span<const int64_t> shape) {
@@ -71,11 +94,12 @@ absl::StatusOr<QuantizedWeight> QuantizeWeight(
   std::atomic<size_t> zero_channels = 0;
   const auto quantize_row = [&](size_t n) {
     const absl::Span<const float> row(weight.row(n), weight.cols);
-    const float absmax = RowAbsmax(row);
-    if (absmax == 0.0F) zero_channels.fetch_add(1, std::memory_order_relaxed);
-    quantized.scales[n] = AbsmaxScale(absmax);
-    QuantizeRow(row, quantized.scales[n],
-                quantized.codes.data() + n * weight.cols);
+    if (RowAbsmax(row) == 0.0F) {
+      zero_channels.fetch_add(1, std::memory_order_relaxed);
+    }
+    ScaleRow(row, 0, &quantized.scales[n]);
+    RoundRow(row, &quantized.scales[n], 0,
+             quantized.codes.data() + n * weight.cols);
   };
   if (pool != nullptr) {
     pool->ParallelFor(weight.rows, quantize_row);

@@ -1,7 +1,8 @@
-// Float weights [N, K] to INT8 codes, symmetric, one scale per output channel.
+// Float weights [N, K] to INT8 codes, symmetric, one scale per output channel,
+// or per output channel and group of inputs.
 //
-//   s[n]   = max_k |W[n,k]| / 127             (FP32; 1 when the row is zero)
-//   q[n,k] = clip(round_half_even(W[n,k] / s[n]), -127, 127)
+//   s[n,g] = max_{k in g} |W[n,k]| / 127      (FP32; 1 where all are zero)
+//   q[n,k] = clip(round_half_even(W[n,k] / s[n,g]), -127, 127)
 //
 // The quotient is taken as kernels/rounding.h says, so any IEEE machine gives
 // the same codes.
@@ -24,7 +25,7 @@ namespace octet::quantization {
 
 struct QuantizedWeight {
   std::vector<int8_t> codes;  // [N, K], row-major
-  std::vector<float> scales;  // [N]
+  std::vector<float> scales;  // [N], or [N, groups] by rows
   size_t zero_channels = 0;   // rows of nothing but zeros
 };
 
@@ -33,6 +34,16 @@ struct QuantizedWeight {
 absl::StatusOr<QuantizedWeight> QuantizeWeight(
     std::string_view name, kernels::MatrixView<const float> weight,
     kernels::ThreadPool* pool);
+
+// Scales of a row of K weights. A group_size of 0 is one group of all.
+inline size_t GroupsOf(size_t k, size_t group_size) {
+  return group_size == 0 ? 1 : (k + group_size - 1) / group_size;
+}
+
+// Of one row, scales [GroupsOf(K, group_size)]. Values must be finite.
+void ScaleRow(absl::Span<const float> row, size_t group_size, float* scales);
+void RoundRow(absl::Span<const float> row, const float* scales,
+              size_t group_size, int8_t* codes);
 
 // The weights of some input columns as FP16 bits, transposed: [columns, N].
 // INVALID_ARGUMENT when a value is beyond FP16.
