@@ -11,6 +11,7 @@ list(APPEND OCTET_KERNELS_SOURCES
   float_linear.cc
   float_pooling.cc
   float_rms_norm.cc
+  norm_quantize.cc
   onednn_gemm.cc)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   list(APPEND OCTET_KERNELS_SOURCES

@@ -97,7 +97,11 @@ void CodeRow(const TileOps& ops, const RowCoding& coding,
 void CopyCodes(const RowCoding& coding, const uint8_t* x, size_t k,
                size_t padded_k, uint8_t* codes) {
   const auto flip = static_cast<uint8_t>(coding.code_offset);
-  for (size_t i = 0; i < k; ++i) codes[i] = x[i] ^ flip;
+  if (flip == 0) {
+    std::memcpy(codes, x, k);
+  } else {
+    for (size_t i = 0; i < k; ++i) codes[i] = x[i] ^ flip;
+  }
   FillZero(coding, k, padded_k, codes);
 }
 

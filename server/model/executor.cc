@@ -10,6 +10,7 @@
 #include "kernels/float_attention.h"
 #include "kernels/float_layer_norm.h"
 #include "kernels/float_pooling.h"
+#include "kernels/norm_quantize.h"
 #include "kernels/status_macros.h"
 #include "server/model/chunks.h"
 
@@ -87,15 +88,42 @@ class Executor::Pass {
     if (op.residual) call.residual = values_.at(*op.residual);
     call.pool = pool_;
     if (options_.times != nullptr) call.times = &times;
-    RETURN_IF_ERROR(LayerOf(op).Run(x, y, call));
-    AddTimes(times, op.out_features);
+    RETURN_IF_ERROR(op.takes_codes ? RunOnCodes(op, x, y, call)
+                                   : LayerOf(op).Run(x, y, call));
+    AddTimes(times);
     if (options_.observer == nullptr) return absl::OkStatus();
     return options_.observer->OnLinear(op, x, y);
+  }
+
+  absl::Status RunOnCodes(const Linear& op, MatrixView<float> x,
+                          MatrixView<float> y,
+                          const kernels::LinearCall& call) const {
+    const CodedValue coded(x, op.in_features);
+    return LayerOf(op).int8()->Run(
+        kernels::LinearInput::Codes(coded.codes, coded.scales),
+        kernels::LinearOutput::Fp32(y), call);
   }
 
   absl::Status Step(const LayerNorm& op) {
     const MatrixView<float> x = values_.at(op.input);
     const LayerNormParameters& norm = parameters_.norm(op.layer);
+    if (op.codes) {
+      const CodedValue coded(values_.Make(*op.codes, x.rows), x.cols);
+      kernels::PhaseTimes times;
+      kernels::LayerNormQuantize(
+          {.x = x,
+           .weight = norm.weight,
+           .bias = norm.bias,
+           .epsilon = op.epsilon,
+           .y = values_.Make(op.output, x.rows),
+           .codes = coded.codes,
+           .scales = coded.scales.data(),
+           .quantize_ns =
+               options_.times == nullptr ? nullptr : &times.quantize_ns},
+          pool_);
+      AddTimes(times);
+      return absl::OkStatus();
+    }
     kernels::LayerNorm(x, norm.weight, norm.bias, op.epsilon,
                        values_.Make(op.output, x.rows), pool_);
     return absl::OkStatus();
@@ -123,8 +151,10 @@ class Executor::Pass {
   }
 
   // Divided by columns where layers were fused; all of it is in the sum.
-  void AddTimes(const kernels::PhaseTimes& times, size_t columns) {
+  void AddTimes(const kernels::PhaseTimes& times) {
     kernels::PhaseTimes left = times;
+    size_t columns = 0;
+    for (const Share& share : prepared_->shares) columns += share.columns;
     for (const Share& share : prepared_->shares) {
       const auto take = [&](uint64_t& ns) {
         const uint64_t part = ns * share.columns / columns;
@@ -209,6 +239,9 @@ Executor::Executor(const Graph& graph,
       output_(LayOut(graph, graph.output)),
       hidden_(LayOut(graph, graph.hidden)) {
   for (size_t i = 0; i < graph.operators.size(); ++i) {
+    if (const auto* norm = std::get_if<LayerNorm>(&graph.operators[i])) {
+      PrepareNorm(*norm, prepared_[i]);
+    }
     const auto* linear = std::get_if<Linear>(&graph.operators[i]);
     if (linear == nullptr) continue;
     prepared_[i].layer = find(linear->layer);
@@ -235,6 +268,15 @@ void Executor::Prepare(const Linear& op, Prepared& prepared) {
   }
 }
 
+// Codes are written for those who read them.
+void Executor::PrepareNorm(const LayerNorm& op, Prepared& prepared) {
+  for (const Operator& reader : graph_.operators) {
+    const auto* linear = std::get_if<Linear>(&reader);
+    if (linear == nullptr || !op.codes || linear->input != *op.codes) continue;
+    Prepare(*linear, prepared);
+  }
+}
+
 absl::StatusOr<ModelOutput> Executor::Run(const ModelInput& input,
                                           const RunOptions& options) const {
   const auto& layout =
@@ -251,8 +293,9 @@ absl::StatusOr<ModelOutput> Executor::RunLayout(
   output.rows = layout.per_sequence ? input.lengths.size() : input.rows();
   output.cols = graph_.widths[layout.wanted];
   output.values.resize(output.rows * output.cols);
-  // Kept by each calling thread.
-  static thread_local Chunks division;
+  // Kept by each calling thread; an observer's own run inside finds none.
+  static thread_local Chunks kept;
+  Chunks division = std::exchange(kept, {});
   Divide(graph_, input, options, division);
   const absl::Span<const Chunk> chunks = division.chunks;
   kernels::ThreadPool* const inside =
@@ -281,6 +324,7 @@ absl::StatusOr<ModelOutput> Executor::RunLayout(
   } else {
     for (size_t i = 0; i < chunks.size(); ++i) run(i);
   }
+  kept = std::move(division);
   RETURN_IF_ERROR(progress.status());
   return output;
 }

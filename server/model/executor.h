@@ -37,18 +37,19 @@ class Executor {
  private:
   class Pass;
 
-  // What a linear's time counts for: so many columns of a kind of layer.
+  // What time counts for: so many columns of a kind of layer.
   struct Share {
     size_t kind;
     size_t columns;
   };
   struct Prepared {
-    const LinearLayer* layer = nullptr;
+    const LinearLayer* layer = nullptr;  // of a linear
     std::vector<Share> shares;
   };
 
   size_t KindOf(std::string_view layer);
   void Prepare(const Linear& op, Prepared& prepared);
+  void PrepareNorm(const LayerNorm& op, Prepared& prepared);
   absl::StatusOr<ModelOutput> RunLayout(const ValueLayout& layout,
                                         const ModelInput& input,
                                         const RunOptions& options) const;

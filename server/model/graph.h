@@ -45,7 +45,9 @@ struct Linear {
   };
   // FuseQkv: the layers whose outputs lie side by side in `output`; `layer`
   // names all of them. Empty: the layer itself.
-  std::vector<Part> parts = {};
+  std::vector<Part> parts;
+  // FuseNormQuantize: `input` is a CodedValue (values.h).
+  bool takes_codes = false;
 };
 
 // output = (x - mean) / sqrt(var + epsilon) * weight + bias, x = input
@@ -54,6 +56,8 @@ struct LayerNorm {
   float epsilon;
   ValueId input;
   ValueId output;
+  // FuseNormQuantize: also the output as a CodedValue (values.h).
+  std::optional<ValueId> codes = std::nullopt;
 };
 
 // output = softmax(q k^T / sqrt(width / heads)) v, within each sequence; q, k

@@ -30,6 +30,15 @@ bool IsInt8(const Plan& plan, const Linear* linear) {
   return planned != plan.end() && IsInt8(planned->second.scheme);
 }
 
+// Its input is quantized by itself, per token.
+bool TakesCodes(const Plan& plan, const Linear& linear) {
+  const auto planned =
+      plan.find(linear.parts.empty() ? linear.layer : linear.parts[0].layer);
+  return planned != plan.end() &&
+         planned->second.scheme == Scheme::kW8A8Dynamic &&
+         planned->second.hadamard_block == 0 && !planned->second.smoothed;
+}
+
 // How often a value is read or leaves the graph.
 size_t Uses(const Graph& graph, ValueId id) {
   size_t uses = (graph.hidden == id ? 1 : 0) + (graph.output == id ? 1 : 0);
@@ -121,6 +130,27 @@ void FuseQkv(Graph& graph, const Plan& plan, const TensorSource& tensors) {
     graph.widths.push_back(all.out_features);
     graph.operators = Replace(graph.operators, all);
     i -= parts.size() - 1;
+  }
+}
+
+void FuseNormQuantize(Graph& graph, const Plan& plan) {
+  for (Operator& op : graph.operators) {
+    auto* norm = std::get_if<LayerNorm>(&op);
+    if (norm == nullptr) continue;
+    const ValueId codes = graph.widths.size();
+    for (Operator& reader : graph.operators) {
+      auto* linear = std::get_if<Linear>(&reader);
+      if (linear == nullptr || linear->input != norm->output ||
+          !TakesCodes(plan, *linear)) {
+        continue;
+      }
+      linear->input = codes;
+      linear->takes_codes = true;
+      norm->codes = codes;
+    }
+    if (norm->codes) {
+      graph.widths.push_back(CodedValue::FloatsFor(graph.widths[norm->output]));
+    }
   }
 }
 

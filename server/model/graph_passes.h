@@ -20,6 +20,11 @@ void UseBf16Attention(Graph& graph, const Plan& plan);
 // quantized once. Float ones stay apart: there is nothing to save.
 void FuseQkv(Graph& graph, const Plan& plan, const TensorSource& tensors);
 
+// A norm writes codes beside floats where a linear of w8a8_dynamic, neither
+// smoothed nor rotated, reads it: all such linears take the codes. The floats
+// stay, for the residual of post-norm encoders reads them.
+void FuseNormQuantize(Graph& graph, const Plan& plan);
+
 }  // namespace octet::model
 
 #endif  // OCTET_SERVER_MODEL_GRAPH_PASSES_H_

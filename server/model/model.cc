@@ -64,6 +64,7 @@ class Model::Impl {
   absl::Status Load(const TensorSource& tensors) {
     lowered_ = graph_;
     FuseQkv(lowered_, plan_, tensors);
+    FuseNormQuantize(lowered_, plan_);
     for (const Operator& op : lowered_.operators) {
       if (const auto* linear = std::get_if<Linear>(&op)) {
         RETURN_IF_ERROR(linear->parts.empty() ? LoadLinear(*linear, tensors)

@@ -28,6 +28,11 @@ ValueId OutputOf(const Operator& op) {
   return std::visit([](const auto& o) { return o.output; }, op);
 }
 
+std::optional<ValueId> CodesOf(const Operator& op) {
+  const auto* norm = std::get_if<LayerNorm>(&op);
+  return norm == nullptr ? std::nullopt : norm->codes;
+}
+
 std::vector<std::vector<ValueId>> LastReads(const Graph& graph, size_t count,
                                             ValueId kept) {
   std::vector<bool> seen(graph.widths.size());
@@ -37,6 +42,7 @@ std::vector<std::vector<ValueId>> LastReads(const Graph& graph, size_t count,
     const Operator& op = graph.operators[i];
     std::vector<ValueId> touched = InputsOf(op);
     touched.push_back(OutputOf(op));
+    if (const auto codes = CodesOf(op)) touched.push_back(*codes);
     for (const ValueId id : touched) {
       if (!seen[id]) last[i].push_back(id);
       seen[id] = true;
@@ -125,11 +131,18 @@ ValueLayout LayOutValues(const Graph& graph, ValueId wanted) {
     if (!layout.slots[output]) {
       layout.slots[output] = slots.Take(graph.widths[output]);
     }
+    if (const auto codes = CodesOf(op)) {
+      layout.slots[*codes] = slots.Take(graph.widths[*codes]);
+    }
     for (const ValueId id : released) slots.Give(*layout.slots[id]);
   }
   layout.per_sequence = per_sequence[wanted];
   return layout;
 }
+
+CodedValue::CodedValue(kernels::MatrixView<float> room, size_t width)
+    : codes(reinterpret_cast<uint8_t*>(room.data), room.rows, width),
+      scales(room.data + (room.rows * width + 3) / 4, room.rows) {}
 
 void Values::Reset(const Graph& graph, const ValueLayout& layout,
                    size_t max_rows) {

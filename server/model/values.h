@@ -6,18 +6,21 @@
 #define OCTET_SERVER_MODEL_VALUES_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "kernels/aligned_buffer.h"
 #include "kernels/matrix_view.h"
 #include "server/model/graph.h"
 
 namespace octet::model {
 
-// What an operator reads and the one value it writes.
+// What an operator reads and what it writes.
 std::vector<ValueId> InputsOf(const Operator& op);
 ValueId OutputOf(const Operator& op);
+std::optional<ValueId> CodesOf(const Operator& op);  // written beside it
 
 // For each operator, the values that nobody reads after it. `kept` never is.
 std::vector<std::vector<ValueId>> LastReads(const Graph& graph, size_t count,
@@ -34,6 +37,17 @@ struct ValueLayout {
 };
 
 ValueLayout LayOutValues(const Graph& graph, ValueId wanted);
+
+// A value of u8 codes and a scale per row, in the room of floats.
+struct CodedValue {
+  // Floats in a row, for `width` codes.
+  static size_t FloatsFor(size_t width) { return (width + 3) / 4 + 1; }
+
+  CodedValue(kernels::MatrixView<float> room, size_t width);
+
+  kernels::MatrixView<uint8_t> codes;
+  absl::Span<float> scales;
+};
 
 // The matrices of a run, and of others after it: memory grows to the largest.
 class Values {

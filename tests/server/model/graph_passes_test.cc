@@ -98,5 +98,44 @@ TEST(FuseQkv, AValueThatSomebodyElseReadsKeepsItsLinear) {
   EXPECT_EQ(graph.Linears().size(), 6);
 }
 
+TEST(FuseNormQuantize, EveryPlainLinearAfterANormTakesItsCodes) {
+  const Plan plan = SmallEncoderPlan({Scheme::kW8A8Dynamic});
+  Graph graph = SmallEncoderGraph();
+  FuseNormQuantize(graph, plan);
+  const auto& before_attention = std::get<LayerNorm>(graph.operators[1]);
+  const auto& before_up = std::get<LayerNorm>(graph.operators[7]);
+  ASSERT_TRUE(before_attention.codes && before_up.codes);
+  EXPECT_FALSE(std::get<LayerNorm>(graph.operators[10]).codes);
+  for (const Linear* linear : graph.Linears()) {
+    SCOPED_TRACE(linear->layer);
+    const bool after_norm = linear->layer == "attention.q" ||
+                            linear->layer == "attention.k" ||
+                            linear->layer == "attention.v";
+    const bool up = linear->layer == "up";
+    EXPECT_EQ(linear->takes_codes, after_norm || up);
+    if (linear->takes_codes) {
+      EXPECT_EQ(linear->input, up ? *before_up.codes : *before_attention.codes);
+    }
+  }
+  EXPECT_EQ(graph.widths[*before_up.codes], 64 / 4 + 1);
+}
+
+TEST(FuseNormQuantize, LinearsThatNeedTheFloatsKeepThem) {
+  LinearScheme smoothed = {Scheme::kW8A8Dynamic};
+  smoothed.smoothed = true;
+  LinearScheme rotated = {Scheme::kW8A8Dynamic};
+  rotated.hadamard_block = 64;
+  for (const LinearScheme& scheme :
+       {LinearScheme{}, LinearScheme{Scheme::kLlmInt8, 6.0F},
+        LinearScheme{Scheme::kW8A8Static}, smoothed, rotated}) {
+    Graph graph = SmallEncoderGraph();
+    FuseNormQuantize(graph, SmallEncoderPlan(scheme));
+    EXPECT_EQ(graph.widths.size(), SmallEncoderGraph().widths.size());
+    for (const Linear* linear : graph.Linears()) {
+      EXPECT_FALSE(linear->takes_codes) << linear->layer;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace octet::model

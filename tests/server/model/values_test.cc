@@ -74,6 +74,34 @@ TEST(LayOutValues, WhatComesAfterTheWantedValueIsLeftOut) {
   EXPECT_TRUE(LayOutValues(graph, 2).per_sequence);
 }
 
+TEST(LayOutValues, CodesHaveASlotOfTheirOwnAsLongAsTheyAreRead) {
+  Graph graph;
+  graph.input = InputKind::kFeatures;
+  graph.widths = {8, 8, 3, 8, 8};
+  Linear reader = Step(2, 3);
+  reader.takes_codes = true;
+  graph.operators = {LayerNorm{"a", 0.0F, 0, 1, /*codes=*/2}, reader,
+                     Step(3, 4, /*residual=*/1)};
+  const ValueLayout layout = LayOutValues(graph, 4);
+  EXPECT_EQ(layout.slots[1], layout.slots[0]);
+  EXPECT_NE(layout.slots[2], layout.slots[1]);
+  EXPECT_NE(layout.slots[3], layout.slots[2]);
+  EXPECT_EQ(layout.slots[4], layout.slots[2]);
+}
+
+TEST(CodedValue, CodesAndScalesFitTheRoom) {
+  for (const size_t width : {1, 3, 4, 5, 64}) {
+    for (const size_t rows : {1, 2, 7}) {
+      std::vector<float> room(rows * CodedValue::FloatsFor(width));
+      const CodedValue coded({room.data(), rows, room.size() / rows}, width);
+      const auto* codes_end = coded.codes.row(rows - 1) + width;
+      EXPECT_LE(codes_end, reinterpret_cast<uint8_t*>(coded.scales.data()));
+      EXPECT_EQ(coded.scales.size(), rows);
+      EXPECT_LE(coded.scales.data() + rows, room.data() + room.size());
+    }
+  }
+}
+
 TEST(Values, LiveValuesDoNotOverlap) {
   Graph graph;
   graph.input = InputKind::kFeatures;
