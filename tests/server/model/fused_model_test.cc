@@ -20,8 +20,12 @@ std::vector<uint32_t> BitsOf(absl::Span<const float> values) {
   return bits;
 }
 
-const LinearScheme kSchemes[] = {
-    {Scheme::kW8A8Dynamic}, {Scheme::kW8A8Static}, {Scheme::kLlmInt8, 2.5F}};
+// Outlier threshold, group size, block of the rotation, smoothed.
+const LinearScheme kSchemes[] = {{Scheme::kW8A8Dynamic},
+                                 {Scheme::kW8A8Static},
+                                 {Scheme::kLlmInt8, 2.5F},
+                                 {Scheme::kW8A8Dynamic, 0.0F, 0, 32, true},
+                                 {Scheme::kW8A8Static, 0.0F, 0, 0, true}};
 
 // Each linear of the model by itself, from the bundle's tensors.
 class LayersAlone {

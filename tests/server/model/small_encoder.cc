@@ -41,6 +41,11 @@ void SetLinear(MemoryTensors& tensors, const Linear& linear) {
   tensors.SetFloat(layer + ".input_scale", {1}, {0.03F});
   tensors.Set(layer + ".input_zero_point", DataType::kI8, {1},
               std::vector<int8_t>{-3});
+  std::vector<float> inverse_smoothing(linear.in_features);
+  for (size_t i = 0; i < inverse_smoothing.size(); ++i) {
+    inverse_smoothing[i] = 0.5F + 0.25F * static_cast<float>(i % 5);
+  }
+  tensors.SetFloat(layer + ".inverse_smoothing", {k}, inverse_smoothing);
   tensors.Set(layer + ".outlier_columns", DataType::kI32, {2},
               std::vector<int32_t>{5, 40});
   std::vector<uint16_t> outliers(2 * linear.out_features);
