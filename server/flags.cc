@@ -74,6 +74,13 @@ void AddFlags(CLI::App& app, Raw& raw) {
   Add(app, "max-upload-bytes", server.max_upload_bytes,
       "Largest checkpoint or bundle upload")
       ->check(CLI::PositiveNumber);
+  Add(app, "calibration-rows", server.calibration.rows,
+      "Rows of each linear input that a calibration keeps to measure errors "
+      "on, unless its creator asks for another number")
+      ->check(CLI::Range(size_t{1}, quantization::kMaxKeptRows));
+  Add(app, "calibration-samples", server.calibration.samples,
+      "Whole samples that a calibration keeps, likewise")
+      ->check(CLI::Range(size_t{1}, quantization::kMaxKeptSamples));
   app.add_flag("--allow-non-finite", server.allow_non_finite,
                "Answer NaN for rows of a request that hold NaN or infinities, "
                "instead of INVALID_ARGUMENT")

@@ -4,12 +4,15 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "client/cli/commands.h"
 #include "client/cli/format.h"
 #include "client/cli/inputs.h"
+#include "client/lib/calibration_files.h"
 #include "client/lib/calibrations.h"
 #include "client/lib/status_macros.h"
 
@@ -22,27 +25,64 @@ struct Arguments {
   std::string file;
   std::string layer;
   size_t batch_size = 32;
+  int64_t kept_rows = 0;
+  int64_t kept_samples = 0;
+  uint64_t seed = 0;
+  bool calibrators = false;
   std::vector<std::string> from;
 };
 
 void ShowSummary(Session& session, const v1::Calibration& calibration) {
   session.Print(absl::StrFormat(
-      "%s of %s: %d samples in %d batches, %d seen twice\n", calibration.name(),
-      calibration.checkpoint(), calibration.sample_count(),
-      calibration.batch_count(), calibration.duplicate_sample_count()));
+      "%s of %s: %d samples in %d batches, %d repeats, %d near duplicates\n",
+      calibration.name(), calibration.checkpoint(), calibration.sample_count(),
+      calibration.batch_count(), calibration.duplicate_sample_count(),
+      calibration.near_duplicate_sample_count()));
   for (const std::string& warning : calibration.warnings()) {
     session.Print(absl::StrCat("warning: ", warning, "\n"));
   }
 }
 
-void ShowCalibration(Session& session, const v1::Calibration& calibration) {
+// "min_max", as it is said in a quantization.
+std::string NameOf(v1::Calibrator calibrator) {
+  constexpr absl::string_view kPrefix = "CALIBRATOR_";
+  return absl::AsciiStrToLower(
+      absl::StripPrefix(v1::Calibrator_Name(calibrator), kPrefix));
+}
+
+// One row for layers that share an input.
+void ShowChoices(Session& session, const v1::Calibration& calibration) {
+  Table table({{"LAYER", Align::kLeft, /*shrinks=*/true},
+               {"CALIBRATOR", Align::kLeft},
+               {"MIN", Align::kRight},
+               {"MAX", Align::kRight},
+               {"CLIPPED", Align::kRight},
+               {"SQNR dB", Align::kRight}});
+  for (const auto& layer : calibration.layers()) {
+    if (layer.input() != layer.layer()) continue;
+    for (const v1::CalibratorChoice& choice : layer.choices()) {
+      table.AddRow({layer.layer(), NameOf(choice.calibrator()),
+                    absl::StrFormat("%.3g", choice.min()),
+                    absl::StrFormat("%.3g", choice.max()),
+                    absl::StrFormat("%.3f%%", 100.0 * choice.clipped_share()),
+                    absl::StrFormat("%.1f", choice.sqnr_db())});
+    }
+  }
+  session.Print("\n");
+  session.Print(table);
+}
+
+void ShowCalibration(Session& session, const v1::Calibration& calibration,
+                     bool calibrators) {
   ShowSummary(session, calibration);
+  if (calibrators) return ShowChoices(session, calibration);
   Table table({{"LAYER", Align::kLeft, /*shrinks=*/true},
                {"ROWS", Align::kRight},
                {"MIN", Align::kRight},
                {"MAX", Align::kRight},
                {"SIGMA", Align::kRight},
                {"OUTLIERS", Align::kRight},
+               {"INACTIVE", Align::kRight},
                {"MOST EXTREME", Align::kLeft, true, /*optional=*/true}});
   for (const auto& layer : calibration.layers()) {
     const std::string columns = absl::StrJoin(
@@ -56,7 +96,8 @@ void ShowCalibration(Session& session, const v1::Calibration& calibration) {
                   absl::StrFormat("%.3g", layer.min()),
                   absl::StrFormat("%.3g", layer.max()),
                   absl::StrFormat("%.3g", layer.sigma()),
-                  absl::StrCat(layer.outlier_count()), columns});
+                  absl::StrCat(layer.outlier_count()),
+                  absl::StrCat(layer.inactive_channel_count()), columns});
   }
   session.Print("\n");
   session.Print(table);
@@ -118,20 +159,43 @@ absl::Status Upload(Session& session, const Arguments& arguments) {
       });
 }
 
-void AddCreateAndUpload(CLI::App* group, Session& session,
-                        const std::shared_ptr<Arguments>& arguments) {
+absl::StatusOr<v1::Calibration> Create(Session& session,
+                                       const Arguments& arguments) {
+  v1::CalibrationOptions options;
+  options.set_kept_rows(arguments.kept_rows);
+  options.set_kept_samples(arguments.kept_samples);
+  options.set_seed(arguments.seed);
+  return client::CreateCalibration(session.connection(), arguments.id,
+                                   arguments.checkpoint, options);
+}
+
+void AddCreate(CLI::App* group, Session& session,
+               const std::shared_ptr<Arguments>& arguments) {
   CLI::App* create = group->add_subcommand("create", "Start one");
   create->add_option("ID", arguments->id, "1-63 characters of [a-z0-9-]")
       ->required();
   create->add_option("--checkpoint", arguments->checkpoint)->required();
+  create
+      ->add_option("--kept-rows", arguments->kept_rows,
+                   "Rows of each linear input to keep; 0: the server's default")
+      ->check(CLI::NonNegativeNumber);
+  create
+      ->add_option("--kept-samples", arguments->kept_samples,
+                   "Whole samples to keep; 0: the server's default")
+      ->check(CLI::NonNegativeNumber);
+  create->add_option("--seed", arguments->seed,
+                     "Decides which are kept; equal where calibrations will "
+                     "be merged");
   create->callback([=, &session] {
     session.Choose([=](Session& s) {
-      return s.Show(client::CreateCalibration(s.connection(), arguments->id,
-                                              arguments->checkpoint),
+      return s.Show(Create(s, *arguments),
                     [&](const auto& c) { ShowSummary(s, c); });
     });
   });
+}
 
+void AddBatches(CLI::App* group, Session& session,
+                const std::shared_ptr<Arguments>& arguments) {
   CLI::App* upload = group->add_subcommand(
       "upload",
       "Stream samples: token ids, a line {\"ids\": [101, 7592, 102]} each, or "
@@ -152,15 +216,65 @@ void AddCreateAndUpload(CLI::App* group, Session& session,
   });
 }
 
+absl::Status Export(Session& session, const Arguments& arguments) {
+  {
+    Progress progress = session.StartProgress("exporting", Unit::kBytes);
+    RETURN_IF_ERROR(client::DownloadCalibration(
+        session.connection(), arguments.id, arguments.file,
+        [&](int64_t done, int64_t total) { progress.Update(done, total); }));
+  }
+  return session.Done(absl::OkStatus(), absl::StrCat("wrote ", arguments.file));
+}
+
+absl::Status Import(Session& session, const Arguments& arguments) {
+  absl::StatusOr<v1::Calibration> calibration;
+  {
+    Progress progress = session.StartProgress("importing", Unit::kBytes);
+    calibration = client::UploadCalibration(
+        session.connection(), arguments.file, arguments.id,
+        arguments.checkpoint,
+        [&](int64_t done, int64_t total) { progress.Update(done, total); });
+  }
+  return session.Show(calibration,
+                      [&](const auto& c) { ShowSummary(session, c); });
+}
+
+void AddTransfers(CLI::App* group, Session& session,
+                  const std::shared_ptr<Arguments>& arguments) {
+  CLI::App* save = group->add_subcommand(
+      "export", "Save one as a file, to be imported by another server");
+  save->add_option("ID", arguments->id)->required();
+  save->add_option("TARGET", arguments->file)->required();
+  save->callback([=, &session] {
+    session.Choose([=](Session& s) { return Export(s, *arguments); });
+  });
+
+  CLI::App* bring = group->add_subcommand(
+      "import", "Bring a file that export wrote, made with the same weights");
+  bring->add_option("SOURCE", arguments->file)
+      ->required()
+      ->check(CLI::ExistingFile);
+  bring->add_option("ID", arguments->id, "1-63 characters of [a-z0-9-]")
+      ->required();
+  bring->add_option("--checkpoint", arguments->checkpoint)->required();
+  bring->callback([=, &session] {
+    session.Choose([=](Session& s) { return Import(s, *arguments); });
+  });
+}
+
 void AddMergeAndRest(CLI::App* group, Session& session,
                      const std::shared_ptr<Arguments>& arguments) {
   CLI::App* get = group->add_subcommand(
       "get", "Counts, ranges and outlier features of one");
   get->add_option("ID", arguments->id)->required();
+  get->add_flag("--calibrators", arguments->calibrators,
+                "What each calibrator would choose as range of static codes");
   get->callback([=, &session] {
     session.Choose([=](Session& s) {
       return s.Show(client::GetCalibration(s.connection(), arguments->id),
-                    [&](const auto& c) { ShowCalibration(s, c); });
+                    [&](const auto& c) {
+                      ShowCalibration(s, c, arguments->calibrators);
+                    });
     });
   });
 
@@ -200,7 +314,9 @@ void AddCalibrationCommands(CLI::App& app, Session& session) {
       "calibration", "Calibrations: what activations look like on real data");
   group->require_subcommand(1);
   auto arguments = std::make_shared<Arguments>();
-  AddCreateAndUpload(group, session, arguments);
+  AddCreate(group, session, arguments);
+  AddBatches(group, session, arguments);
+  AddTransfers(group, session, arguments);
   AddMergeAndRest(group, session, arguments);
 }
 

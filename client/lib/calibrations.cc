@@ -7,11 +7,12 @@ namespace octet::client {
 using Stub = v1::CalibrationService::Stub;
 
 absl::StatusOr<v1::Calibration> CreateCalibration(
-    Connection& connection, absl::string_view id,
-    absl::string_view checkpoint) {
+    Connection& connection, absl::string_view id, absl::string_view checkpoint,
+    const v1::CalibrationOptions& options) {
   v1::CreateCalibrationRequest request;
   request.set_calibration_id(std::string(id));
   request.set_checkpoint(ResourceName("checkpoints", checkpoint));
+  *request.mutable_options() = options;
   return Unary(connection, connection.calibrations(), &Stub::CreateCalibration,
                request);
 }

@@ -20,9 +20,10 @@ namespace octet::client {
 using BatchSource = std::function<
     absl::StatusOr<std::optional<v1::UploadCalibrationBatchesRequest>>()>;
 
-absl::StatusOr<v1::Calibration> CreateCalibration(Connection& connection,
-                                                  absl::string_view id,
-                                                  absl::string_view checkpoint);
+// Zeros in `options` are the server's defaults.
+absl::StatusOr<v1::Calibration> CreateCalibration(
+    Connection& connection, absl::string_view id, absl::string_view checkpoint,
+    const v1::CalibrationOptions& options);
 
 // Streams all batches of `next`. A stream that breaks is not tried again: which
 // batches count is asked with GetCalibration, and a batch must not count twice.

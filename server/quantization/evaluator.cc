@@ -127,12 +127,13 @@ std::vector<ModelInput> TokenBatches(const ModelInput& kept) {
   return batches;
 }
 
-// Layers that activations were kept for, in the graph's order.
+// Layers whose own activations were given, in the graph's order.
 std::vector<const model::Linear*> LayersWithRows(
     const model::Graph& graph, const Calibration& calibration) {
   std::vector<const model::Linear*> layers;
   for (const model::Linear* linear : graph.Linears()) {
-    if (calibration.kept_rows.contains(linear->layer)) {
+    const CalibratedInput* input = calibration.Find(linear->layer);
+    if (input != nullptr && input->named_rows > 0) {
       layers.push_back(linear);
     }
   }
@@ -142,7 +143,7 @@ std::vector<const model::Linear*> LayersWithRows(
 }  // namespace
 
 std::vector<ModelInput> EvaluationBatches(const Calibration& calibration) {
-  const ModelInput& kept = calibration.kept_inputs;
+  const ModelInput kept = calibration.KeptInputs();
   if (kept.feature_rows > 0) return {kept};
   return TokenBatches(kept);
 }
@@ -174,12 +175,9 @@ absl::Status Evaluate(const model::Model& float_model,
   }
   for (const model::Linear* linear :
        LayersWithRows(float_model.graph(), calibration)) {
-    const std::vector<float>& rows =
-        calibration.kept_rows.find(linear->layer)->second;
-    const size_t columns = linear->in_features;
     RETURN_IF_ERROR(
         layers.Compare(linear->layer, linear->out_features,
-                       {rows.data(), rows.size() / columns, columns}));
+                       calibration.Find(linear->layer)->rows.rows()));
   }
   layers.AddTo(report);
   outputs.AddTo(report);

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <optional>
 #include <set>
 #include <utility>
 
@@ -15,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "kernels/status_macros.h"
 #include "server/model/str_cat.h"
+#include "server/quantization/input_groups.h"
 
 namespace octet::quantization {
 namespace {
@@ -29,25 +29,7 @@ constexpr double kManyOutliers = 0.25;
 // Far more than any layer name needs; bounds the work of matching.
 constexpr size_t kMaxPatternBytes = 256;
 
-// Linears that read one value, in execution order.
-using Group = std::vector<const Linear*>;
-
-std::vector<Group> GroupByInput(const model::Graph& graph) {
-  std::vector<Group> groups;
-  std::map<model::ValueId, size_t> group_of;
-  for (const Linear* linear : graph.Linears()) {
-    // The linears of a linear_set have nothing to do with each other.
-    const bool shares = graph.input != model::InputKind::kNone;
-    const auto [found, is_new] =
-        group_of.try_emplace(linear->input, groups.size());
-    if (is_new || !shares) {
-      groups.push_back({linear});
-    } else {
-      groups[found->second].push_back(linear);
-    }
-  }
-  return groups;
-}
+using Group = InputGroup;
 
 bool Matches(const std::string& pattern, const std::string& layer) {
   return fnmatch(pattern.c_str(), layer.c_str(), 0) == 0;
@@ -152,22 +134,18 @@ bool NeedsStatistics(Scheme scheme) {
   return scheme == Scheme::kW8A8Static || scheme == Scheme::kLlmInt8;
 }
 
-// The statistics of a group: those of every member that calibration has seen.
-absl::StatusOr<std::optional<LayerStatistics>> GroupStatistics(
+// The statistics of a group's input; nullptr when calibration has not seen it.
+absl::StatusOr<const LayerStatistics*> GroupStatistics(
     const Group& group, const StatisticsByLayer& statistics) {
-  std::optional<LayerStatistics> merged;
-  for (const Linear* linear : group) {
-    const auto found = statistics.find(linear->layer);
-    if (found == statistics.end() || found->second.rows == 0) continue;
-    if (found->second.columns() != linear->in_features) {
-      return absl::InvalidArgumentError(absl::StrFormat(
-          "calibration of layer '%s' has %d columns; the layer has %d inputs",
-          linear->layer, found->second.columns(), linear->in_features));
-    }
-    if (!merged.has_value()) merged.emplace(linear->in_features);
-    RETURN_IF_ERROR(merged->Merge(found->second));
+  const Linear& linear = *group.front();
+  const auto found = statistics.find(linear.layer);
+  if (found == statistics.end() || found->second->rows == 0) return nullptr;
+  if (found->second->columns() != linear.in_features) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "calibration of layer '%s' has %d columns; the layer has %d inputs",
+        linear.layer, found->second->columns(), linear.in_features));
   }
-  return merged;
+  return found->second;
 }
 
 void PlanOutliers(const PlanRequest& request, const LayerStatistics& statistics,
@@ -199,13 +177,13 @@ void PlanOutliers(const PlanRequest& request, const LayerStatistics& statistics,
 absl::Status PlanActivations(const PlanRequest& request, const Group& group,
                              const StatisticsByLayer& statistics,
                              QuantizationPlan& plan) {
-  ASSIGN_OR_RETURN(const std::optional<LayerStatistics> shared,
+  ASSIGN_OR_RETURN(const LayerStatistics* shared,
                    GroupStatistics(group, statistics));
   for (const Linear* linear : group) {
     LayerPlan& layer = plan.layers[linear->layer];
     const Scheme scheme = layer.scheme.scheme;
     if (!NeedsStatistics(scheme)) continue;
-    if (!shared.has_value()) {
+    if (shared == nullptr) {
       return absl::FailedPreconditionError(model::StrCat(
           "layer '", linear->layer, "': scheme '", model::Name(scheme),
           "' needs a calibration that has seen its inputs"));

@@ -184,13 +184,13 @@ absl::Status WriteConfig(const QuantizeJob& job,
 
 void DescribeStatistics(const Calibration& calibration,
                         bundle::Manifest& manifest) {
-  for (const auto& [layer, statistics] : calibration.layers) {
+  for (const auto& [layer, statistics] : calibration.ByLayer()) {
     manifest.statistics[layer] = {
-        .rows = static_cast<int64_t>(statistics.rows),
-        .min = statistics.min,
-        .max = statistics.max,
-        .absmax = statistics.absmax(),
-        .sigma = statistics.sigma(),
+        .rows = static_cast<int64_t>(statistics->rows),
+        .min = statistics->min,
+        .max = statistics->max,
+        .absmax = statistics->absmax(),
+        .sigma = statistics->sigma(),
     };
   }
 }
@@ -237,7 +237,7 @@ absl::StatusOr<bundle::Manifest> Quantize(const QuantizeJob& job) {
 
   RETURN_IF_ERROR(progress.Step("plan", ""));
   ASSIGN_OR_RETURN(QuantizationPlan plan,
-                   MakePlan(graph, job.request, calibration.layers));
+                   MakePlan(graph, job.request, calibration.ByLayer()));
   ASSIGN_OR_RETURN(const std::vector<StoredTensor> tensors,
                    PlanStorage(graph, *checkpoint.tensors,
                                job.request.float_scheme, job.cancelled, plan));

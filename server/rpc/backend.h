@@ -10,6 +10,7 @@
 #include "absl/synchronization/mutex.h"
 #include "kernels/thread_pool.h"
 #include "server/bundle/directory_store.h"
+#include "server/quantization/calibration.h"
 #include "server/quantization/operations.h"
 #include "server/rpc/calibration_store.h"
 #include "server/rpc/float_models.h"
@@ -27,6 +28,7 @@ struct Backend {
   std::filesystem::path scratch;  // emptied at every start
   uint64_t max_upload_bytes;
   bool allow_non_finite;  // in requests; such rows are answered with NaN
+  quantization::CalibrationOptions calibration_options;  // defaults
 
   telemetry::Metrics* metrics;
   kernels::ThreadPool* pool;

@@ -30,12 +30,10 @@ absl::StatusOr<CalibrationStore> CalibrationStore::Open(
   return CalibrationStore(std::move(store));
 }
 
-absl::Status CalibrationStore::Create(std::string_view id,
-                                      std::string_view checkpoint) const {
+absl::Status CalibrationStore::Create(
+    std::string_view id, const quantization::Calibration& calibration) const {
   ASSIGN_OR_RETURN(const auto staged, store_.Stage(id));
-  quantization::Calibration empty;
-  empty.checkpoint = std::string(checkpoint);
-  RETURN_IF_ERROR(quantization::Save(empty, staged / kStatistics));
+  RETURN_IF_ERROR(quantization::Save(calibration, staged / kStatistics));
   RETURN_IF_ERROR(bundle::WriteFileAtomically(
       staged / kCreateTime,
       absl::FormatTime(absl::RFC3339_full, absl::Now(), absl::UTCTimeZone())));
@@ -43,15 +41,21 @@ absl::Status CalibrationStore::Create(std::string_view id,
 }
 
 absl::StatusOr<quantization::Calibration> CalibrationStore::Load(
-    std::string_view id) const {
+    std::string_view id, quantization::Load what) const {
   ASSIGN_OR_RETURN(const auto directory, store_.Find(id));
-  return quantization::LoadCalibration(directory / kStatistics);
+  return quantization::LoadCalibration(directory / kStatistics, what);
 }
 
 absl::Status CalibrationStore::Save(
     std::string_view id, const quantization::Calibration& calibration) const {
   ASSIGN_OR_RETURN(const auto directory, store_.Find(id));
   return quantization::Save(calibration, directory / kStatistics);
+}
+
+absl::StatusOr<std::filesystem::path> CalibrationStore::File(
+    std::string_view id) const {
+  ASSIGN_OR_RETURN(const auto directory, store_.Find(id));
+  return directory / kStatistics;
 }
 
 absl::StatusOr<absl::Time> CalibrationStore::CreateTime(

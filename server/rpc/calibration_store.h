@@ -22,13 +22,18 @@ class CalibrationStore {
   // Discards what a crash left half made.
   static absl::StatusOr<CalibrationStore> Open(std::filesystem::path root);
 
-  // An empty calibration. ALREADY_EXISTS.
-  absl::Status Create(std::string_view id, std::string_view checkpoint) const;
+  // ALREADY_EXISTS.
+  absl::Status Create(std::string_view id,
+                      const quantization::Calibration& calibration) const;
 
-  absl::StatusOr<quantization::Calibration> Load(std::string_view id) const;
+  absl::StatusOr<quantization::Calibration> Load(
+      std::string_view id,
+      quantization::Load what = quantization::Load::kAll) const;
   absl::Status Save(std::string_view id,
                     const quantization::Calibration& calibration) const;
   absl::StatusOr<absl::Time> CreateTime(std::string_view id) const;
+  // Of a calibration that exists.
+  absl::StatusOr<std::filesystem::path> File(std::string_view id) const;
 
   std::vector<std::string> List() const { return store_.List(); }
   absl::Status Remove(std::string_view id) const { return store_.Remove(id); }

@@ -121,7 +121,8 @@ absl::Status CheckPlan(const Job& job) {
                    model::Import(files.configs, *files.tensors));
   const quantization::StatisticsByLayer none;
   return quantization::MakePlan(
-             graph, job.plan, job.calibration ? job.calibration->layers : none)
+             graph, job.plan,
+             job.calibration ? job.calibration->ByLayer() : none)
       .status();
 }
 

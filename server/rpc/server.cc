@@ -136,6 +136,7 @@ class Server::Impl {
     backend_->scratch = data_.scratch();
     backend_->max_upload_bytes = options.max_upload_bytes;
     backend_->allow_non_finite = options.allow_non_finite;
+    backend_->calibration_options = options.calibration;
     backend_->metrics = &metrics_;
     backend_->pool = &pool_;
     backend_->models = models_.get();
@@ -149,7 +150,7 @@ class Server::Impl {
     const Edge transfers = {&metrics_, &transfer_queue_, &ready_};
     Backend* backend = backend_.get();
     services_.push_back(MakeCheckpointService(files, backend));
-    services_.push_back(MakeCalibrationService(files, backend));
+    services_.push_back(MakeCalibrationService(files, transfers, backend));
     services_.push_back(MakeQuantizationService(files, backend));
     services_.push_back(MakeBundleService(files, transfers, backend));
     services_.push_back(MakeModelService(files, backend));

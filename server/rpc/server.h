@@ -18,6 +18,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/quantization/calibration.h"
 
 namespace octet::rpc {
 
@@ -31,6 +32,7 @@ struct ServerOptions {
   size_t max_message_bytes = size_t{64} << 20;
   uint64_t max_upload_bytes = uint64_t{64} << 30;  // one checkpoint or bundle
   bool allow_non_finite = false;  // in requests; such rows come out as NaN
+  quantization::CalibrationOptions calibration;  // what they keep by default
 };
 
 class Server {

@@ -20,6 +20,7 @@ struct Edge;
 std::unique_ptr<grpc::Service> MakeCheckpointService(const Edge& files,
                                                      Backend* backend);
 std::unique_ptr<grpc::Service> MakeCalibrationService(const Edge& files,
+                                                      const Edge& transfers,
                                                       Backend* backend);
 std::unique_ptr<grpc::Service> MakeQuantizationService(const Edge& files,
                                                        Backend* backend);

@@ -113,9 +113,22 @@ class Client:
 
     # Calibrations
 
-    def create_calibration(self, id: str, checkpoint: str) -> Any:
+    def create_calibration(
+        self,
+        id: str,
+        checkpoint: str,
+        kept_rows: int = 0,
+        kept_samples: int = 0,
+        seed: int = 0,
+    ) -> Any:
+        """Zeros are the server's defaults. Calibrations that will be merged
+        need the same seed."""
         request = messages.CreateCalibrationRequest(
-            calibration_id=id, checkpoint=_name("checkpoints", checkpoint)
+            calibration_id=id,
+            checkpoint=_name("checkpoints", checkpoint),
+            options=messages.CalibrationOptions(
+                kept_rows=kept_rows, kept_samples=kept_samples, seed=seed
+            ),
         )
         return self._call("CreateCalibration", request)
 
@@ -145,8 +158,11 @@ class Client:
                 raise failures[0] from None
             raise
 
-    def get_calibration(self, id: str) -> Any:
-        request = messages.GetCalibrationRequest(name=_name("calibrations", id))
+    def get_calibration(self, id: str, channels: bool = False) -> Any:
+        """With `channels`, every layer has channel_min and channel_max."""
+        request = messages.GetCalibrationRequest(
+            name=_name("calibrations", id), channels=channels
+        )
         return self._call("GetCalibration", request)
 
     def list_calibrations(self) -> list[Any]:
@@ -161,6 +177,36 @@ class Client:
         names = [_name("calibrations", other) for other in others]
         getattr(request, "from").extend(names)
         return self._call("MergeCalibrations", request)
+
+    def download_calibration(self, id: str, path: Path) -> None:
+        """Saves a calibration as the file `path`, which must not exist."""
+        target = pathlib.Path(path)
+        if target.exists():
+            raise FileExistsError(f"{target} exists already")
+        part = target.with_name(target.name + ".part")
+        request = messages.DownloadCalibrationRequest(
+            name=_name("calibrations", id)
+        )
+        try:
+            self._download(self._methods.DownloadCalibration, request, part)
+            part.rename(target)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def upload_calibration(self, path: Path, id: str, checkpoint: str) -> Any:
+        """Stores a file that download_calibration saved, of any server that
+        has the same checkpoint."""
+
+        def requests() -> Iterator[Any]:
+            header = messages.UploadCalibrationHeader(
+                calibration_id=id, checkpoint=_name("checkpoints", checkpoint)
+            )
+            yield messages.UploadCalibrationRequest(header=header)
+            for piece in _chunks(path, messages.CalibrationChunk):
+                yield messages.UploadCalibrationRequest(chunk=piece)
+
+        with translated():
+            return self._methods.UploadCalibration(requests())
 
     def delete_calibration(self, id: str) -> None:
         request = messages.DeleteCalibrationRequest(
@@ -297,7 +343,8 @@ class Client:
         part = target.with_name(target.name + ".part.tar")
         unpacked = target.with_name(target.name + ".part")
         try:
-            self._download_tar(id, part)
+            request = messages.DownloadBundleRequest(name=_name("bundles", id))
+            self._download(self._methods.DownloadBundle, request, part)
             if not unpack:
                 part.rename(target)
                 return
@@ -307,11 +354,11 @@ class Client:
         finally:
             part.unlink(missing_ok=True)
 
-    def _download_tar(self, id: str, path: pathlib.Path) -> None:
-        request = messages.DownloadBundleRequest(name=_name("bundles", id))
+    @staticmethod
+    def _download(method: Any, request: Any, path: pathlib.Path) -> None:
         received = 0
         with path.open("wb") as file, translated():
-            for chunk in self._methods.DownloadBundle(request):
+            for chunk in method(request):
                 crc = google_crc32c.value(chunk.data)
                 if chunk.offset != received or crc != chunk.crc32c:
                     raise OctetError(
@@ -327,16 +374,8 @@ class Client:
         def requests() -> Iterator[Any]:
             header = messages.UploadBundleHeader(bundle_id=id)
             yield messages.UploadBundleRequest(header=header)
-            offset = 0
-            with open(path, "rb") as file:
-                while data := file.read(1 << 20):
-                    chunk = messages.BundleChunk(
-                        offset=offset,
-                        data=data,
-                        crc32c=google_crc32c.value(data),
-                    )
-                    yield messages.UploadBundleRequest(chunk=chunk)
-                    offset += len(data)
+            for piece in _chunks(path, messages.BundleChunk):
+                yield messages.UploadBundleRequest(chunk=piece)
 
         with translated():
             return self._methods.UploadBundle(requests())
@@ -431,6 +470,15 @@ def _calibration_request(name: str, batch: Batch, layer: str) -> Any:
     else:
         request.inputs.CopyFrom(to_inputs(tokens=batch))
     return request
+
+
+def _chunks(path: Path, message: Callable[..., Any]) -> Iterator[Any]:
+    offset = 0
+    with open(path, "rb") as file:
+        while data := file.read(1 << 20):
+            crc = google_crc32c.value(data)
+            yield message(offset=offset, data=data, crc32c=crc)
+            offset += len(data)
 
 
 def _extract(tar: tarfile.TarFile, directory: pathlib.Path) -> None:

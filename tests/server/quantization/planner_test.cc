@@ -1,6 +1,7 @@
 #include "server/quantization/planner.h"
 
 #include <cmath>
+#include <deque>
 #include <string>
 #include <vector>
 
@@ -44,10 +45,12 @@ model::Graph Attentive() {
   return graph;
 }
 
-LayerStatistics Seen(const std::vector<float>& row) {
-  LayerStatistics statistics(row.size());
+// Lives as long as the test program.
+const LayerStatistics* Seen(const std::vector<float>& row) {
+  static std::deque<LayerStatistics> all;
+  LayerStatistics& statistics = all.emplace_back(row.size());
   statistics.Observe({row.data(), 1, row.size()});
-  return statistics;
+  return &statistics;
 }
 
 StatisticsByLayer AllSeen(const model::Graph& graph) {
@@ -213,8 +216,10 @@ TEST(MakePlan, StatisticsOfAnotherWidthAreRefused) {
 
 TEST(MakePlan, LinearsOfOneInputShareTheStaticRange) {
   StatisticsByLayer statistics = AllSeen(Attentive());
-  statistics["a.0.key"] = Seen({-10, 0, 0, 0, 0, 0, 0, 15.5F});
-  statistics.erase("a.0.value");
+  const LayerStatistics* shared = Seen({-10, 0, 0, 0, 0, 0, 0, 15.5F});
+  for (const char* layer : {"a.0.query", "a.0.key", "a.0.value"}) {
+    statistics[layer] = shared;
+  }
   PlanRequest request;
   request.scheme = Scheme::kW8A8Static;
   const auto plan = MakePlan(Attentive(), request, statistics);
@@ -241,7 +246,7 @@ TEST(MakePlan, AbsoluteRuleTakesColumnsThatReachTheThreshold) {
 
 TEST(MakePlan, SigmaRuleStoresAnAbsoluteThreshold) {
   const StatisticsByLayer statistics = AllSeen(Attentive());
-  const double sigma = statistics.find("a.0.out")->second.sigma();
+  const double sigma = statistics.find("a.0.out")->second->sigma();
   PlanRequest request;
   request.scheme = Scheme::kLlmInt8;
   request.outlier_rule = OutlierRule::kSigma;
