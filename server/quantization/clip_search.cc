@@ -161,7 +161,8 @@ double CountOutside(Range range, const LayerStatistics& statistics) {
 }
 
 // First one magnitude for both ends, from the extremes down in steps of an
-// eighth of an octave; then each end alone, in steps a quarter of that.
+// eighth of an octave; then each end alone, in steps a quarter of that, and
+// again a quarter.
 Range LeastSquaredError(const LayerStatistics& statistics) {
   constexpr int kSteps = 64;  // down to 2^-8 of the extreme
   const double absmax = statistics.absmax();
@@ -170,16 +171,16 @@ Range LeastSquaredError(const LayerStatistics& statistics) {
   for (int step = 1; step <= kSteps; ++step) {
     least.Try(Clip(statistics, absmax * std::exp2(-step / 8.0)));
   }
-  for (int pass = 0; pass < 2; ++pass) {
+  for (const double octaves : {1.0 / 32.0, 1.0 / 32.0, 1.0 / 128.0}) {
     const Range start = least.best();
     for (int step = -8; step <= 8; ++step) {
-      const auto factor = static_cast<float>(std::exp2(step / 32.0));
+      const auto factor = static_cast<float>(std::exp2(step * octaves));
       const float end = std::min(statistics.max, start.max * factor);
       least.Try({start.min, end});
     }
     const Range middle = least.best();
     for (int step = -8; step <= 8; ++step) {
-      const auto factor = static_cast<float>(std::exp2(step / 32.0));
+      const auto factor = static_cast<float>(std::exp2(step * octaves));
       const float end = std::max(statistics.min, middle.min * factor);
       least.Try({end, middle.max});
     }

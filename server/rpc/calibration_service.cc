@@ -131,12 +131,13 @@ class CalibrationService final
     ASSIGN_OR_RETURN(
         const std::string checkpoint,
         ParseName("checkpoint", kCheckpoints, request.checkpoint()));
-    ASSIGN_OR_RETURN(const CheckpointGraph graph,
+    ASSIGN_OR_RETURN(const CheckpointGraph source,
                      ImportGraph(backend_.checkpoints, checkpoint));
     ASSIGN_OR_RETURN(const Lease lease,
                      backend_.leases.Acquire(ResourceName(kCalibrations, id)));
     ASSIGN_OR_RETURN(const auto options, ParseOptions(request.options()));
-    const Calibration empty = quantization::NewCalibration(checkpoint, options);
+    Calibration empty = quantization::NewCalibration(checkpoint, options);
+    empty.fingerprint = source.fingerprint;
     RETURN_IF_ERROR(backend_.calibrations.Create(id, empty));
     return FillSummary(backend_.calibrations, id, empty, response);
   }

@@ -157,7 +157,7 @@ def test_get_tells_what_each_calibrator_would_choose(bert):
         assert min_max.clipped_share == 0
         for choice in layer.choices:
             assert layer.min <= choice.min <= 0 <= choice.max <= layer.max
-            assert choice.sqnr_db <= mse.sqnr_db + 1e-9
+            assert choice.sqnr_db <= mse.sqnr_db + 0.05  # a search, not a proof
         assert len(layer.channel_min) == 0
         assert len(layer.histogram) <= 128
         assert layer.histogram[0].lower_bound <= layer.min
