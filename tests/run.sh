@@ -24,6 +24,7 @@ export DEBIAN_FRONTEND=noninteractive
 test_packages=(
   buildah            # container
   ca-certificates
+  chromium           # the report's page is looked at
   clang-14           # fuzz
   debootstrap        # container
   fortunes           # texts for calibration

@@ -1,4 +1,3 @@
-#include <cmath>
 #include <memory>
 #include <string>
 
@@ -72,61 +71,6 @@ void ShowList(Session& session, const v1::ListBundlesResponse& list) {
   session.Print(table);
 }
 
-std::string Ratio(int64_t after, int64_t before) {
-  return before > 0 ? absl::StrFormat("%.3f", static_cast<double>(after) /
-                                                  static_cast<double>(before))
-                    : "-";
-}
-
-Table LayerTable(const v1::QuantizationReport& report, bool exact) {
-  Table table({{"LAYER", Align::kLeft, /*shrinks=*/true},
-               {"SCHEME"},
-               {"W SQNR", Align::kRight},
-               {"OUT SQNR", Align::kRight},
-               {"COSINE", Align::kRight},
-               {"MAX ERR", Align::kRight},
-               {"OUTLIERS", Align::kRight, false, /*optional=*/true},
-               {"STORED", Align::kRight, false, true},
-               {"SHAPE", Align::kRight, false, true},
-               {"WHY FLOAT", Align::kLeft, true, true}});
-  for (const auto& layer : report.layers()) {
-    const bool measured = layer.output_rows() > 0;
-    const v1::ErrorMeasures& out = layer.output_error();
-    table.AddRow({layer.layer(), SchemeName(layer.scheme()),
-                  FormatSqnr(layer.weight_error(), true),
-                  FormatSqnr(out, measured),
-                  measured ? absl::StrFormat("%.6f", out.cosine()) : "-",
-                  measured ? absl::StrFormat("%.3g", out.max_error()) : "-",
-                  absl::StrCat(layer.outlier_columns()),
-                  FormatBytes(layer.stored_bytes(), exact),
-                  absl::StrCat(layer.out_features(), "x", layer.in_features()),
-                  layer.reason()});
-  }
-  return table;
-}
-
-void ShowReport(Session& session, const v1::QuantizationReport& report) {
-  session.Print(LayerTable(report, session.exact()));
-  session.Print(absl::StrFormat(
-      "\nlinear weights  %s -> %s (%s)\nall tensors     %s -> %s (%s)\n",
-      FormatBytes(report.linear_float_bytes(), session.exact()),
-      FormatBytes(report.linear_stored_bytes(), session.exact()),
-      Ratio(report.linear_stored_bytes(), report.linear_float_bytes()),
-      FormatBytes(report.checkpoint_bytes(), session.exact()),
-      FormatBytes(report.bundle_bytes(), session.exact()),
-      Ratio(report.bundle_bytes(), report.checkpoint_bytes())));
-  if (report.model_rows() > 0) {
-    session.Print(absl::StrFormat(
-        "model output    SQNR %s dB, cosine mean %.6f, worst %.6f, on %d "
-        "rows\n",
-        FormatSqnr(report.model_error(), true), report.mean_row_cosine(),
-        report.worst_row_cosine(), report.model_rows()));
-  }
-  for (const std::string& warning : report.warnings()) {
-    session.Print(absl::StrCat("warning: ", warning, "\n"));
-  }
-}
-
 absl::Status Download(Session& session, const Arguments& arguments) {
   const client::BundleForm form = arguments.unpack
                                       ? client::BundleForm::kDirectory
@@ -192,15 +136,7 @@ void AddBundleCommands(CLI::App& app, Session& session) {
     });
   });
 
-  CLI::App* report = group->add_subcommand(
-      "report", "What quantization did, per layer and for the whole model");
-  report->add_option("ID", arguments->id)->required();
-  report->callback([=, &session] {
-    session.Choose([=](Session& s) {
-      return s.Show(client::GetReport(s.connection(), arguments->id),
-                    [&](const auto& r) { ShowReport(s, r); });
-    });
-  });
+  AddReportCommand(*group, session);
 
   group->add_subcommand("list", "All of them")->callback([&session] {
     session.Choose([](Session& s) {

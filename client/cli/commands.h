@@ -17,6 +17,7 @@ void AddCalibrationCommands(CLI::App& app, Session& session);
 void AddQuantizeCommand(CLI::App& app, Session& session);
 void AddOperationCommands(CLI::App& app, Session& session);
 void AddBundleCommands(CLI::App& app, Session& session);
+void AddReportCommand(CLI::App& app, Session& session);
 void AddModelCommands(CLI::App& app, Session& session);
 void AddInferenceCommands(CLI::App& app, Session& session);
 void AddServerCommands(CLI::App& app, Session& session);

@@ -45,6 +45,7 @@ int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape)
   octet::cli::AddQuantizeCommand(app, session);
   octet::cli::AddOperationCommands(app, session);
   octet::cli::AddBundleCommands(app, session);
+  octet::cli::AddReportCommand(app, session);
   octet::cli::AddModelCommands(app, session);
   octet::cli::AddInferenceCommands(app, session);
   octet::cli::AddServerCommands(app, session);

@@ -186,4 +186,11 @@ absl::StatusOr<v1::QuantizationReport> GetReport(Connection& connection,
   return Unary(connection, connection.bundles(), &Stub::GetReport, request);
 }
 
+absl::StatusOr<v1::RenderReportResponse> RenderReport(Connection& connection,
+                                                      absl::string_view id) {
+  v1::RenderReportRequest request;
+  request.set_name(ResourceName("bundles", id));
+  return Unary(connection, connection.bundles(), &Stub::RenderReport, request);
+}
+
 }  // namespace octet::client

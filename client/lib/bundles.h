@@ -34,6 +34,9 @@ absl::StatusOr<v1::ListBundlesResponse> ListBundles(Connection& connection);
 absl::Status DeleteBundle(Connection& connection, absl::string_view id);
 absl::StatusOr<v1::QuantizationReport> GetReport(Connection& connection,
                                                  absl::string_view id);
+// The report as one HTML page.
+absl::StatusOr<v1::RenderReportResponse> RenderReport(Connection& connection,
+                                                      absl::string_view id);
 
 }  // namespace octet::client
 

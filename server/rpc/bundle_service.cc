@@ -14,11 +14,13 @@
 #include "server/bundle/bundle.h"
 #include "server/bundle/io.h"
 #include "server/bundle/manifest.h"
+#include "server/bundle/report_page.h"
 #include "server/bundle/upload.h"
 #include "server/model/str_cat.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/messages.h"
 #include "server/rpc/reactors.h"
+#include "server/rpc/report_messages.h"
 #include "server/rpc/resource_names.h"
 #include "server/rpc/services.h"
 
@@ -35,42 +37,6 @@ using grpc::ServerWriteReactor;
 // Big enough to make calls rare, small enough to be buffered per client.
 constexpr size_t kDownloadChunk = size_t{1} << 20;
 constexpr uint64_t kMaxManifestBytes = uint64_t{64} << 20;
-
-void Fill(const bundle::ErrorMeasures& from, v1::ErrorMeasures* out) {
-  out->set_sqnr_db(from.sqnr_db);
-  out->set_cosine(from.cosine);
-  out->set_max_error(from.max_error);
-}
-
-void Fill(const bundle::LayerReport& from, v1::LayerReport* out) {
-  out->set_layer(from.layer);
-  out->set_scheme(ToProto(from.scheme));
-  out->set_out_features(from.rows);
-  out->set_in_features(from.cols);
-  out->set_float_bytes(static_cast<int64_t>(from.float_bytes));
-  out->set_stored_bytes(static_cast<int64_t>(from.stored_bytes));
-  Fill(from.weight, out->mutable_weight_error());
-  Fill(from.output, out->mutable_output_error());
-  out->set_output_rows(from.output_rows);
-  out->set_zero_channels(from.zero_channels);
-  out->set_outlier_columns(from.outlier_columns);
-  out->set_reason(from.reason);
-}
-
-void Fill(const bundle::QuantizationReport& from, v1::QuantizationReport* out) {
-  for (const bundle::LayerReport& layer : from.layers) {
-    Fill(layer, out->add_layers());
-  }
-  Fill(from.model, out->mutable_model_error());
-  out->set_mean_row_cosine(from.mean_row_cosine);
-  out->set_worst_row_cosine(from.worst_row_cosine);
-  out->set_model_rows(from.model_rows);
-  out->set_linear_float_bytes(static_cast<int64_t>(from.linear_float_bytes));
-  out->set_linear_stored_bytes(static_cast<int64_t>(from.linear_stored_bytes));
-  out->set_checkpoint_bytes(static_cast<int64_t>(from.checkpoint_bytes));
-  out->set_bundle_bytes(static_cast<int64_t>(from.bundle_bytes));
-  out->mutable_warnings()->Assign(from.warnings.begin(), from.warnings.end());
-}
 
 void Fill(std::string_view id, const bundle::Manifest& from, v1::Bundle* out) {
   out->set_name(ResourceName(kBundles, id));
@@ -301,7 +267,24 @@ class BundleService final : public v1::BundleService::CallbackService {
                        ParseName("name", kBundles, request->name()));
                    ASSIGN_OR_RETURN(const bundle::Manifest manifest,
                                     ReadManifest(backend_.bundles, id));
-                   Fill(manifest.report, response);
+                   FillReport(manifest.report, response);
+                   return absl::OkStatus();
+                 });
+  }
+
+  ServerUnaryReactor* RenderReport(
+      CallbackServerContext* context, const v1::RenderReportRequest* request,
+      v1::RenderReportResponse* response) override {
+    return Reply(edge_, "BundleService/RenderReport", context, request,
+                 response, [=, this](const Call&) -> absl::Status {
+                   ASSIGN_OR_RETURN(
+                       const std::string id,
+                       ParseName("name", kBundles, request->name()));
+                   ASSIGN_OR_RETURN(const bundle::Manifest manifest,
+                                    ReadManifest(backend_.bundles, id));
+                   ASSIGN_OR_RETURN(*response->mutable_content(),
+                                    bundle::ReportPage(id, manifest));
+                   response->set_media_type("text/html; charset=utf-8");
                    return absl::OkStatus();
                  });
   }

@@ -99,7 +99,7 @@ def test_tables_fit_a_terminal(job):
         ("calibration", "get", "texts"),
         ("bundle", "list"),
         ("bundle", "get", "bert-int8"),
-        ("bundle", "report", "bert-int8"),
+        ("report", "bert-int8"),
         ("model", "list"),
         ("model", "get", "bert"),
         ("model", "stats", "bert"),
@@ -120,7 +120,7 @@ def test_tables_fit_a_terminal(job):
         (("calibration", "list"), "calibrations"),
         (("bundle", "get", "bert-int8"), "files"),
         (("bundle", "list"), "bundles"),
-        (("bundle", "report", "bert-int8"), "layers"),
+        (("report", "bert-int8"), "layers"),
         (("model", "get", "bert"), "layers"),
         (("model", "list"), "models"),
         (("model", "stats", "bert"), "name"),
@@ -134,13 +134,21 @@ def test_json_is_one_document(job, as_json, command, key):
 
 
 def test_report_names_layers_and_their_errors(job, as_json):
-    report = as_json("bundle", "report", "bert-int8")
+    report = as_json("report", "bert-int8")
     assert len(report["layers"]) == 12
     for layer in report["layers"]:
         assert layer["scheme"] == "SCHEME_W8A8_DYNAMIC"
         assert layer["weight_error"]["sqnr_db"] > 25
-    text = job("bundle", "report", "bert-int8").stdout
+    text = job("report", "bert-int8").stdout
+    assert " ".join(text.split()).startswith(report["summary"])
     assert "encoder.layer.1.output.dense" in text
+
+
+def test_report_is_a_page(job, tmp_path):
+    page = tmp_path / "report.html"
+    job("report", "bert-int8", "--html", page)
+    assert page.read_text().startswith("<!doctype html>")
+    assert "bert-int8" in page.read_text()
 
 
 def test_forward_writes_npy(job, tmp_path, directory):

@@ -119,9 +119,9 @@ def make_manifest():
         "clip_max": 2.0,
         "clipped_share": 0.0,
         "histogram": {"min": -1.5, "max": 2.0, "counts": [1, 2, 1]},
-        "channel_absmax": {
-            name: 1.0 for name in ("min", "p25", "median", "p75", "p99", "max")
-        },
+        "channel_absmax": dict.fromkeys(
+            ("min", "p25", "median", "p75", "p99", "max"), 1.0
+        ),
         "largest_channels": [{"channel": 1, "absmax": 2.0}],
     }
     layer = {

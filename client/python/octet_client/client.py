@@ -332,6 +332,11 @@ class Client:
         request = messages.GetReportRequest(name=_name("bundles", bundle))
         return self._call("GetReport", request)
 
+    def report_page(self, bundle: str) -> str:
+        """The report as one HTML page that needs nothing else."""
+        request = messages.RenderReportRequest(name=_name("bundles", bundle))
+        return self._call("RenderReport", request).content.decode()
+
     def download_bundle(
         self, id: str, path: Path, unpack: bool = False
     ) -> None:

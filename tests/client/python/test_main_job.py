@@ -78,6 +78,7 @@ def test_report_and_stats(job, client):
     report = client.report("mlp-int8")
     assert [layer.layer for layer in report.layers] == ["fc1", "fc2"]
     assert 0.99 < report.mean_row_cosine < 1.0001
+    assert report.summary in client.report_page("mlp-int8")
     assert client.model_stats("mlp-int8").name == "models/mlp-int8"
 
 

@@ -199,6 +199,12 @@ class Client:
             timeout=self.timeout,
         )
 
+    def render_report(self, bundle_id):
+        return self.bundles.RenderReport(
+            pb.RenderReportRequest(name=f"bundles/{bundle_id}"),
+            timeout=self.timeout,
+        )
+
     def download_bundle(self, bundle_id) -> bytes:
         tar = bytearray()
         for piece in self.bundles.DownloadBundle(
