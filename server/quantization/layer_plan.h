@@ -34,6 +34,7 @@ struct LayerPlan {
   AffineParameters input;                // kW8A8Static
   std::vector<int32_t> outlier_columns;  // kLlmInt8: sorted
   std::vector<float> smoothing;          // [K], x is divided by it; or empty
+  float smoothing_alpha = -1.0F;         // it was made with; < 0: there is none
   Rounding rounding = Rounding::kNearest;
   bool bias_correction = false;  // for a layer that has a bias
   std::string reason;            // "" or why it stays float
