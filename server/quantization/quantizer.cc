@@ -14,6 +14,7 @@
 #include "server/model/importer.h"
 #include "server/model/str_cat.h"
 #include "server/quantization/evaluator.h"
+#include "server/quantization/report_data.h"
 #include "server/quantization/storage.h"
 #include "server/quantization/tensor_writer.h"
 
@@ -55,7 +56,6 @@ bundle::LayerReport DescribeLayer(const StoredTensor& stored,
   const Linear& linear = *stored.linear;
   bundle::LayerReport report;
   report.layer = linear.layer;
-  report.scheme = plan.scheme.scheme;
   report.rows = static_cast<int64_t>(linear.out_features);
   report.cols = static_cast<int64_t>(linear.in_features);
   report.float_bytes =
@@ -63,8 +63,7 @@ bundle::LayerReport DescribeLayer(const StoredTensor& stored,
   for (const bundle::TensorInfo& part : stored.parts) {
     report.stored_bytes += ByteSize(part);
   }
-  report.outlier_columns = static_cast<int64_t>(plan.outlier_columns.size());
-  report.reason = plan.reason;
+  DescribeMethods(plan, report);
   return report;
 }
 
@@ -264,6 +263,9 @@ absl::StatusOr<bundle::Manifest> Quantize(const QuantizeJob& job) {
   RETURN_IF_ERROR(WriteConfig(job, checkpoint, graph, manifest));
   RETURN_IF_ERROR(
       Measure(job, checkpoint, graph, manifest.plan, progress, report));
+  DescribeInputs(calibration, plan.layers, report);
+  DescribeFrontier(report);
+  LimitDetails(report);
 
   RETURN_IF_ERROR(progress.Step("write", ""));
   RETURN_IF_ERROR(bundle::WriteManifest(job.output, manifest));

@@ -8,6 +8,7 @@
 #include "kernels/status_macros.h"
 #include "server/quantization/error_measures.h"
 #include "server/quantization/weight_quantizer.h"
+#include "server/quantization/weight_summary.h"
 
 namespace octet::quantization {
 namespace {
@@ -66,6 +67,10 @@ absl::Status TensorWriter::Write(const StoredTensor& stored,
     ErrorAccumulator errors;
     errors.Add(values, read_back);
     report->weight = errors.Result();
+    const size_t columns = stored.linear->in_features;
+    WeightSummary summary(*plan);
+    summary.Add({values.data(), values.size() / columns, columns}, {}, pool_);
+    report->weights = summary.Result();
   }
   return output_.Append(stored.name, bytes);
 }
@@ -83,6 +88,9 @@ absl::Status TensorWriter::WriteInt8(const StoredTensor& stored,
       const std::vector<uint16_t> outliers,
       ExtractOutlierWeights(stored.name, weight, plan.outlier_columns));
   report.zero_channels = static_cast<int64_t>(quantized.zero_channels);
+  WeightSummary summary(plan);
+  summary.Add(weight, quantized.scales, pool_);
+  report.weights = summary.Result();
   report.weight =
       WeightErrors(weight, quantized, plan.outlier_columns, outliers);
   const auto append = [&](const char* part, absl::Span<const std::byte> bytes) {
