@@ -100,8 +100,8 @@ std::vector<SampleReservoir::Sample> SplitSamples(const model::Graph& graph,
       const auto tokens =
           absl::MakeConstSpan(batch.token_ids).subspan(begin, length);
       begin += length;
-      samples.push_back({.key = SampleKey(seed, tokens),
-                         .tokens = {tokens.begin(), tokens.end()}});
+      samples.push_back(
+          SampleReservoir::Sample::OfTokens(SampleKey(seed, tokens), tokens));
     }
     return samples;
   }
@@ -109,7 +109,7 @@ std::vector<SampleReservoir::Sample> SplitSamples(const model::Graph& graph,
     const auto row = absl::MakeConstSpan(batch.features)
                          .subspan(r * graph.input_width, graph.input_width);
     samples.push_back(
-        {.key = SampleKey(seed, row), .features = {row.begin(), row.end()}});
+        SampleReservoir::Sample::OfFeatures(SampleKey(seed, row), row));
   }
   return samples;
 }

@@ -275,8 +275,8 @@ absl::StatusOr<std::vector<SampleReservoir::Sample>> ReadTokenSamples(
     if (length == 0 || length > tokens.size() - begin) {
       return Bad(kKeptLengths, "does not fit the kept tokens");
     }
-    const auto first = tokens.begin() + static_cast<ptrdiff_t>(begin);
-    samples.push_back({.key = keys[i], .tokens = {first, first + lengths[i]}});
+    samples.push_back(SampleReservoir::Sample::OfTokens(
+        keys[i], absl::MakeConstSpan(tokens).subspan(begin, length)));
     begin += length;
   }
   if (begin != tokens.size()) {
@@ -294,10 +294,8 @@ absl::StatusOr<std::vector<SampleReservoir::Sample>> ReadFeatureSamples(
     return Bad(kKeptFeatures, "has the wrong size");
   std::vector<SampleReservoir::Sample> samples;
   for (size_t i = 0; i < keys.size(); ++i) {
-    const auto first = values.begin() + static_cast<ptrdiff_t>(i * width);
-    samples.push_back(
-        {.key = keys[i],
-         .features = {first, first + static_cast<ptrdiff_t>(width)}});
+    samples.push_back(SampleReservoir::Sample::OfFeatures(
+        keys[i], absl::MakeConstSpan(values).subspan(i * width, width)));
   }
   return samples;
 }

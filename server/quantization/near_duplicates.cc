@@ -54,13 +54,11 @@ double MedianMagnitude(absl::Span<const float> row) {
 }
 
 bool AreNear(const Signature& a, const Signature& b) {
-  constexpr auto kEnough =
-      static_cast<int>(kNearDuplicateOverlap * kSignatureLanes + 0.5);
   int equal = 0;
   for (size_t lane = 0; lane < kSignatureLanes; ++lane) {
     equal += a[lane] == b[lane] ? 1 : 0;
   }
-  return equal >= kEnough;
+  return equal >= kNearDuplicateOverlap * kSignatureLanes;
 }
 
 }  // namespace

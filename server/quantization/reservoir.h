@@ -52,8 +52,21 @@ class SampleReservoir {
  public:
   struct Sample {
     uint64_t key = 0;
-    std::vector<int32_t> tokens{};  // or
-    std::vector<float> features{};  // one row
+    std::vector<int32_t> tokens;  // or
+    std::vector<float> features;  // one row
+
+    static Sample OfTokens(uint64_t key, absl::Span<const int32_t> tokens) {
+      Sample sample;
+      sample.key = key;
+      sample.tokens.assign(tokens.begin(), tokens.end());
+      return sample;
+    }
+    static Sample OfFeatures(uint64_t key, absl::Span<const float> features) {
+      Sample sample;
+      sample.key = key;
+      sample.features.assign(features.begin(), features.end());
+      return sample;
+    }
   };
 
   explicit SampleReservoir(size_t capacity = 0) : capacity_(capacity) {}

@@ -225,6 +225,41 @@ def test_calibrations_merge(job, as_json, directory):
     job("calibration", "delete", "layer")
 
 
+def test_calibrations_are_exported_and_imported(job, as_json, directory):
+    file = directory / "texts.calibration"
+    job("calibration", "export", "texts", file)
+    again = job("calibration", "export", "texts", file, check=False)
+    assert again.returncode == EXISTS
+    job("calibration", "import", file, "copy", "--checkpoint", "bert")
+    copy = as_json("calibration", "get", "copy")
+    original = as_json("calibration", "get", "texts")
+    assert copy["layers"] == original["layers"]
+    assert copy["sample_count"] == original["sample_count"]
+    wrong = ("calibration", "import", file, "wrong", "--checkpoint", "mlp")
+    refused = job(*wrong, check=False)
+    assert refused.returncode == INVALID
+    assert "other weights" in refused.stderr
+    job("calibration", "delete", "copy")
+
+
+def test_calibrators_are_shown_for_each_input(job):
+    shown = job("calibration", "get", "texts", "--calibrators").stdout
+    for calibrator in ("min_max", "moving_average", "entropy", "mse"):
+        assert calibrator in shown
+
+
+def test_calibrations_keep_what_they_are_asked_to(job, as_json):
+    options = ("--kept-rows=5", "--kept-samples=2", "--seed=9")
+    job("calibration", "create", "few", "--checkpoint", "mlp", *options)
+    few = as_json("calibration", "get", "few")["options"]
+    assert {name: int(value) for name, value in few.items()} == {
+        "kept_rows": 5,
+        "kept_samples": 2,
+        "seed": 9,
+    }
+    job("calibration", "delete", "few")
+
+
 def test_checkpoint_delete(job, directory):
     job("checkpoint", "upload", directory / "mlp", "gone")
     job("checkpoint", "delete", "gone")

@@ -30,13 +30,6 @@ CalibratedInput Input(std::vector<std::string> layers) {
   return input;
 }
 
-SampleReservoir::Sample TokenSample(uint64_t key, std::vector<int32_t> tokens) {
-  SampleReservoir::Sample sample;
-  sample.key = key;
-  sample.tokens = std::move(tokens);
-  return sample;
-}
-
 // Something in every field.
 Calibration Full() {
   Calibration calibration = NewCalibration(
@@ -45,8 +38,9 @@ Calibration Full() {
   calibration.samples = uint64_t{1} << 40;
   calibration.inputs.emplace("a.b/c", Input({"a.b/c", "fc \"quoted\""}));
   calibration.inputs.emplace("z", Input({"z"}));
-  calibration.kept.Offer(TokenSample(~uint64_t{1}, {5, 6}));
-  calibration.kept.Offer(TokenSample(8, {7}));
+  calibration.kept.Offer(
+      SampleReservoir::Sample::OfTokens(~uint64_t{1}, {5, 6}));
+  calibration.kept.Offer(SampleReservoir::Sample::OfTokens(8, {7}));
   for (const uint64_t key : {uint64_t{1}, ~uint64_t{0}, uint64_t{42}}) {
     calibration.sketch.Add(key, SignatureOfKey(key / 43));
   }
@@ -128,10 +122,8 @@ TEST(CalibrationFile, KeptFeaturesComeBack) {
   const fs::path file = directory.path() / "c";
   Calibration saved = NewCalibration("x", {});
   for (uint64_t key = 1; key < 4; ++key) {
-    SampleReservoir::Sample sample;
-    sample.key = key;
-    sample.features = RandomValues(7, static_cast<uint32_t>(key));
-    saved.kept.Offer(sample);
+    saved.kept.Offer(SampleReservoir::Sample::OfFeatures(
+        key, RandomValues(7, static_cast<uint32_t>(key))));
   }
   ASSERT_THAT(Save(saved, file), IsOk());
   const auto loaded = LoadCalibration(file);
@@ -244,7 +236,7 @@ TEST(CalibrationFile, KeptThingsThatCannotBeAreDataLoss) {
   const TemporaryDirectory directory;
   const fs::path file = directory.path() / "c";
   Calibration calibration = Full();
-  calibration.kept.Offer(TokenSample(1, {}));
+  calibration.kept.Offer(SampleReservoir::Sample::OfTokens(1, {}));
   ASSERT_THAT(Save(calibration, file), IsOk());
   EXPECT_THAT(LoadCalibration(file), FailsWith(kDamaged, "kept"));
 

@@ -108,20 +108,13 @@ TEST(RowReservoir, OfNoCapacityKeepsNothing) {
   EXPECT_EQ(reservoir.rows().rows, 0);
 }
 
-SampleReservoir::Sample TokenSample(uint64_t key, std::vector<int32_t> tokens) {
-  SampleReservoir::Sample sample;
-  sample.key = key;
-  sample.tokens = std::move(tokens);
-  return sample;
-}
-
 TEST(SampleReservoir, KeepsTheSmallestKeysOnce) {
   SampleReservoir reservoir(2);
-  reservoir.Offer(TokenSample(30, {3, 3}));
-  reservoir.Offer(TokenSample(20, {2}));
-  reservoir.Offer(TokenSample(20, {2}));
-  reservoir.Offer(TokenSample(40, {4}));
-  reservoir.Offer(TokenSample(10, {1, 1, 1}));
+  reservoir.Offer(SampleReservoir::Sample::OfTokens(30, {3, 3}));
+  reservoir.Offer(SampleReservoir::Sample::OfTokens(20, {2}));
+  reservoir.Offer(SampleReservoir::Sample::OfTokens(20, {2}));
+  reservoir.Offer(SampleReservoir::Sample::OfTokens(40, {4}));
+  reservoir.Offer(SampleReservoir::Sample::OfTokens(10, {1, 1, 1}));
   const model::ModelInput batch = reservoir.AsBatch();
   EXPECT_THAT(batch.lengths, ::testing::ElementsAre(3, 1));
   EXPECT_THAT(batch.token_ids, ::testing::ElementsAre(1, 1, 1, 2));
@@ -129,9 +122,11 @@ TEST(SampleReservoir, KeepsTheSmallestKeysOnce) {
 
 TEST(SampleReservoir, MergesToTheSmallerCapacity) {
   SampleReservoir large(3);
-  for (const uint64_t key : {1, 5, 9}) large.Offer(TokenSample(key, {7}));
+  for (const uint64_t key : {1, 5, 9})
+    large.Offer(SampleReservoir::Sample::OfTokens(key, {7}));
   SampleReservoir small(2);
-  for (const uint64_t key : {3, 4}) small.Offer(TokenSample(key, {7}));
+  for (const uint64_t key : {3, 4})
+    small.Offer(SampleReservoir::Sample::OfTokens(key, {7}));
   large.Merge(small);
   ASSERT_EQ(large.samples().size(), 2);
   EXPECT_EQ(large.samples()[0].key, 1);
