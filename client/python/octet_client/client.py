@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import tarfile
 from dataclasses import dataclass
-from typing import Any, Callable, Iterable, Iterator, Optional, Union
+from typing import Any, Callable, Iterable, Iterator, Optional
 
-import google_crc32c
 import grpc
 import numpy as np
 
+from octet_client._calibrations import Calibrations
+from octet_client._files import Path, chunks, download, extract
+from octet_client._names import resource_name as _name
 from octet_client._protocol import Methods, enums, messages
 from octet_client._tensors import Tokens, to_array, to_inputs, to_tensor
 from octet_client._upload import CheckpointUpload, Progress
 from octet_client.errors import OctetError, from_status, translated
-
-Path = Union[str, os.PathLike]
-# A batch of a calibration: sequences of token ids, or rows of features.
-Batch = Union[Tokens, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -45,11 +42,7 @@ class Timings:
         )
 
 
-def _name(collection: str, identifier: str) -> str:
-    return identifier if "/" in identifier else f"{collection}/{identifier}"
-
-
-class Client:
+class Client(Calibrations):
     """A connection to octet-server. Ids may be bare ("minilm") or full resource
     names ("bundles/minilm"). Results that are not arrays are messages of
     proto/octet/v1. Safe to use from several threads.
@@ -110,109 +103,6 @@ class Client:
             name=_name("checkpoints", id)
         )
         self._call("DeleteCheckpoint", request)
-
-    # Calibrations
-
-    def create_calibration(
-        self,
-        id: str,
-        checkpoint: str,
-        kept_rows: int = 0,
-        kept_samples: int = 0,
-        seed: int = 0,
-    ) -> Any:
-        """Zeros are the server's defaults. Calibrations that will be merged
-        need the same seed."""
-        request = messages.CreateCalibrationRequest(
-            calibration_id=id,
-            checkpoint=_name("checkpoints", checkpoint),
-            options=messages.CalibrationOptions(
-                kept_rows=kept_rows, kept_samples=kept_samples, seed=seed
-            ),
-        )
-        return self._call("CreateCalibration", request)
-
-    def calibrate(
-        self, calibration: str, batches: Iterable[Batch], layer: str = ""
-    ) -> Any:
-        """Streams batches: lists of token-id sequences, or feature matrices.
-        With `layer`, matrices are inputs of that linear layer. Not repeated
-        when the connection breaks: a batch must not count twice."""
-        name = _name("calibrations", calibration)
-        failures: list[BaseException] = []
-
-        def requests() -> Iterator[Any]:
-            # gRPC runs this on a thread of its own and drops exceptions.
-            try:
-                for batch in batches:
-                    yield _calibration_request(name, batch, layer)
-            except Exception as error:
-                failures.append(error)
-                raise
-
-        try:
-            with translated():
-                return self._methods.UploadCalibrationBatches(requests())
-        except OctetError:
-            if failures:
-                raise failures[0] from None
-            raise
-
-    def get_calibration(self, id: str, channels: bool = False) -> Any:
-        """With `channels`, every layer has channel_min and channel_max."""
-        request = messages.GetCalibrationRequest(
-            name=_name("calibrations", id), channels=channels
-        )
-        return self._call("GetCalibration", request)
-
-    def list_calibrations(self) -> list[Any]:
-        request = messages.ListCalibrationsRequest()
-        return list(self._call("ListCalibrations", request).calibrations)
-
-    def merge_calibrations(self, into: str, others: Iterable[str]) -> Any:
-        request = messages.MergeCalibrationsRequest(
-            into=_name("calibrations", into)
-        )
-        # The field is called "from", a keyword of Python.
-        names = [_name("calibrations", other) for other in others]
-        getattr(request, "from").extend(names)
-        return self._call("MergeCalibrations", request)
-
-    def download_calibration(self, id: str, path: Path) -> None:
-        """Saves a calibration as the file `path`, which must not exist."""
-        target = pathlib.Path(path)
-        if target.exists():
-            raise FileExistsError(f"{target} exists already")
-        part = target.with_name(target.name + ".part")
-        request = messages.DownloadCalibrationRequest(
-            name=_name("calibrations", id)
-        )
-        try:
-            self._download(self._methods.DownloadCalibration, request, part)
-            part.rename(target)
-        finally:
-            part.unlink(missing_ok=True)
-
-    def upload_calibration(self, path: Path, id: str, checkpoint: str) -> Any:
-        """Stores a file that download_calibration saved, of any server that
-        has the same checkpoint."""
-
-        def requests() -> Iterator[Any]:
-            header = messages.UploadCalibrationHeader(
-                calibration_id=id, checkpoint=_name("checkpoints", checkpoint)
-            )
-            yield messages.UploadCalibrationRequest(header=header)
-            for piece in _chunks(path, messages.CalibrationChunk):
-                yield messages.UploadCalibrationRequest(chunk=piece)
-
-        with translated():
-            return self._methods.UploadCalibration(requests())
-
-    def delete_calibration(self, id: str) -> None:
-        request = messages.DeleteCalibrationRequest(
-            name=_name("calibrations", id)
-        )
-        self._call("DeleteCalibration", request)
 
     # Quantization
 
@@ -349,29 +239,15 @@ class Client:
         unpacked = target.with_name(target.name + ".part")
         try:
             request = messages.DownloadBundleRequest(name=_name("bundles", id))
-            self._download(self._methods.DownloadBundle, request, part)
+            download(self._methods.DownloadBundle, request, part)
             if not unpack:
                 part.rename(target)
                 return
             with tarfile.open(part) as tar:
-                _extract(tar, unpacked)
+                extract(tar, unpacked)
             unpacked.rename(target)
         finally:
             part.unlink(missing_ok=True)
-
-    @staticmethod
-    def _download(method: Any, request: Any, path: pathlib.Path) -> None:
-        received = 0
-        with path.open("wb") as file, translated():
-            for chunk in method(request):
-                crc = google_crc32c.value(chunk.data)
-                if chunk.offset != received or crc != chunk.crc32c:
-                    raise OctetError(
-                        grpc.StatusCode.DATA_LOSS,
-                        f"the chunk at byte {received} is damaged",
-                    )
-                file.write(chunk.data)
-                received += len(chunk.data)
 
     def upload_bundle(self, path: Path, id: str) -> Any:
         """Uploads a tar file as download_bundle saves it."""
@@ -379,7 +255,7 @@ class Client:
         def requests() -> Iterator[Any]:
             header = messages.UploadBundleHeader(bundle_id=id)
             yield messages.UploadBundleRequest(header=header)
-            for piece in _chunks(path, messages.BundleChunk):
+            for piece in chunks(path, messages.BundleChunk):
                 yield messages.UploadBundleRequest(chunk=piece)
 
         with translated():
@@ -463,41 +339,3 @@ def _enum(prefix: str, name: str) -> int:
         )
         raise ValueError(f"{name!r} is not one of {', '.join(names)}")
     return number
-
-
-def _calibration_request(name: str, batch: Batch, layer: str) -> Any:
-    request = messages.UploadCalibrationBatchesRequest(calibration=name)
-    if layer:
-        request.activations.layer = layer
-        request.activations.rows.CopyFrom(to_tensor(np.asarray(batch)))
-    elif isinstance(batch, np.ndarray) and batch.dtype.kind == "f":
-        request.inputs.CopyFrom(to_inputs(features=batch))
-    else:
-        request.inputs.CopyFrom(to_inputs(tokens=batch))
-    return request
-
-
-def _chunks(path: Path, message: Callable[..., Any]) -> Iterator[Any]:
-    offset = 0
-    with open(path, "rb") as file:
-        while data := file.read(1 << 20):
-            crc = google_crc32c.value(data)
-            yield message(offset=offset, data=data, crc32c=crc)
-            offset += len(data)
-
-
-def _extract(tar: tarfile.TarFile, directory: pathlib.Path) -> None:
-    """Regular files below `directory` and nothing else."""
-    for member in tar:
-        target = directory / member.name
-        inside = target.resolve().is_relative_to(directory.resolve())
-        source = tar.extractfile(member) if member.isreg() else None
-        if source is None or not inside:
-            raise OctetError(
-                grpc.StatusCode.DATA_LOSS,
-                f"the tar's {member.name!r} is not a file below its directory",
-            )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with source, target.open("wb") as file:
-            while block := source.read(1 << 20):
-                file.write(block)

@@ -43,6 +43,21 @@ def test_calibration_counts_what_was_streamed(job, client):
     assert [layer.layer for layer in calibration.layers] == ["fc1", "fc2"]
 
 
+def test_calibration_travels_as_a_file(job, client, tmp_path):
+    file = tmp_path / "rows.calibration"
+    client.download_calibration("rows", file)
+    with pytest.raises(FileExistsError):
+        client.download_calibration("rows", file)
+    copy = client.upload_calibration(file, "copy", checkpoint="mlp")
+    original = client.get_calibration("rows", channels=True)
+    assert copy.sample_count == original.sample_count
+    assert len(original.layers[0].channel_max) == 48
+    assert client.get_calibration("copy", channels=True).layers == (
+        original.layers
+    )
+    client.delete_calibration("copy")
+
+
 def test_fp32_forward_is_the_model(job, client, mlp, rows):
     _, w = mlp
     hidden = np.maximum(rows @ w["fc1.weight"].T + w["fc1.bias"], 0)

@@ -1,0 +1,138 @@
+"""The part of Client that is about calibrations."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any, Iterable, Iterator, Union
+
+import numpy as np
+
+from octet_client._files import Path, chunks, download
+from octet_client._names import resource_name as _name
+from octet_client._protocol import messages
+from octet_client._tensors import Tokens, to_inputs, to_tensor
+from octet_client.errors import OctetError, translated
+
+# A batch of a calibration: sequences of token ids, or rows of features.
+Batch = Union[Tokens, np.ndarray]
+
+
+class Calibrations:
+    """Needs `_methods` and `_call` of Client."""
+
+    _methods: Any
+    _call: Any
+
+    def create_calibration(
+        self,
+        id: str,
+        checkpoint: str,
+        kept_rows: int = 0,
+        kept_samples: int = 0,
+        seed: int = 0,
+    ) -> Any:
+        """Zeros are the server's defaults. Calibrations that will be merged
+        need the same seed."""
+        request = messages.CreateCalibrationRequest(
+            calibration_id=id,
+            checkpoint=_name("checkpoints", checkpoint),
+            options=messages.CalibrationOptions(
+                kept_rows=kept_rows, kept_samples=kept_samples, seed=seed
+            ),
+        )
+        return self._call("CreateCalibration", request)
+
+    def calibrate(
+        self, calibration: str, batches: Iterable[Batch], layer: str = ""
+    ) -> Any:
+        """Streams batches: lists of token-id sequences, or feature matrices.
+        With `layer`, matrices are inputs of that linear layer. Not repeated
+        when the connection breaks: a batch must not count twice."""
+        name = _name("calibrations", calibration)
+        failures: list[BaseException] = []
+
+        def requests() -> Iterator[Any]:
+            # gRPC runs this on a thread of its own and drops exceptions.
+            try:
+                for batch in batches:
+                    yield _request(name, batch, layer)
+            except Exception as error:
+                failures.append(error)
+                raise
+
+        try:
+            with translated():
+                return self._methods.UploadCalibrationBatches(requests())
+        except OctetError:
+            if failures:
+                raise failures[0] from None
+            raise
+
+    def get_calibration(self, id: str, channels: bool = False) -> Any:
+        """With `channels`, every layer has channel_min and channel_max."""
+        request = messages.GetCalibrationRequest(
+            name=_name("calibrations", id), channels=channels
+        )
+        return self._call("GetCalibration", request)
+
+    def list_calibrations(self) -> list[Any]:
+        request = messages.ListCalibrationsRequest()
+        return list(self._call("ListCalibrations", request).calibrations)
+
+    def merge_calibrations(self, into: str, others: Iterable[str]) -> Any:
+        request = messages.MergeCalibrationsRequest(
+            into=_name("calibrations", into)
+        )
+        # The field is called "from", a keyword of Python.
+        names = [_name("calibrations", other) for other in others]
+        getattr(request, "from").extend(names)
+        return self._call("MergeCalibrations", request)
+
+    def download_calibration(self, id: str, path: Path) -> None:
+        """Saves a calibration as the file `path`, which must not exist."""
+        target = pathlib.Path(path)
+        if target.exists():
+            raise FileExistsError(f"{target} exists already")
+        part = target.with_name(target.name + ".part")
+        request = messages.DownloadCalibrationRequest(
+            name=_name("calibrations", id)
+        )
+        try:
+            download(self._methods.DownloadCalibration, request, part)
+            part.rename(target)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def upload_calibration(self, path: Path, id: str, checkpoint: str) -> Any:
+        """Stores a file that download_calibration saved, of any server that
+        has the same checkpoint."""
+
+        def requests() -> Iterator[Any]:
+            header = messages.UploadCalibrationHeader(
+                calibration_id=id,
+                checkpoint=_name("checkpoints", checkpoint),
+            )
+            yield messages.UploadCalibrationRequest(header=header)
+            for piece in chunks(path, messages.CalibrationChunk):
+                yield messages.UploadCalibrationRequest(chunk=piece)
+
+        with translated():
+            return self._methods.UploadCalibration(requests())
+
+    def delete_calibration(self, id: str) -> None:
+        request = messages.DeleteCalibrationRequest(
+            name=_name("calibrations", id)
+        )
+        self._call("DeleteCalibration", request)
+
+
+def _request(name: str, batch: Batch, layer: str) -> Any:
+    request = messages.UploadCalibrationBatchesRequest(calibration=name)
+    if layer:
+        request.activations.layer = layer
+        request.activations.rows.CopyFrom(to_tensor(np.asarray(batch)))
+    elif isinstance(batch, np.ndarray) and batch.dtype.kind == "f":
+        request.inputs.CopyFrom(to_inputs(features=batch))
+    else:
+        request.inputs.CopyFrom(to_inputs(tokens=batch))
+    return request
