@@ -2,8 +2,10 @@
 a phone, in light and dark; it asks the network for nothing and has nothing to
 complain about. OCTET_REPORT_PICTURES names a folder that gets what was seen."""
 
+import json
 import os
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -86,6 +88,61 @@ def test_the_page_draws(browser, page_url, where, dark):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     ground = look(browser, page.picture("h1"))["corner"]
     assert ground < 60 if dark else ground > 200
+
+
+def searched(html: str) -> str:
+    """The page of the same bundle, had the server searched for its plan: every
+    layer was tried in three ways, and plans were compared by time as well."""
+    block = r'(<script type="application/json" id="data">)(.*?)(</script>)'
+    data = json.loads(re.search(block, html, re.S)[2])
+    report = data["report"]
+    for layer in report["layers"]:
+        error = layer["output_error"]
+        layer["candidates"] = [
+            {
+                "name": name,
+                "scheme": layer["scheme"],
+                "output_error": {**error, "sqnr_db": error["sqnr_db"] + gain},
+                "stored_bytes": layer["stored_bytes"],
+                "microseconds": 10.0 + gain,
+                "chosen": gain == 0,
+            }
+            for name, gain in (("w8a8_dynamic", 0), ("gptq", 5), ("fp16", 30))
+        ]
+    report["frontier"] = [
+        {
+            "name": f"plan {i}",
+            "stored_bytes": 10000 + 1000 * i,
+            "relative_error": 0.1 * 0.5**i,
+            "mean_row_cosine": 1 - 0.01 * 0.25**i,
+            "microseconds": 100.0 + 20 * i,
+            "measured": i % 2 == 0,
+            "chosen": i == 2,
+        }
+        for i in range(8)
+    ]
+    text = json.dumps(data).replace("<", "\\u003c")
+    return re.sub(block, lambda m: m[1] + text + m[3], html, flags=re.S)
+
+
+@pytest.mark.parametrize("where", WIDTHS)
+def test_what_a_search_found_is_drawn(browser, page_url, folder, where):
+    plain = Page(browser, page_url("bert-int8"), WIDTHS[where], False)
+    path = folder / "searched.html"
+    path.write_text(searched((folder / "bert-int8.html").read_text()))
+    page = Page(browser, path.as_uri(), WIDTHS[where], False)
+    keep(page, f"{where}-searched")
+    assert page.complaints() == []
+    before, after = drawn_plots(plain), drawn_plots(page)
+    assert after["errors"] == before["errors"] + 2 * 12
+    assert after["frontier"] == 2 * 8
+    legend = page.evaluate(
+        "document.querySelector('#errors .legend').innerText"
+    )
+    assert {"w8a8_dynamic", "gptq", "fp16"} <= set(legend.split("\n"))
+    for plot in ("#by-size", "#by-time"):
+        seen = look(browser, page.picture(plot))
+        assert seen["colours"] > 8 and seen["most"] < 0.995, (plot, seen)
 
 
 def test_choosing_a_layer_shows_its_values(browser, page_url):
