@@ -156,6 +156,10 @@ def test_choosing_a_layer_shows_its_values(browser, page_url):
         f"document.querySelector('{row}').dispatchEvent(new Event('click'))"
     )
     assert page.evaluate("document.getElementById('layer').value") != chosen
+    page.evaluate(f"document.querySelector('{row}').focus()")
+    page.call("Input.dispatchKeyEvent", type="keyDown", key="Enter")
+    focused = "document.activeElement.getAttribute('class')"
+    assert page.evaluate(focused) == "row"
     # Sorting keeps every layer.
     rows = "document.querySelectorAll('#table tbody tr').length"
     count = page.evaluate(rows)

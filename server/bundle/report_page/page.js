@@ -221,9 +221,13 @@ class Page {
     document.getElementById('frontier').hidden = frontier.length < 2;
   }
 
+  // Rows are drawn anew; the keyboard stays where it was.
   choose(layer) {
+    const plot = document.activeElement.closest('.plot');
     this.layer = layer;
     this.draw();
+    const stripe = plot && plot.querySelector('.stripe.chosen');
+    if (stripe) stripe.parentNode.focus({preventScroll: true});
   }
 
   draw() {

@@ -17,6 +17,7 @@ _FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
+    "--disable-dev-shm-usage",  # which is small in a container
     "--hide-scrollbars",
     "--no-first-run",
     "--disable-background-networking",
