@@ -9,7 +9,7 @@ function rowLayout(width) {
     left: narrow ? 10 : Math.min(290, Math.round(width * .3)),
     right: width - (narrow ? 12 : 78),
     height: narrow ? 40 : 22,
-    top: 26,
+    top: 2,
   };
 }
 
@@ -34,12 +34,19 @@ function layerRow(layout, width, index, name, label, onChoose, chosen) {
   return {row, y, top};
 }
 
+// Lines over the rows, and an axis that stays in sight above them.
 function verticalGrid(plot, layout, bottom, values, scale, format) {
+  const axis = svg('svg', {
+    width: plot.getAttribute('width'), height: 24, class: 'top',
+    'aria-hidden': 'true',
+  });
   for (const value of values) {
     const x = scale(value);
-    plot.append(line(x, layout.top, x, bottom, 'grid'),
-      text(x, 16, format(value), {class: 'muted', 'text-anchor': 'middle'}));
+    plot.append(line(x, layout.top, x, bottom, 'grid'));
+    axis.append(text(x, 16, format(value),
+      {class: 'muted', 'text-anchor': 'middle'}));
   }
+  return axis;
 }
 
 // What is drawn of a layer's error: what was tried, or only what it has.
@@ -97,10 +104,10 @@ function drawErrors(node, report, width, series, chosen, onChoose) {
     }
     rows.append(row);
   });
-  verticalGrid(plot, layout, bottom, ticks(low, high, layout.narrow ? 4 : 8),
-    x, (value) => `${value} dB`);
+  const axis = verticalGrid(plot, layout, bottom,
+    ticks(low, high, layout.narrow ? 4 : 8), x, (value) => `${value} dB`);
   plot.append(rows);
-  node.replaceChildren(plot);
+  node.replaceChildren(axis, plot);
 }
 
 function threshold(layer) {
@@ -183,8 +190,9 @@ function drawRanges(node, report, width, chosen, onChoose) {
       {'text-anchor': 'end', class: 'strong'}));
     rows.append(row);
   });
-  verticalGrid(plot, layout, bottom, decades(low, high, layout.narrow),
-    position, (power) => short(10 ** power));
+  const axis = verticalGrid(plot, layout, bottom,
+    decades(low, high, layout.narrow), position,
+    (power) => short(10 ** power));
   plot.append(rows);
-  node.replaceChildren(plot);
+  node.replaceChildren(axis, plot);
 }
