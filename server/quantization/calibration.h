@@ -111,6 +111,9 @@ absl::Status CheckFits(const Calibration& calibration,
 // different sizes of reservoirs the smaller holds.
 absl::Status Merge(const Calibration& from, Calibration& into);
 
+// Beyond what the limits above leave to a model of 70e9 parameters.
+inline constexpr uint64_t kMaxCalibrationBytes = uint64_t{2} << 30;
+
 // One file (safetensors), replaced atomically. LoadCalibration: NOT_FOUND, or
 // DATA_LOSS for a file that Save did not write. `kStatistics` leaves out the
 // rows and samples that were kept, which are most of the file.

@@ -97,10 +97,12 @@ class UploadStream final : public StreamHandler<v1::UploadCalibrationRequest> {
           model::StrCat("the chunk at offset ", chunk.offset(),
                         " does not have the CRC32C that crc32c says"));
     }
-    if (chunk.data().size() > backend_.max_upload_bytes - received_) {
-      return absl::ResourceExhaustedError(
-          model::StrCat("the calibration is over the limit of ",
-                        backend_.max_upload_bytes, " bytes"));
+    // Unlike bundles it is read into memory.
+    const uint64_t limit =
+        std::min(backend_.max_upload_bytes, quantization::kMaxCalibrationBytes);
+    if (chunk.data().size() > limit - received_) {
+      return absl::ResourceExhaustedError(model::StrCat(
+          "the calibration is over the limit of ", limit, " bytes"));
     }
     RETURN_IF_ERROR(bundle::WriteAll(file_.get(), chunk.data(), scratch_));
     received_ += chunk.data().size();
