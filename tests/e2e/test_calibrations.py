@@ -226,6 +226,18 @@ def test_what_cannot_be_uploaded_says_why(bert):
     }
 
 
+def test_batches_for_other_weights_of_the_same_name_are_refused(client):
+    client.upload_checkpoint("swapped", checkpoints.bert())
+    client.create_calibration("swapped", "swapped")
+    client.upload_batches("swapped", [token_inputs(sequences(1))])
+    client.checkpoints.DeleteCheckpoint(
+        pb.DeleteCheckpointRequest(name="checkpoints/swapped")
+    )
+    client.upload_checkpoint("swapped", checkpoints.bert(seed=4))
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "other weights"):
+        client.upload_batches("swapped", [token_inputs(sequences(2))])
+
+
 def test_calibrations_with_different_seeds_do_not_merge(bert):
     create(bert, "seed-1", seed=1)
     create(bert, "seed-2", seed=2)
