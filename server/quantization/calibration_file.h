@@ -17,10 +17,14 @@
 #ifndef OCTET_SERVER_QUANTIZATION_CALIBRATION_FILE_H_
 #define OCTET_SERVER_QUANTIZATION_CALIBRATION_FILE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "server/model/tensor.h"
+#include "server/quantization/calibration.h"
 
 namespace octet::quantization {
 
@@ -49,6 +53,11 @@ constexpr model::DataType CalibrationType() {
   if constexpr (std::is_same_v<T, int32_t>) return model::DataType::kI32;
   return model::DataType::kI64;
 }
+
+// LoadCalibration of bytes in memory. Errors say what is wrong with them, and
+// not of which file they are.
+absl::StatusOr<Calibration> ParseCalibration(absl::Span<const std::byte> file,
+                                             Load what);
 
 }  // namespace octet::quantization
 

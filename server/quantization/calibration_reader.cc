@@ -368,6 +368,13 @@ absl::StatusOr<Calibration> Parse(const bundle::Safetensors& file, Load what) {
 
 }  // namespace
 
+absl::StatusOr<Calibration> ParseCalibration(absl::Span<const std::byte> file,
+                                             Load what) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<bundle::Safetensors> tensors,
+                   bundle::Safetensors::Parse(file));
+  return Parse(*tensors, what);
+}
+
 absl::StatusOr<Calibration> LoadCalibration(const std::filesystem::path& file,
                                             Load what) {
   const std::string name = file.filename().string();
@@ -376,18 +383,14 @@ absl::StatusOr<Calibration> LoadCalibration(const std::filesystem::path& file,
     return absl::NotFoundError(
         StrCat("calibration file '", name, "' does not exist"));
   }
-  const auto damaged = [&](const absl::Status& status) {
-    return absl::DataLossError(
-        StrCat("calibration file '", name,
-               "' is damaged: ", std::string(status.message())));
-  };
   ASSIGN_OR_RETURN(const bundle::MappedFile mapped,
                    bundle::MappedFile::Open(file));
-  const auto tensors = bundle::Safetensors::Parse(mapped.bytes());
-  if (!tensors.ok()) return damaged(tensors.status());
-  absl::StatusOr<Calibration> calibration = Parse(**tensors, what);
-  if (!calibration.ok()) return damaged(calibration.status());
-  return calibration;
+  absl::StatusOr<Calibration> calibration =
+      ParseCalibration(mapped.bytes(), what);
+  if (calibration.ok()) return calibration;
+  return absl::DataLossError(
+      StrCat("calibration file '", name,
+             "' is damaged: ", std::string(calibration.status().message())));
 }
 
 }  // namespace octet::quantization

@@ -298,8 +298,60 @@ def make_archive():
     save("archive", "truncated", tar(good)[:-1024])
 
 
+def calibration(samples, **changed):
+    """One input of two columns, three rows and two bins."""
+    tensors = {
+        "0/numbers": ("I64", [6], "<6q", [3, 1, 0, 4, 0, -1]),
+        "0/range": ("F32", [2], "<2f", [-1, 0.75]),
+        "0/batch_sums": ("F64", [2], "<2d", [-1, 0.75]),
+        "0/columns": ("F32", [2, 2], "<4f", [-1, 0, 0.5, 0.75]),
+        "0/column_sums": ("F64", [2, 2], "<4d", [-0.5, 1, 1.5, 1.5]),
+        "0/histogram": ("I64", [2], "<2q", [2, 4]),
+        "0/row_keys": ("I64", [2], "<2q", [5, 9]),
+        "0/row_values": ("F32", [2, 2], "<4f", [-1, 0, 0.5, 0.75]),
+        "sketch/keys": ("I64", [1], "<q", [3]),
+        "sketch/signatures": ("I32", [1, 32], "<32i", range(32)),
+        "sketch/near": ("I32", [1], "<i", [0]),
+    }
+    header = {
+        "__metadata__": {
+            "format": "octet-calibration-2",
+            "checkpoint": "c",
+            "fingerprint": "",
+            "seed": "0",
+            "kept_rows": "4",
+            "kept_samples": "2",
+            "batches": "1",
+            "samples": "3",
+            "layers": '[["q", "k"]]',
+        }
+    }
+    data = b""
+    for name, (dtype, shape, form, values) in (
+        tensors | samples | changed
+    ).items():
+        packed = struct.pack(form, *values)
+        header[name] = tensor(dtype, shape, len(data), len(data) + len(packed))
+        data += packed
+    return safetensors(header, data)
+
+
+def make_calibration():
+    keys = {"kept/keys": ("I64", [1], "<q", [7])}
+    tokens = keys | {
+        "kept/token_ids": ("I32", [3], "<3i", [1, 2, 3]),
+        "kept/lengths": ("I32", [1], "<i", [3]),
+    }
+    features = keys | {"kept/features": ("F32", [1, 2], "<2f", [0.5, 0.75])}
+    save("calibration", "tokens", calibration(tokens))
+    save("calibration", "features", calibration(features))
+    wide = {"0/numbers": ("I64", [6], "<6q", [3, 1, 0, 4, 117, -1])}
+    save("calibration", "wide", calibration(tokens, **wide))
+
+
 if __name__ == "__main__":
     make_safetensors()
     make_config()
     make_manifest()
     make_archive()
+    make_calibration()
