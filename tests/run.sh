@@ -16,6 +16,7 @@
 #   bench      measures the numbers in README, and Octet beside its rivals at
 #              some shapes
 #   bench-linear, bench-forward  all shapes (tests/benchmarks)
+#   bench-quality  what plans cost MiniLM's embeddings, and rivals'
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -164,6 +165,11 @@ part_bench-linear() {
 part_bench-forward() {
   build_benchmarks
   .venv-bench/bin/python tests/benchmarks/compare_forward.py
+}
+
+part_bench-quality() {
+  build_benchmarks
+  .venv/bin/python tests/benchmarks/compare_quality.py
 }
 
 all=(unit onednn3 asan fuzz lint container e2e)

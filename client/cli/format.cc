@@ -113,6 +113,26 @@ absl::StatusOr<v1::OutlierRule> ParseOutlierRule(absl::string_view name) {
   return static_cast<v1::OutlierRule>(*number);
 }
 
+absl::StatusOr<v1::Policy> ParsePolicy(absl::string_view name) {
+  auto number = ParseEnum(v1::Policy_descriptor(), name, "POLICY_", "policy");
+  if (!number.ok()) return number.status();
+  return static_cast<v1::Policy>(*number);
+}
+
+absl::StatusOr<v1::Rounding> ParseRounding(absl::string_view name) {
+  auto number =
+      ParseEnum(v1::Rounding_descriptor(), name, "ROUNDING_", "rounding");
+  if (!number.ok()) return number.status();
+  return static_cast<v1::Rounding>(*number);
+}
+
+absl::StatusOr<v1::Calibrator> ParseCalibrator(absl::string_view name) {
+  auto number =
+      ParseEnum(v1::Calibrator_descriptor(), name, "CALIBRATOR_", "calibrator");
+  if (!number.ok()) return number.status();
+  return static_cast<v1::Calibrator>(*number);
+}
+
 std::string StateName(v1::Operation::State state) {
   return EnumName(v1::Operation::State_descriptor(), state, "STATE_");
 }

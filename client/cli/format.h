@@ -34,6 +34,9 @@ std::string FormatSqnr(const v1::ErrorMeasures& error, bool measured);
 std::string SchemeName(v1::Scheme scheme);
 absl::StatusOr<v1::Scheme> ParseScheme(absl::string_view name);
 absl::StatusOr<v1::OutlierRule> ParseOutlierRule(absl::string_view name);
+absl::StatusOr<v1::Policy> ParsePolicy(absl::string_view name);
+absl::StatusOr<v1::Rounding> ParseRounding(absl::string_view name);
+absl::StatusOr<v1::Calibrator> ParseCalibrator(absl::string_view name);
 // "succeeded" of STATE_SUCCEEDED.
 std::string StateName(v1::Operation::State state);
 

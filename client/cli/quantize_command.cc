@@ -1,12 +1,16 @@
+#include <array>
+#include <cstdint>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "client/cli/commands.h"
 #include "client/cli/format.h"
+#include "client/cli/methods_option.h"
 #include "client/cli/watch.h"
 #include "client/lib/operations.h"
 #include "client/lib/status_macros.h"
@@ -14,35 +18,77 @@
 namespace octet::cli {
 namespace {
 
+struct BudgetArguments {
+  std::optional<double> min_cosine;
+  std::optional<double> min_worst_cosine;
+  std::optional<double> max_relative_error;
+  std::optional<int64_t> max_bytes;
+  std::optional<double> max_size_ratio;
+};
+
 struct Arguments {
   std::string checkpoint;
   std::string calibration;
   std::string bundle;
+  std::string policy = "fixed";
+  BudgetArguments budget;
   std::string scheme = "w8a8_dynamic";
+  std::map<std::string, std::string> methods;  // flag, as typed
   std::string float_scheme = "fp16";
   std::vector<std::string> include;
   std::vector<std::string> exclude;
   bool keep_first = false;
   bool keep_last = false;
-  std::vector<std::string> overrides;  // PATTERN=SCHEME
+  std::vector<std::string> overrides;  // PATTERN=ITEM,ITEM
   std::string outlier_rule = "absolute";
   double outlier_threshold = 6.0;
   bool no_wait = false;
 };
 
-absl::Status ParseOverrides(const std::vector<std::string>& texts,
-                            v1::QuantizationSpec* spec) {
-  for (const std::string& text : texts) {
-    const size_t equals = text.rfind('=');
-    if (equals == std::string::npos || equals == 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--override '", text, "' is not PATTERN=SCHEME"));
-    }
-    v1::SchemeOverride& item = *spec->add_overrides();
-    item.set_pattern(text.substr(0, equals));
-    ASSIGN_OR_RETURN(const v1::Scheme scheme,
-                     ParseScheme(text.substr(equals + 1)));
-    item.set_scheme(scheme);
+// Flags that are methods, by the name SetMethod knows them by.
+struct MethodFlag {
+  const char* name;
+  const char* help;
+};
+constexpr std::array<MethodFlag, 7> kMethodFlags = {{
+    {"smoothing", "none, search, or an alpha from 0 to 1 (SmoothQuant)"},
+    {"rotate", "Rotate inputs by Hadamard blocks of this size, as 256"},
+    {"group-size", "Inputs that share a weight scale: 32, 64, 128 or 256"},
+    {"rounding", "Of weights: nearest or gptq"},
+    {"bias-correction", "on or off"},
+    {"calibrator",
+     "Of static ranges: min_max, moving_average, percentile, entropy, mse"},
+    {"percentile", "For the calibrator of that name, as 99.99"},
+}};
+
+// Two limits would silently be the last one on the wire.
+absl::Status SetBudget(const BudgetArguments& arguments,
+                       v1::QuantizationSpec& spec) {
+  const auto is_set = [](const auto& limit) {
+    return limit.has_value() ? 1 : 0;
+  };
+  if (is_set(arguments.min_cosine) + is_set(arguments.max_relative_error) +
+          is_set(arguments.max_bytes) + is_set(arguments.max_size_ratio) >
+      1) {
+    return absl::InvalidArgumentError(
+        "only one of --min-cosine, --max-relative-error, --max-bytes and "
+        "--max-size-ratio can be the budget");
+  }
+  if (arguments.min_cosine) {
+    spec.mutable_budget()->set_min_mean_cosine(*arguments.min_cosine);
+  }
+  if (arguments.max_relative_error) {
+    spec.mutable_budget()->set_max_relative_error(
+        *arguments.max_relative_error);
+  }
+  if (arguments.max_bytes) {
+    spec.mutable_budget()->set_max_bytes(*arguments.max_bytes);
+  }
+  if (arguments.max_size_ratio) {
+    spec.mutable_budget()->set_max_size_ratio(*arguments.max_size_ratio);
+  }
+  if (arguments.min_worst_cosine) {
+    spec.mutable_budget()->set_min_worst_cosine(*arguments.min_worst_cosine);
   }
   return absl::OkStatus();
 }
@@ -62,6 +108,13 @@ absl::StatusOr<v1::QuantizeRequest> MakeRequest(const Arguments& arguments) {
                    ParseScheme(arguments.float_scheme));
   ASSIGN_OR_RETURN(const v1::OutlierRule rule,
                    ParseOutlierRule(arguments.outlier_rule));
+  ASSIGN_OR_RETURN(const v1::Policy policy, ParsePolicy(arguments.policy));
+  spec.set_policy(policy);
+  RETURN_IF_ERROR(SetBudget(arguments.budget, spec));
+  for (const auto& [name, value] : arguments.methods) {
+    if (value.empty()) continue;
+    RETURN_IF_ERROR(SetMethod(name, value, spec.mutable_methods()));
+  }
   spec.set_scheme(scheme);
   spec.set_float_scheme(floats);
   spec.set_outlier_rule(rule);
@@ -72,7 +125,9 @@ absl::StatusOr<v1::QuantizeRequest> MakeRequest(const Arguments& arguments) {
                                  arguments.exclude.end());
   spec.set_keep_first(arguments.keep_first);
   spec.set_keep_last(arguments.keep_last);
-  RETURN_IF_ERROR(ParseOverrides(arguments.overrides, &spec));
+  for (const std::string& text : arguments.overrides) {
+    ASSIGN_OR_RETURN(*spec.add_overrides(), ParseOverride(text));
+  }
   return request;
 }
 
@@ -90,6 +145,41 @@ absl::Status Run(Session& session, const Arguments& arguments) {
   });
 }
 
+void AddPolicyOptions(CLI::App& command, Arguments& a) {
+  command
+      .add_option("--policy", a.policy,
+                  "fixed: one scheme for all layers; auto: the fastest plan "
+                  "within a budget, found by measurement")
+      ->capture_default_str();
+  BudgetArguments& budget = a.budget;
+  constexpr const char* kBudget = "Budget of --policy auto, one of these";
+  command
+      .add_option("--min-cosine", budget.min_cosine,
+                  "Mean cosine to the float model's output, as 0.9995")
+      ->group(kBudget);
+  command
+      .add_option("--max-relative-error", budget.max_relative_error,
+                  "Of the model's output, as 0.02")
+      ->group(kBudget);
+  command
+      .add_option("--max-bytes", budget.max_bytes, "Of the bundle's tensors")
+      ->group(kBudget);
+  command
+      .add_option("--max-size-ratio", budget.max_size_ratio,
+                  "Of the bundle's tensors to the checkpoint's in FP32")
+      ->group(kBudget);
+  command
+      .add_option("--min-worst-cosine", budget.min_worst_cosine,
+                  "Smallest cosine of any sample, beside the budget")
+      ->group(kBudget);
+  for (const MethodFlag& flag : kMethodFlags) {
+    command
+        .add_option(absl::StrCat("--", flag.name), a.methods[flag.name],
+                    flag.help)
+        ->group("Methods of INT8 layers (--policy fixed)");
+  }
+}
+
 }  // namespace
 
 void AddQuantizeCommand(CLI::App& app, Session& session) {
@@ -102,7 +192,9 @@ void AddQuantizeCommand(CLI::App& app, Session& session) {
   command->add_option("--bundle", a->bundle, "Id of the bundle to make")
       ->required();
   command->add_option("--calibration", a->calibration,
-                      "Needed by w8a8_static and llm_int8; measures errors");
+                      "Needed by w8a8_static, llm_int8, policy auto and most "
+                      "methods; measures errors");
+  AddPolicyOptions(*command, *a);
   command
       ->add_option("--scheme", a->scheme, "w8a8_dynamic, w8a8_static, llm_int8")
       ->capture_default_str();
@@ -124,7 +216,8 @@ void AddQuantizeCommand(CLI::App& app, Session& session) {
   command->add_flag("--keep-last", a->keep_last, "Last layer stays float");
   command
       ->add_option("--override", a->overrides,
-                   "PATTERN=SCHEME, the last match wins; repeatable")
+                   "PATTERN=SCHEME,METHOD:VALUE,.., the last match wins; "
+                   "repeatable. Methods are named like their flags")
       ->expected(1)
       ->take_all();
   command

@@ -48,7 +48,20 @@ std::set<Scheme> Int8Schemes(const model::Plan& plan) {
   return schemes;
 }
 
-std::string WhyNot(const std::set<Scheme>& schemes) {
+std::string WhyNot(const model::Plan& plan, const std::set<Scheme>& schemes) {
+  for (const auto& [layer, linear] : plan) {
+    if (!model::IsInt8(linear.scheme)) continue;
+    if (linear.smoothed || linear.hadamard_block != 0) {
+      return model::StrCat("layer '", layer,
+                           "' transforms its input, which the format can not "
+                           "say of one layer");
+    }
+    if (linear.group_size != 0) {
+      return model::StrCat("layer '", layer,
+                           "' has a scale per group of weights, which engines "
+                           "do not take with INT8 activations");
+    }
+  }
   if (schemes.contains(Scheme::kLlmInt8)) {
     return "llm_int8 keeps outlier columns in FP16, which the format can not "
            "say";
@@ -76,7 +89,8 @@ absl::StatusOr<CompressedTensorsConfig> DescribeAsCompressedTensors(
         "already");
   }
   const std::set<Scheme> schemes = Int8Schemes(plan);
-  CompressedTensorsConfig result{std::string(config_json), WhyNot(schemes)};
+  CompressedTensorsConfig result{std::string(config_json),
+                                 WhyNot(plan, schemes)};
   if (!result.why_not.empty() || schemes.empty()) return result;
   std::vector<std::string> ignore;
   for (const std::string& linear : linears) {

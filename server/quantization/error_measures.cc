@@ -19,6 +19,14 @@ void ErrorAccumulator::Add(absl::Span<const float> expected,
   }
 }
 
+void ErrorAccumulator::Merge(const ErrorAccumulator& other) {
+  expected_squares_ += other.expected_squares_;
+  actual_squares_ += other.actual_squares_;
+  products_ += other.products_;
+  error_squares_ += other.error_squares_;
+  max_error_ = std::max(max_error_, other.max_error_);
+}
+
 bundle::ErrorMeasures ErrorAccumulator::Result() const {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   bundle::ErrorMeasures measures;

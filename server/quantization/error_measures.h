@@ -16,6 +16,9 @@ class ErrorAccumulator {
   // Spans of equal length.
   void Add(absl::Span<const float> expected, absl::Span<const float> actual);
 
+  // What `other` was given as well.
+  void Merge(const ErrorAccumulator& other);
+
   // SQNR is +infinity where both agree exactly and -infinity where something
   // came of nothing; cosine is 1 where both are zero and 0 where one is.
   bundle::ErrorMeasures Result() const;

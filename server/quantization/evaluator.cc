@@ -142,15 +142,14 @@ std::vector<const model::Linear*> LayersWithRows(
 
 }  // namespace
 
-std::vector<ModelInput> EvaluationBatches(const Calibration& calibration) {
-  const ModelInput kept = calibration.KeptInputs();
+std::vector<ModelInput> EvaluationBatches(const ModelInput& kept) {
   if (kept.feature_rows > 0) return {kept};
   return TokenBatches(kept);
 }
 
 size_t EvaluationSteps(const model::Graph& graph,
                        const Calibration& calibration) {
-  return EvaluationBatches(calibration).size() * graph.Linears().size() +
+  return EvaluationBatches(calibration.KeptInputs()).size() * graph.Linears().size() +
          LayersWithRows(graph, calibration).size();
 }
 
@@ -164,7 +163,7 @@ absl::Status Evaluate(const model::Model& float_model,
   model::RunOptions run;
   run.pool = options.pool;
   run.cancelled = options.cancelled;
-  for (const ModelInput& batch : EvaluationBatches(calibration)) {
+  for (const ModelInput& batch : EvaluationBatches(calibration.KeptInputs())) {
     run.observer = &layers;
     ASSIGN_OR_RETURN(const model::ModelOutput expected,
                      float_model.Forward(batch, run));

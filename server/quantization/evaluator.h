@@ -27,9 +27,8 @@ struct EvaluateOptions {
   std::function<absl::Status(const std::string& layer)> on_layer;
 };
 
-// The kept inputs in pieces of bounded size, in order.
-std::vector<model::ModelInput> EvaluationBatches(
-    const Calibration& calibration);
+// Inputs in pieces of bounded size, in order; none of no samples.
+std::vector<model::ModelInput> EvaluationBatches(const model::ModelInput& kept);
 
 // How often `on_layer` will be called.
 size_t EvaluationSteps(const model::Graph& graph,

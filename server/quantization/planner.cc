@@ -1,11 +1,7 @@
 #include "server/quantization/planner.h"
 
-#include <fnmatch.h>
-
 #include <algorithm>
-#include <cmath>
-#include <limits>
-#include <set>
+#include <functional>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -15,129 +11,44 @@
 #include "kernels/status_macros.h"
 #include "server/model/str_cat.h"
 #include "server/quantization/input_groups.h"
+#include "server/quantization/input_plan.h"
+#include "server/quantization/storage.h"
 
 namespace octet::quantization {
 namespace {
 
 using model::Linear;
-using model::Scheme;
+using model::StrCat;
 
-// K codes and a 4-byte scale against K values of 16 bits.
-constexpr size_t kFewestInputs = 4;
-// Beyond this share of the columns the 16-bit part costs more than it saves.
-constexpr double kManyOutliers = 0.25;
-// Far more than any layer name needs; bounds the work of matching.
-constexpr size_t kMaxPatternBytes = 256;
-
-using Group = InputGroup;
-
-bool Matches(const std::string& pattern, const std::string& layer) {
-  return fnmatch(pattern.c_str(), layer.c_str(), 0) == 0;
-}
-
-const std::string* FindMatch(const std::vector<std::string>& patterns,
-                             const std::string& layer) {
-  const auto found =
-      std::find_if(patterns.begin(), patterns.end(),
-                   [&](const std::string& p) { return Matches(p, layer); });
-  return found == patterns.end() ? nullptr : &*found;
-}
-
-absl::Status CheckPattern(const model::Graph& graph, std::string_view field,
-                          const std::string& pattern) {
-  if (pattern.size() > kMaxPatternBytes) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("%s: a pattern of %d bytes; at most %d are accepted",
-                        field, pattern.size(), kMaxPatternBytes));
-  }
-  for (const Linear* linear : graph.Linears()) {
-    if (Matches(pattern, linear->layer)) return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError(absl::StrFormat(
-      "%s: pattern '%s' matches no linear layer of the model", field, pattern));
-}
-
-absl::Status CheckRequest(const model::Graph& graph,
-                          const PlanRequest& request) {
-  if (model::IsInt8(request.float_scheme)) {
-    return absl::InvalidArgumentError(model::StrCat(
-        "float_scheme: '", model::Name(request.float_scheme),
-        "' is not a float scheme; choose 'fp32', 'bf16' or 'fp16'"));
-  }
-  if (!(request.outlier_threshold > 0.0) ||
-      request.outlier_threshold > std::numeric_limits<float>::max()) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("outlier_threshold: %g is not a positive number",
-                        request.outlier_threshold));
-  }
-  for (const std::string& pattern : request.include) {
-    RETURN_IF_ERROR(CheckPattern(graph, "include", pattern));
-  }
-  for (const std::string& pattern : request.exclude) {
-    RETURN_IF_ERROR(CheckPattern(graph, "exclude", pattern));
-  }
-  for (const PlanRequest::Override& override : request.overrides) {
-    RETURN_IF_ERROR(CheckPattern(graph, "overrides", override.pattern));
-  }
-  return absl::OkStatus();
-}
-
-struct Place {
-  bool is_first = false;
-  bool is_last = false;
+// Linears of one input that are quantized by one request.
+struct AlikeLinears {
+  LayerRequest request;
+  InputGroup linears;
 };
 
-// Scheme and reason of one layer, before anything that needs statistics.
-LayerPlan ChooseScheme(const PlanRequest& request, const Linear& linear,
-                       Place place) {
-  const auto stays_float = [&](std::string reason) {
-    LayerPlan plan;
-    plan.scheme.scheme = request.float_scheme;
-    plan.reason = std::move(reason);
-    return plan;
-  };
-  LayerPlan plan;
-  for (auto it = request.overrides.rbegin(); it != request.overrides.rend();
-       ++it) {
-    if (!Matches(it->pattern, linear.layer)) continue;
-    plan.scheme.scheme = it->scheme;
-    if (!model::IsInt8(it->scheme)) {
-      plan.reason = model::StrCat("override '", it->pattern, "'");
+std::vector<AlikeLinears> SplitByRequest(
+    const InputGroup& group,
+    const std::map<std::string, LayerRequest>& requests) {
+  std::vector<AlikeLinears> parts;
+  for (const Linear* linear : group) {
+    const LayerRequest& request = requests.find(linear->layer)->second;
+    const auto same =
+        std::find_if(parts.begin(), parts.end(), [&](const auto& part) {
+          return part.request.scheme == request.scheme &&
+                 part.request.methods == request.methods;
+        });
+    if (same != parts.end()) {
+      same->linears.push_back(linear);
+    } else {
+      parts.push_back({request, {linear}});
     }
-    return plan;
   }
-  if (const std::string* match = FindMatch(request.exclude, linear.layer)) {
-    return stays_float(model::StrCat("excluded by '", *match, "'"));
-  }
-  if (!request.include.empty() &&
-      FindMatch(request.include, linear.layer) == nullptr) {
-    return stays_float("matches no include pattern");
-  }
-  if (request.keep_first && place.is_first) {
-    return stays_float("first linear is kept in float");
-  }
-  if (request.keep_last && place.is_last) {
-    return stays_float("last linear is kept in float");
-  }
-  plan.scheme.scheme = request.scheme;
-  if (!model::IsInt8(request.scheme)) {
-    plan.reason = model::StrCat("scheme '", model::Name(request.scheme), "'");
-  } else if (linear.in_features < kFewestInputs) {
-    return stays_float(absl::StrFormat(
-        "%d inputs: codes and scale would be larger than 16-bit weights",
-        linear.in_features));
-  }
-  return plan;
-}
-
-bool NeedsStatistics(Scheme scheme) {
-  return scheme == Scheme::kW8A8Static || scheme == Scheme::kLlmInt8;
+  return parts;
 }
 
 // The statistics of a group's input; nullptr when calibration has not seen it.
-absl::StatusOr<const LayerStatistics*> GroupStatistics(
-    const Group& group, const StatisticsByLayer& statistics) {
-  const Linear& linear = *group.front();
+absl::StatusOr<const LayerStatistics*> FindStatistics(
+    const Linear& linear, const StatisticsByLayer& statistics) {
   const auto found = statistics.find(linear.layer);
   if (found == statistics.end() || found->second->rows == 0) return nullptr;
   if (found->second->columns() != linear.in_features) {
@@ -148,92 +59,112 @@ absl::StatusOr<const LayerStatistics*> GroupStatistics(
   return found->second;
 }
 
-void PlanOutliers(const PlanRequest& request, const LayerStatistics& statistics,
-                  const std::string& layer, LayerPlan& plan,
-                  std::vector<std::string>& warnings) {
-  double threshold = request.outlier_threshold;
-  if (request.outlier_rule == OutlierRule::kSigma) {
-    threshold *= statistics.sigma();
-  }
-  const auto stored = static_cast<float>(threshold);
-  if (!std::isnormal(stored)) {
-    warnings.push_back(absl::StrFormat(
-        "layer '%s': its inputs did not vary in calibration, so %g sigma is "
-        "no threshold; no outliers are taken out",
-        layer, request.outlier_threshold));
-    return;
-  }
-  plan.scheme.outlier_threshold = stored;
-  plan.outlier_columns = OutlierColumns(statistics, stored);
-  const size_t count = plan.outlier_columns.size();
-  if (static_cast<double>(count) > kManyOutliers * statistics.columns()) {
-    warnings.push_back(absl::StrFormat(
-        "layer '%s': %d of %d input columns reach the outlier threshold %g; "
-        "a higher threshold would keep more of the layer in INT8",
-        layer, count, statistics.columns(), stored));
-  }
-}
-
-absl::Status PlanActivations(const PlanRequest& request, const Group& group,
-                             const StatisticsByLayer& statistics,
-                             QuantizationPlan& plan) {
-  ASSIGN_OR_RETURN(const LayerStatistics* shared,
-                   GroupStatistics(group, statistics));
-  for (const Linear* linear : group) {
-    LayerPlan& layer = plan.layers[linear->layer];
-    const Scheme scheme = layer.scheme.scheme;
-    if (!NeedsStatistics(scheme)) continue;
-    if (shared == nullptr) {
-      return absl::FailedPreconditionError(model::StrCat(
-          "layer '", linear->layer, "': scheme '", model::Name(scheme),
-          "' needs a calibration that has seen its inputs"));
-    }
-    if (scheme == Scheme::kW8A8Static) {
-      layer.input = AffineFromRange(shared->min, shared->max);
-    } else {
-      PlanOutliers(request, *shared, linear->layer, layer, plan.warnings);
-    }
-  }
-  return absl::OkStatus();
-}
-
-void WarnOfMixedGroup(const Group& group, QuantizationPlan& plan) {
-  std::set<Scheme> schemes;
-  for (const Linear* linear : group) {
-    schemes.insert(plan.layers[linear->layer].scheme.scheme);
-  }
-  if (schemes.size() < 2) return;
+void WarnOfMixedGroup(const std::vector<AlikeLinears>& parts,
+                      const InputGroup& group, QuantizationPlan& plan) {
+  if (parts.size() < 2) return;
   const auto append_name = [](std::string* out, const Linear* linear) {
     absl::StrAppend(out, "'", linear->layer, "'");
   };
-  plan.warnings.push_back(model::StrCat(
-      "layers ", absl::StrJoin(group, ", ", append_name),
-      " read one input but have different schemes; engines that merge such "
-      "layers will not load the bundle"));
+  plan.warnings.push_back(
+      StrCat("layers ", absl::StrJoin(group, ", ", append_name),
+             " read one input but have different schemes or methods; engines "
+             "that merge such layers will not load the bundle"));
 }
+
+// Plans every part of every group that `wanted` says yes to.
+absl::Status PlanParts(
+    const model::Graph& graph, const PlanRequest& request,
+    const StatisticsByLayer& statistics,
+    const std::function<absl::StatusOr<LayerPlan>(
+        const AlikeLinears&, const LayerStatistics*)>& plan_part,
+    QuantizationPlan& plan) {
+  ASSIGN_OR_RETURN(const auto requests, ResolveRequest(graph, request));
+  for (const InputGroup& group : GroupByInput(graph)) {
+    const auto parts = SplitByRequest(group, requests);
+    ASSIGN_OR_RETURN(const LayerStatistics* seen,
+                     FindStatistics(*group.front(), statistics));
+    WarnOfMixedGroup(parts, group, plan);
+    for (const AlikeLinears& part : parts) {
+      ASSIGN_OR_RETURN(const LayerPlan layer, plan_part(part, seen));
+      for (const Linear* linear : part.linears) {
+        plan.layers[linear->layer] = layer;
+        plan.layers[linear->layer].reason =
+            requests.find(linear->layer)->second.reason;
+      }
+    }
+  }
+  const bool any_int8 = std::any_of(
+      plan.layers.begin(), plan.layers.end(),
+      [](const auto& l) { return model::IsInt8(l.second.scheme.scheme); });
+  if (!any_int8) plan.warnings.emplace_back("no layer is quantized to INT8");
+  return absl::OkStatus();
+}
+
+// The float weights of a part's linears, as PlanInput wants them.
+class PartWeights {
+ public:
+  absl::Status Load(const InputGroup& linears,
+                    const model::TensorSource& checkpoint) {
+    for (const Linear* linear : linears) {
+      const std::string name = StrCat(linear->layer, ".weight");
+      ASSIGN_OR_RETURN(const model::TensorView tensor, checkpoint.Find(name));
+      ASSIGN_OR_RETURN(std::vector<float> values, ReadFloat(tensor, name));
+      values_.push_back(std::move(values));
+      views_.emplace_back(values_.back().data(), linear->out_features,
+                          linear->in_features);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Span<const kernels::MatrixView<const float>> views() const {
+    return views_;
+  }
+
+ private:
+  std::vector<std::vector<float>> values_;
+  std::vector<kernels::MatrixView<const float>> views_;
+};
 
 }  // namespace
 
 absl::StatusOr<QuantizationPlan> MakePlan(const model::Graph& graph,
                                           const PlanRequest& request,
                                           const StatisticsByLayer& statistics) {
-  RETURN_IF_ERROR(CheckRequest(graph, request));
-  const std::vector<Group> groups = GroupByInput(graph);
-  const std::vector<const Linear*> linears = graph.Linears();
   QuantizationPlan plan;
-  bool any_int8 = false;
-  for (const Group& group : groups) {
-    for (const Linear* linear : group) {
-      const Place place{.is_first = &group == &groups.front(),
-                        .is_last = linear == linears.back()};
-      LayerPlan layer = ChooseScheme(request, *linear, place);
-      any_int8 = any_int8 || model::IsInt8(layer.scheme.scheme);
-      plan.layers[linear->layer] = std::move(layer);
+  const auto plan_part =
+      [&](const AlikeLinears& part,
+          const LayerStatistics* seen) -> absl::StatusOr<LayerPlan> {
+    const InputFacts facts{.layer = part.linears.front()->layer,
+                           .statistics = seen,
+                           .samples = {},
+                           .weights = {}};
+    return PlanInput(part.request, request, facts, nullptr, plan.warnings);
+  };
+  RETURN_IF_ERROR(PlanParts(graph, request, statistics, plan_part, plan));
+  return plan;
+}
+
+absl::StatusOr<QuantizationPlan> MakeWholePlan(const PlanJob& job) {
+  QuantizationPlan plan;
+  const auto plan_part =
+      [&](const AlikeLinears& part,
+          const LayerStatistics* seen) -> absl::StatusOr<LayerPlan> {
+    const std::string& layer = part.linears.front()->layer;
+    if (job.cancelled && job.cancelled()) {
+      return absl::CancelledError("the quantization was cancelled");
     }
-    WarnOfMixedGroup(group, plan);
-    RETURN_IF_ERROR(PlanActivations(request, group, statistics, plan));
-  }
-  if (!any_int8) plan.warnings.emplace_back("no layer is quantized to INT8");
+    PartWeights weights;
+    if (NeedsWeights(part.request)) {
+      RETURN_IF_ERROR(weights.Load(part.linears, job.checkpoint));
+    }
+    const InputFacts facts{.layer = layer,
+                           .statistics = seen,
+                           .samples = job.calibration.SamplesOf(layer),
+                           .weights = weights.views()};
+    return PlanInput(part.request, job.request, facts, job.pool, plan.warnings);
+  };
+  RETURN_IF_ERROR(PlanParts(job.graph, job.request, job.calibration.ByLayer(),
+                            plan_part, plan));
   return plan;
 }
 

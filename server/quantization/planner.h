@@ -1,58 +1,58 @@
-// Which layer gets which scheme, and why.
+// Which layer gets which scheme and methods, and why: policy `fixed`. What
+// policy `auto` does is in search.h.
 
 #ifndef OCTET_SERVER_QUANTIZATION_PLANNER_H_
 #define OCTET_SERVER_QUANTIZATION_PLANNER_H_
 
-#include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "kernels/thread_pool.h"
 #include "server/model/graph.h"
-#include "server/model/scheme.h"
+#include "server/model/tensor.h"
+#include "server/quantization/calibration.h"
 #include "server/quantization/layer_plan.h"
+#include "server/quantization/policy.h"
 #include "server/quantization/statistics.h"
 
 namespace octet::quantization {
-
-enum class OutlierRule { kAbsolute, kSigma };
-
-// Patterns are shell globs over layer names: "encoder.layer.*.output.dense".
-struct PlanRequest {
-  model::Scheme scheme = model::Scheme::kW8A8Dynamic;
-  model::Scheme float_scheme = model::Scheme::kFp16;  // for what stays float
-  std::vector<std::string> include;                   // empty: every linear
-  std::vector<std::string> exclude;                   // wins over include
-  bool keep_first = false;  // first linear(s) stay float
-  bool keep_last = false;   // last linear stays float
-  struct Override {
-    std::string pattern;
-    model::Scheme scheme;
-  };
-  std::vector<Override> overrides;  // the last that matches wins
-  OutlierRule outlier_rule = OutlierRule::kAbsolute;
-  double outlier_threshold = 6.0;  // absolute value, or multiple of sigma
-};
 
 struct QuantizationPlan {
   std::map<std::string, LayerPlan> layers;  // every linear of the graph
   std::vector<std::string> warnings;
 };
 
+// A plan from statistics alone, to find out at once what cannot work: smoothing
+// vectors, and static ranges behind a smoothing or a rotation, are left out.
+//
 // Linears that read the same value (q, k and v) are planned as one: the first
-// linears are all that read the first one's input, and static range and
-// outlier columns come from the statistics of all of them, so that engines
-// which merge them can load the bundle. A layer of so few inputs that INT8 and
-// its scales would be larger than 16 bits stays float unless an override says
+// linears are all that read the first one's input, and smoothing, static range
+// and outlier columns are those of the input, so that engines which merge such
+// linears can load the bundle. A layer of so few inputs that INT8 and its
+// scales would be larger than 16 bits stays float unless an override says
 // otherwise.
 //
-// Errors: INVALID_ARGUMENT when a pattern matches no layer or a threshold is
-// not positive; FAILED_PRECONDITION when a scheme needs statistics of a layer
-// that calibration has not seen.
+// Errors: those of ResolveRequest; FAILED_PRECONDITION when a scheme or method
+// needs a calibration that has seen the layer's inputs.
 absl::StatusOr<QuantizationPlan> MakePlan(const model::Graph& graph,
                                           const PlanRequest& request,
                                           const StatisticsByLayer& statistics);
+
+struct PlanJob {
+  const model::Graph& graph;
+  const model::TensorSource& checkpoint;
+  const Calibration& calibration;
+  const PlanRequest& request;
+  kernels::ThreadPool* pool = nullptr;
+  std::function<bool()> cancelled;  // may be empty
+};
+
+// The same with nothing left out. Weights of one input's linears are in memory
+// at a time, and only where smoothing looks at them. Errors: also CANCELLED.
+absl::StatusOr<QuantizationPlan> MakeWholePlan(const PlanJob& job);
 
 }  // namespace octet::quantization
 

@@ -15,6 +15,7 @@
 #include "server/model/str_cat.h"
 #include "server/quantization/evaluator.h"
 #include "server/quantization/report_data.h"
+#include "server/quantization/search.h"
 #include "server/quantization/storage.h"
 #include "server/quantization/tensor_writer.h"
 
@@ -70,6 +71,7 @@ bundle::LayerReport DescribeLayer(const StoredTensor& stored,
 absl::Status WriteTensors(const QuantizeJob& job,
                           const model::TensorSource& checkpoint,
                           const std::vector<StoredTensor>& tensors,
+                          const Calibration& calibration,
                           const QuantizationPlan& plan, ProgressMeter& progress,
                           bundle::QuantizationReport& report) {
   std::vector<bundle::TensorInfo> infos;
@@ -86,14 +88,15 @@ absl::Status WriteTensors(const QuantizeJob& job,
   TensorWriter tensor_writer(checkpoint, job.pool, *writer);
   for (const StoredTensor& tensor : tensors) {
     if (tensor.linear == nullptr) {
-      RETURN_IF_ERROR(tensor_writer.Write(tensor, nullptr, nullptr));
+      RETURN_IF_ERROR(tensor_writer.Write(tensor, nullptr, {}, nullptr));
       continue;
     }
     const std::string& name = tensor.linear->layer;
     RETURN_IF_ERROR(progress.Step("quantize", name));
     const LayerPlan& layer = plan.layers.find(name)->second;
     bundle::LayerReport layer_report = DescribeLayer(tensor, layer);
-    RETURN_IF_ERROR(tensor_writer.Write(tensor, &layer, &layer_report));
+    RETURN_IF_ERROR(tensor_writer.Write(
+        tensor, &layer, calibration.SamplesOf(name), &layer_report));
     report.linear_float_bytes += layer_report.float_bytes;
     report.linear_stored_bytes += layer_report.stored_bytes;
     report.layers.push_back(std::move(layer_report));
@@ -220,6 +223,37 @@ absl::Status Measure(const QuantizeJob& job,
   return Evaluate(*float_model, *quantized, *job.calibration, options, report);
 }
 
+size_t PlanSteps(const model::Graph& graph, const PlanRequest& request) {
+  return request.policy == Policy::kAuto ? SearchSteps(graph, request) : 0;
+}
+
+// The plan alone for policy `fixed`, which measures nothing.
+absl::StatusOr<SearchResult> Plan(const QuantizeJob& job,
+                                  const model::TensorSource& checkpoint,
+                                  const model::Graph& graph,
+                                  const Calibration& calibration,
+                                  ProgressMeter& progress) {
+  if (job.request.policy == Policy::kAuto) {
+    return SearchPlan({.graph = graph,
+                       .checkpoint = checkpoint,
+                       .calibration = calibration,
+                       .request = job.request,
+                       .pool = job.pool,
+                       .cancelled = job.cancelled,
+                       .on_step = [&](const std::string& layer) {
+                         return progress.Step("search", layer);
+                       }});
+  }
+  SearchResult result;
+  ASSIGN_OR_RETURN(result.plan, MakeWholePlan({.graph = graph,
+                                               .checkpoint = checkpoint,
+                                               .calibration = calibration,
+                                               .request = job.request,
+                                               .pool = job.pool,
+                                               .cancelled = job.cancelled}));
+  return result;
+}
+
 }  // namespace
 
 absl::StatusOr<bundle::Manifest> Quantize(const QuantizeJob& job) {
@@ -232,11 +266,13 @@ absl::StatusOr<bundle::Manifest> Quantize(const QuantizeJob& job) {
       job.calibration == nullptr ? empty : *job.calibration;
   constexpr size_t kPlanAndWrite = 2;
   ProgressMeter progress(job, kPlanAndWrite + graph.Linears().size() +
+                                  PlanSteps(graph, job.request) +
                                   EvaluationSteps(graph, calibration));
 
   RETURN_IF_ERROR(progress.Step("plan", ""));
-  ASSIGN_OR_RETURN(QuantizationPlan plan,
-                   MakePlan(graph, job.request, calibration.ByLayer()));
+  ASSIGN_OR_RETURN(SearchResult found, Plan(job, *checkpoint.tensors, graph,
+                                            calibration, progress));
+  QuantizationPlan& plan = found.plan;
   ASSIGN_OR_RETURN(const std::vector<StoredTensor> tensors,
                    PlanStorage(graph, *checkpoint.tensors,
                                job.request.float_scheme, job.cancelled, plan));
@@ -255,10 +291,11 @@ absl::StatusOr<bundle::Manifest> Quantize(const QuantizeJob& job) {
       report.warnings.push_back(std::move(warning));
     }
   }
-  RETURN_IF_ERROR(
-      WriteTensors(job, *checkpoint.tensors, tensors, plan, progress, report));
+  RETURN_IF_ERROR(WriteTensors(job, *checkpoint.tensors, tensors, calibration,
+                               plan, progress, report));
   RETURN_IF_ERROR(CountBytes(*checkpoint.tensors, tensors, report));
   SortByExecution(graph, report.layers);
+  if (job.request.policy == Policy::kAuto) found.AddTo(report);
   RETURN_IF_ERROR(CopyCompanions(job.checkpoint, job.output));
   RETURN_IF_ERROR(WriteConfig(job, checkpoint, graph, manifest));
   RETURN_IF_ERROR(

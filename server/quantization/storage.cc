@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -92,10 +93,19 @@ std::vector<bundle::TensorInfo> Int8Parts(const Linear& linear,
                                           const LayerPlan& plan) {
   const auto n = static_cast<int64_t>(linear.out_features);
   const auto k = static_cast<int64_t>(linear.in_features);
+  const int64_t group = plan.scheme.group_size;
+  const int64_t groups = group == 0 ? 1 : (k + group - 1) / group;
   std::vector<bundle::TensorInfo> parts = {
       {StrCat(linear.layer, ".weight"), DataType::kI8, {n, k}},
-      {StrCat(linear.layer, ".weight_scale"), DataType::kF32, {n, 1}},
+      {StrCat(linear.layer, ".weight_scale"), DataType::kF32, {n, groups}},
   };
+  if (CorrectsBias(linear, plan)) {
+    parts.push_back({StrCat(linear.layer, ".bias"), DataType::kF32, {n}});
+  }
+  if (!plan.smoothing.empty()) {
+    parts.push_back(
+        {StrCat(linear.layer, ".inverse_smoothing"), DataType::kF32, {k}});
+  }
   if (plan.scheme.scheme == Scheme::kW8A8Static) {
     parts.push_back(
         {StrCat(linear.layer, ".input_scale"), DataType::kF32, {1}});
@@ -115,19 +125,29 @@ std::vector<bundle::TensorInfo> Int8Parts(const Linear& linear,
 
 }  // namespace
 
+bool CorrectsBias(const Linear& linear, const LayerPlan& plan) {
+  return plan.bias_correction && linear.has_bias &&
+         model::IsInt8(plan.scheme.scheme);
+}
+
 absl::StatusOr<std::vector<StoredTensor>> PlanStorage(
     const model::Graph& graph, const model::TensorSource& checkpoint,
     Scheme float_scheme, const std::function<bool()>& cancelled,
     QuantizationPlan& plan) {
   std::map<std::string, const Linear*> linear_of;
+  std::set<std::string> corrected;  // biases
   for (const Linear* linear : graph.Linears()) {
     linear_of.emplace(StrCat(linear->layer, ".weight"), linear);
+    if (CorrectsBias(*linear, plan.layers[linear->layer])) {
+      corrected.insert(StrCat(linear->layer, ".bias"));
+    }
   }
   std::vector<StoredTensor> stored;
   for (const std::string& name : checkpoint.Names()) {
     if (cancelled && cancelled()) {
       return absl::CancelledError("the quantization was cancelled");
     }
+    if (corrected.contains(name)) continue;
     ASSIGN_OR_RETURN(const TensorView tensor, checkpoint.Find(name));
     const auto linear = linear_of.find(name);
     StoredTensor item{.name = name, .type = tensor.type, .parts = {}};

@@ -45,6 +45,9 @@ absl::StatusOr<std::vector<StoredTensor>> PlanStorage(
     model::Scheme float_scheme, const std::function<bool()>& cancelled,
     QuantizationPlan& plan);
 
+// Whether the layer's bias is stored with its codes, and not as it was.
+bool CorrectsBias(const model::Linear& linear, const LayerPlan& plan);
+
 // Little-endian bytes of `values` as F32, F16 or BF16.
 std::vector<std::byte> EncodeFloat(absl::Span<const float> values,
                                    model::DataType type);

@@ -11,7 +11,8 @@
 #include "server/bundle/report.h"
 #include "server/bundle/safetensors.h"
 #include "server/model/tensor.h"
-#include "server/quantization/planner.h"
+#include "server/quantization/layer_plan.h"
+#include "server/quantization/layer_samples.h"
 #include "server/quantization/storage.h"
 
 namespace octet::quantization {
@@ -23,14 +24,15 @@ class TensorWriter {
                bundle::SafetensorsWriter& output)
       : checkpoint_(checkpoint), pool_(pool), output_(output) {}
 
-  // Writes the tensor's parts. `plan` and `report` are of its linear, or
-  // nullptr; the report gets weight errors and all-zero channels.
+  // Writes the tensor's parts. `plan`, `samples` and `report` are of its
+  // linear, or nullptr; the report gets weight errors and all-zero channels.
   absl::Status Write(const StoredTensor& stored, const LayerPlan* plan,
-                     bundle::LayerReport* report);
+                     const LayerSamples& samples, bundle::LayerReport* report);
 
  private:
   absl::Status WriteInt8(const StoredTensor& stored, const LayerPlan& plan,
                          const std::vector<float>& values,
+                         const LayerSamples& samples,
                          bundle::LayerReport& report);
 
   const model::TensorSource& checkpoint_;

@@ -16,6 +16,7 @@
 #include "server/quantization/quantizer.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/messages.h"
+#include "server/rpc/quantization_spec.h"
 #include "server/rpc/reactors.h"
 #include "server/rpc/resource_names.h"
 #include "server/rpc/services.h"
@@ -70,39 +71,6 @@ v1::Operation ToProto(const quantization::Operation& operation) {
     out.mutable_error()->set_message(std::string(operation.error.message()));
   }
   return out;
-}
-
-absl::StatusOr<PlanRequest> ParsePlan(const v1::QuantizationSpec& spec) {
-  PlanRequest plan;
-  ASSIGN_OR_RETURN(plan.scheme,
-                   FromProto("spec.scheme", spec.scheme(), plan.scheme));
-  ASSIGN_OR_RETURN(
-      plan.float_scheme,
-      FromProto("spec.float_scheme", spec.float_scheme(), plan.float_scheme));
-  if (model::IsInt8(plan.float_scheme)) {
-    return FieldViolation("spec.float_scheme", "must be FP32, BF16 or FP16");
-  }
-  plan.include.assign(spec.include().begin(), spec.include().end());
-  plan.exclude.assign(spec.exclude().begin(), spec.exclude().end());
-  plan.keep_first = spec.keep_first();
-  plan.keep_last = spec.keep_last();
-  for (int i = 0; i < spec.overrides_size(); ++i) {
-    const v1::SchemeOverride& item = spec.overrides(i);
-    ASSIGN_OR_RETURN(const model::Scheme scheme,
-                     FromProto(model::StrCat("spec.overrides[", i, "].scheme"),
-                               item.scheme(), plan.scheme));
-    plan.overrides.push_back({.pattern = item.pattern(), .scheme = scheme});
-  }
-  if (!v1::OutlierRule_IsValid(spec.outlier_rule())) {
-    return FieldViolation("spec.outlier_rule", "is no known rule");
-  }
-  if (spec.outlier_rule() == v1::OUTLIER_RULE_SIGMA) {
-    plan.outlier_rule = quantization::OutlierRule::kSigma;
-  }
-  if (spec.outlier_threshold() != 0) {
-    plan.outlier_threshold = spec.outlier_threshold();
-  }
-  return plan;
 }
 
 // Everything an operation needs, looked up and checked.
@@ -231,7 +199,7 @@ class QuantizationService final
     Job job;
     job.bundle = request.bundle_id();
     RETURN_IF_ERROR(bundle::ValidateId("bundle_id", job.bundle));
-    ASSIGN_OR_RETURN(job.plan, ParsePlan(request.spec()));
+    ASSIGN_OR_RETURN(job.plan, ParseSpec(request.spec()));
     ASSIGN_OR_RETURN(job.checkpoint, backend_.checkpoints.Find(checkpoint));
     if (!request.calibration().empty()) {
       ASSIGN_OR_RETURN(job.calibration,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 import tarfile
 from dataclasses import dataclass
-from typing import Any, Callable, Iterable, Iterator, Optional
+from typing import Any, Callable, Iterable, Iterator, Mapping, Optional
 
 import grpc
 import numpy as np
@@ -14,6 +14,7 @@ from octet_client._calibrations import Calibrations
 from octet_client._files import Path, chunks, download, extract
 from octet_client._names import resource_name as _name
 from octet_client._protocol import Methods, enums, messages
+from octet_client._spec import Override, enum_value, quantization_spec
 from octet_client._tensors import Tokens, to_array, to_inputs, to_tensor
 from octet_client._upload import CheckpointUpload, Progress
 from octet_client.errors import OctetError, from_status, translated
@@ -117,25 +118,34 @@ class Client(Calibrations):
         exclude: Iterable[str] = (),
         keep_first: bool = False,
         keep_last: bool = False,
-        overrides: Iterable[tuple[str, str]] = (),
+        overrides: Iterable[tuple[str, Override]] = (),
         outlier_rule: str = "absolute",
         outlier_threshold: float = 6.0,
+        policy: str = "fixed",
+        budget: Optional[Mapping[str, float]] = None,
+        methods: Optional[Mapping[str, Any]] = None,
     ) -> Any:
-        """Starts a quantization and returns its operation."""
-        spec = messages.QuantizationSpec(
-            scheme=_enum("SCHEME", scheme),
-            float_scheme=_enum("SCHEME", float_scheme),
+        """Starts a quantization and returns its operation.
+
+        policy "auto" finds the fastest plan within a budget such as
+        {"min_mean_cosine": 0.9995}: one limit of proto's Budget, and
+        "min_worst_cosine" beside it if wanted.
+        methods are fields of proto's QuantizationMethods, with enum values by
+        name: {"rounding": "gptq", "hadamard_block": 256}.
+        overrides pair a pattern with a scheme, or with methods and a "scheme".
+        """
+        spec = quantization_spec(
+            policy=policy,
+            budget=budget,
+            methods=methods or {},
+            scheme=scheme,
+            float_scheme=float_scheme,
             include=include,
             exclude=exclude,
             keep_first=keep_first,
             keep_last=keep_last,
-            overrides=[
-                messages.SchemeOverride(
-                    pattern=pattern, scheme=_enum("SCHEME", name)
-                )
-                for pattern, name in overrides
-            ],
-            outlier_rule=_enum("OUTLIER_RULE", outlier_rule),
+            overrides=overrides,
+            outlier_rule=outlier_rule,
             outlier_threshold=outlier_threshold,
         )
         request = messages.QuantizeRequest(
@@ -310,7 +320,7 @@ class Client(Calibrations):
         request = messages.ForwardRequest(
             model=_name("models", model),
             inputs=to_inputs(token_ids, features),
-            output=_enum("OUTPUT_KIND", kind),
+            output=enum_value("OUTPUT_KIND", kind),
         )
         response = self._call("Forward", request)
         return to_array(response.output), Timings.of(response.timings)
@@ -327,15 +337,3 @@ class Client(Calibrations):
         )
         response = self._call("MatMul", request)
         return to_array(response.y), Timings.of(response.timings)
-
-
-def _enum(prefix: str, name: str) -> int:
-    number = vars(enums).get(f"{prefix}_{name.upper()}")
-    if number is None:
-        names = sorted(
-            key[len(prefix) + 1 :].lower()
-            for key, value in vars(enums).items()
-            if key.startswith(f"{prefix}_") and value != 0
-        )
-        raise ValueError(f"{name!r} is not one of {', '.join(names)}")
-    return number

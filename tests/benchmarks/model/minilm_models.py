@@ -5,7 +5,10 @@
     ctranslate2_{fp32,int8}/     CTranslate2
 
 Written from the checkpoint's own tensors: the usual way leads over torch.
-usage: minilm_models.py CHECKPOINT FOLDER
+usage: minilm_models.py CHECKPOINT FOLDER [CALIBRATION.json]
+
+The file holds lists of token ids. Without it NNCF sees random ones, which is
+good enough where only the speed is looked at.
 """
 
 import json
@@ -28,16 +31,22 @@ sys.path.insert(0, str(ROOT / "tests/e2e"))
 
 from support.reference import bert_graph  # noqa: E402
 
-CALIBRATION_SAMPLES = 16  # only the speed is looked at
+RANDOM_SAMPLES = 16
 
 
 def main() -> None:
-    checkpoint, folder = map(pathlib.Path, sys.argv[1:])
+    checkpoint, folder, *calibration = map(pathlib.Path, sys.argv[1:])
     folder.mkdir(parents=True, exist_ok=True)
     config = json.loads((checkpoint / "config.json").read_text())
     tensors = safetensors.numpy.load_file(checkpoint / "model.safetensors")
     for_onnx_runtime(tensors, config, folder)
-    for_openvino(tensors, config, folder)
+    if calibration:
+        sequences = json.loads(calibration[0].read_text())
+    else:
+        random = np.random.default_rng(1)
+        shape = (RANDOM_SAMPLES, 64)
+        sequences = random.integers(0, config["vocab_size"], shape)
+    for_openvino(tensors, config, folder, sequences)
     for_ctranslate2(tensors, config, folder)
 
 
@@ -164,7 +173,7 @@ def for_onnx_runtime(tensors, config, folder):
     )
 
 
-def for_openvino(tensors, config, folder):
+def for_openvino(tensors, config, folder, sequences):
     with tempfile.TemporaryDirectory() as scratch:
         path = pathlib.Path(scratch) / "plain.onnx"
         onnx.save(bert_graph(tensors, config), path)
@@ -175,14 +184,13 @@ def for_openvino(tensors, config, folder):
         folding = Manager()
         folding.register_pass(ConstantFolding())
         folding.run_passes(model)
-        random = np.random.default_rng(1)
         samples = [
             {
-                "ids": random.integers(0, config["vocab_size"], (1, 64)),
-                "positions": np.arange(64),
-                "mask": np.ones((1, 64), np.float32),
+                "ids": np.array([ids]),
+                "positions": np.arange(len(ids)),
+                "mask": np.ones((1, len(ids)), np.float32),
             }
-            for _ in range(CALIBRATION_SAMPLES)
+            for ids in sequences
         ]
         quantized = nncf.quantize(
             model,

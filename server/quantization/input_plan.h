@@ -1,0 +1,47 @@
+// The part of a plan that all linears which read one input share: what is done
+// to the input before it becomes codes, and the range of these.
+
+#ifndef OCTET_SERVER_QUANTIZATION_INPUT_PLAN_H_
+#define OCTET_SERVER_QUANTIZATION_INPUT_PLAN_H_
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "kernels/matrix_view.h"
+#include "kernels/thread_pool.h"
+#include "server/quantization/layer_plan.h"
+#include "server/quantization/layer_samples.h"
+#include "server/quantization/policy.h"
+#include "server/quantization/statistics.h"
+
+namespace octet::quantization {
+
+struct InputFacts {
+  std::string_view layer;  // the first that reads it, for messages
+  const LayerStatistics* statistics = nullptr;  // nullptr: never seen
+  LayerSamples samples;
+  // [N, K] of every linear that reads it; only smoothing looks at them.
+  absl::Span<const kernels::MatrixView<const float>> weights;
+};
+
+// Whether PlanInput needs `weights`.
+bool NeedsWeights(const LayerRequest& request);
+
+// How a layer of this request and input is quantized. `outliers` says the rule
+// and threshold of LLM.int8; they are of the smoothed input. A static range is
+// of the statistics, or, behind a smoothing or a rotation, of the kept rows.
+//
+// Errors: FAILED_PRECONDITION when a scheme or method needs calibration to
+// have seen the input.
+absl::StatusOr<LayerPlan> PlanInput(const LayerRequest& request,
+                                    const PlanRequest& outliers,
+                                    const InputFacts& facts,
+                                    kernels::ThreadPool* pool,
+                                    std::vector<std::string>& warnings);
+
+}  // namespace octet::quantization
+
+#endif  // OCTET_SERVER_QUANTIZATION_INPUT_PLAN_H_

@@ -1,0 +1,41 @@
+// How long a layer takes on this host: seconds for kSpeedRows rows on one
+// thread, the least of some runs, since other work only ever adds. Layers of
+// one shape and kind are as fast as each other and are measured once.
+
+#ifndef OCTET_SERVER_QUANTIZATION_SPEED_H_
+#define OCTET_SERVER_QUANTIZATION_SPEED_H_
+
+#include <cstddef>
+#include <map>
+#include <tuple>
+
+#include "absl/status/statusor.h"
+#include "kernels/matrix_view.h"
+#include "server/model/graph.h"
+#include "server/model/linear_layer.h"
+#include "server/quantization/layer_plan.h"
+
+namespace octet::quantization {
+
+inline constexpr size_t kSpeedRows = 128;
+
+class SpeedTable {
+ public:
+  // `rows` are inputs of the layer, repeated where there are too few of them;
+  // at least one.
+  absl::StatusOr<double> Seconds(const model::Linear& linear,
+                                 const LayerPlan& plan,
+                                 const model::LinearLayer& layer,
+                                 kernels::MatrixView<const float> rows);
+
+ private:
+  // N, K, scheme, group size, rotation, smoothed or not, outlier columns
+  using Kind = std::tuple<size_t, size_t, model::Scheme, uint32_t, uint32_t,
+                          bool, size_t>;
+
+  std::map<Kind, double> seconds_;
+};
+
+}  // namespace octet::quantization
+
+#endif  // OCTET_SERVER_QUANTIZATION_SPEED_H_
