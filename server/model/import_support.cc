@@ -38,11 +38,16 @@ absl::Status WrongType(std::string_view name, DataType type,
       "tensor '", name, "' has type ", Name(type), "; it must be ", expected));
 }
 
-// An INT8 weight means nothing without its scales.
+// An INT8 weight means nothing without its scales. How many an output has is
+// the plan's to say, and linear_layer's to check.
 absl::Status CheckWeightScale(const TensorSource& tensors,
                               std::string_view weight, size_t out) {
   const std::string name = StrCat(weight, "_scale");
-  const std::array<int64_t, 2> shape = {static_cast<int64_t>(out), 1};
+  std::array<int64_t, 2> shape = {static_cast<int64_t>(out), 1};
+  if (const auto found = tensors.Find(name);
+      found.ok() && found->shape.size() == 2 && found->shape[1] > 1) {
+    shape[1] = found->shape[1];
+  }
   ASSIGN_OR_RETURN(const TensorView scale, FindShaped(tensors, name, shape));
   if (scale.type != DataType::kF32) return WrongType(name, scale.type, "F32");
   return absl::OkStatus();

@@ -9,10 +9,8 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "kernels/status_macros.h"
 #include "server/model/model.h"
-#include "server/model/str_cat.h"
 #include "server/quantization/candidates.h"
 #include "server/quantization/evaluator.h"
 #include "server/quantization/limit_search.h"
@@ -25,7 +23,6 @@ namespace octet::quantization {
 namespace {
 
 using model::ModelInput;
-using model::StrCat;
 
 // Gains need few samples, the verification many.
 constexpr double kTuningShare = 0.375;

@@ -1,15 +1,31 @@
 """Policy `auto` on a real model: the budget holds on texts that calibration
 never saw, and the report says what the bundle does."""
 
+import io
+import json
+import tarfile
+
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from support import checkpoints, texts
 from support.api import pb
-from support.client import token_inputs
+from support.client import feature_inputs, token_inputs
 
 BATCH = 16
 BUDGET = 0.9995
+# What counts for a layer's size; a bias only where it was corrected (FP32).
+_PARTS = (
+    "weight",
+    "weight_scale",
+    "bias",
+    "inverse_smoothing",
+    "input_scale",
+    "input_zero_point",
+    "outlier_columns",
+    "outlier_weight",
+)
 FLOATS = (pb.SCHEME_FP32, pb.SCHEME_BF16, pb.SCHEME_FP16)
 
 
@@ -89,3 +105,93 @@ def test_a_budget_beyond_reach_says_how_near_it_came(job):
     assert operation.error.code == 9  # FAILED_PRECONDITION
     assert "the best reaches a mean cosine of 0.99" in operation.error.message
     assert "encoder.layer" in operation.error.message
+
+
+def hadamard(rows, block):
+    """Rows turned by blocks; the rest by the largest powers that fit."""
+    rows = rows.copy()
+    start = 0
+    while start < rows.shape[1]:
+        while block > rows.shape[1] - start:
+            block //= 2
+        part = rows[:, start : start + block]
+        matrix = np.ones((1, 1))
+        while len(matrix) < block:
+            matrix = np.block([[matrix, matrix], [matrix, -matrix]])
+        rows[:, start : start + block] = part @ matrix / np.sqrt(block)
+        start += block
+    return rows
+
+
+def stored_weight(tensors, layer, scheme):
+    """W as the bundle's tensors say it, in double."""
+    codes = tensors[f"{layer}.weight"].astype(np.float64)
+    scales = tensors[f"{layer}.weight_scale"].astype(np.float64)
+    group = scheme["group_size"] or codes.shape[1]
+    weight = codes * np.repeat(scales, group, axis=1)[:, : codes.shape[1]]
+    if scheme["hadamard_block"]:
+        weight = hadamard(weight, scheme["hadamard_block"])
+    if f"{layer}.outlier_columns" in tensors:
+        columns = tensors[f"{layer}.outlier_columns"]
+        weight[:, columns] = tensors[f"{layer}.outlier_weight"].T
+    if scheme["smoothed"]:
+        weight *= tensors[f"{layer}.inverse_smoothing"].astype(np.float64)
+    return weight
+
+
+def test_the_reports_numbers_follow_from_the_bundle(job, model_dir):
+    with tarfile.open(fileobj=io.BytesIO(job.download_bundle("auto"))) as tar:
+        tensors = safetensors.numpy.load(
+            tar.extractfile("model.safetensors").read()
+        )
+        plan = json.load(tar.extractfile("octet.json"))["plan"]
+    weights = safetensors.numpy.load_file(model_dir / "model.safetensors")
+    report = job.report("auto")
+    assert report.bundle_bytes == sum(t.nbytes for t in tensors.values())
+    for layer in report.layers:
+        if layer.scheme in FLOATS:
+            continue
+        exact = weights[f"{layer.layer}.weight"].astype(np.float64)
+        error = exact - stored_weight(tensors, layer.layer, plan[layer.layer])
+        sqnr = 10 * np.log10(np.sum(exact**2) / np.sum(error**2))
+        assert abs(layer.weight_error.sqnr_db - sqnr) < 0.01, layer.layer
+        assert np.isclose(
+            layer.weight_error.max_error, np.abs(error).max(), rtol=1e-3
+        )
+        own = [f"{layer.layer}.{part}" for part in _PARTS]
+        assert layer.stored_bytes == sum(
+            tensors[name].nbytes
+            for name in own
+            if name in tensors
+            and (not name.endswith(".bias") or tensors[name].dtype == "<f4")
+        )
+
+
+def test_every_method_is_served(client):
+    rng = np.random.default_rng(7)
+    rows = rng.normal(0, 1, (64, 48)).astype(np.float32)
+    client.upload_checkpoint("mlp", checkpoints.mlp())
+    client.create_calibration("mlp", "mlp")
+    client.upload_batches("mlp", [feature_inputs(rows)])
+    client.load("mlp", "checkpoints/mlp")
+    exact = client.forward("mlp", feature_inputs(rows))
+    for name, methods in {
+        "grouped": {"group_size": 32},
+        "rotated": {"hadamard_block": 16, "rounding": pb.ROUNDING_GPTQ},
+        "smoothed": {"smoothing": pb.SMOOTHING_SEARCH},
+        "alpha": {"smoothing": pb.SMOOTHING_ALPHA, "smoothing_alpha": 0.5},
+        "corrected": {"bias_correction": True, "group_size": 32},
+    }.items():
+        for scheme in (pb.SCHEME_W8A8_DYNAMIC, pb.SCHEME_W8A8_STATIC):
+            bundle = f"{name}-{scheme}"
+            operation = client.quantize(
+                "mlp",
+                bundle,
+                "mlp",
+                scheme=scheme,
+                methods=pb.QuantizationMethods(**methods),
+            )
+            assert operation.state == pb.Operation.STATE_SUCCEEDED, operation
+            client.load(bundle, f"bundles/{bundle}")
+            y = client.forward(bundle, feature_inputs(rows))
+            assert np.linalg.norm(y - exact) < 0.05 * np.linalg.norm(exact)

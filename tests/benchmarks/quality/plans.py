@@ -21,7 +21,7 @@ PLANS = {
         "methods": _SMOOTHED,
     },
     "static-rotated": {"scheme": pb.SCHEME_W8A8_STATIC, "methods": _EXACT},
-    "auto-0.9995": {
+    "auto-09995": {
         "policy": pb.POLICY_AUTO,
         "budget": pb.Budget(min_mean_cosine=0.9995),
     },
@@ -34,7 +34,7 @@ TARGETS = {
     "llm-int8": {"mean_cosine": 0.999, "worst": 0.995, "spearman_lost": 0.1},
     "static-smoothed": _STATIC,
     "static-rotated": _STATIC,
-    "auto-0.9995": {
+    "auto-09995": {
         "mean_cosine": 0.9995,
         "worst": 0.998,
         "spearman_lost": 0.05,
