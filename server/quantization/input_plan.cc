@@ -36,19 +36,22 @@ std::string WhatNeedsCalibration(const LayerRequest& request) {
 
 // The smoothing that the methods ask for; `plan` is complete but for it and
 // what follows from it.
-absl::StatusOr<std::vector<float>> PlanSmoothing(const Methods& methods,
-                                                 const InputFacts& facts,
-                                                 const LayerPlan& plan,
-                                                 kernels::ThreadPool* pool) {
+absl::Status PlanSmoothing(const Methods& methods, const InputFacts& facts,
+                           kernels::ThreadPool* pool, LayerPlan& plan) {
   const std::vector<float>& absmax = facts.statistics->column_absmax;
   if (methods.smoothing == Smoothing::kAlpha) {
-    return SmoothingFactors(absmax, facts.weights,
-                            static_cast<float>(methods.smoothing_alpha));
+    plan.smoothing_alpha = static_cast<float>(methods.smoothing_alpha);
+    plan.smoothing =
+        SmoothingFactors(absmax, facts.weights, plan.smoothing_alpha);
+  } else {
+    ASSIGN_OR_RETURN(
+        SmoothingChoice choice,
+        SearchSmoothing(absmax, facts.weights, plan, facts.samples.rows, pool));
+    plan.smoothing_alpha = choice.alpha;
+    plan.smoothing = std::move(choice.factors);
   }
-  ASSIGN_OR_RETURN(
-      SmoothingChoice choice,
-      SearchSmoothing(absmax, facts.weights, plan, facts.samples.rows, pool));
-  return std::move(choice.factors);
+  plan.scheme.smoothed = true;
+  return absl::OkStatus();
 }
 
 // What the kept rows are after smoothing, or rotation, or both.
@@ -134,8 +137,7 @@ absl::StatusOr<LayerPlan> PlanInput(const LayerRequest& request,
   plan.rounding = methods.rounding;
   plan.bias_correction = methods.bias_correction;
   if (methods.smoothing != Smoothing::kNone && !facts.weights.empty()) {
-    ASSIGN_OR_RETURN(plan.smoothing, PlanSmoothing(methods, facts, plan, pool));
-    plan.scheme.smoothed = true;
+    RETURN_IF_ERROR(PlanSmoothing(methods, facts, pool, plan));
   }
   if (request.scheme == Scheme::kLlmInt8) {
     PlanOutliers(outliers, facts, plan, warnings);
