@@ -36,6 +36,7 @@ struct Raw {
   std::string data_directory = "octet-data";
   double grace_seconds = 0;
   double drain_seconds = 20;
+  uint64_t measure_memory_mib = 2048;
 };
 
 // A flag of the form --name with the environment variable OCTET_NAME.
@@ -81,6 +82,10 @@ void AddFlags(CLI::App& app, Raw& raw) {
   Add(app, "calibration-samples", server.calibration.samples,
       "Whole samples that a calibration keeps, likewise")
       ->check(CLI::Range(size_t{1}, quantization::kMaxKeptSamples));
+  Add(app, "measure-memory-mib", raw.measure_memory_mib,
+      "What a quantization may take to measure the whole model, in FP32 and as "
+      "quantized; larger ones are quantized without, with a warning")
+      ->check(CLI::Range(uint64_t{0}, uint64_t{1} << 24));
   app.add_flag("--allow-non-finite", server.allow_non_finite,
                "Answer NaN for rows of a request that hold NaN or infinities, "
                "instead of INVALID_ARGUMENT")
@@ -114,6 +119,7 @@ std::optional<Flags> ParseFlags(int argc, char** argv, int* exit_code) {
     return std::nullopt;
   }
   raw.flags.server.data_directory = raw.data_directory;
+  raw.flags.server.max_measure_bytes = raw.measure_memory_mib << 20;
   raw.flags.grace = absl::Seconds(raw.grace_seconds);
   raw.flags.drain = absl::Seconds(raw.drain_seconds);
   return raw.flags;

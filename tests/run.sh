@@ -10,6 +10,8 @@
 #   container  builds the image and serves a request from it;
 #              OCTET_SKIP_CONTAINER=1 leaves it out of `all`
 #   e2e        the built server and clients, from outside (pytest)
+#   interop    transformers and compressed-tensors load our bundles, and we what
+#              they save; installs PyTorch, 0.5 GB to download
 # and, not in `all`:
 #   arm        cross build; kernels and server on emulated Arm CPUs.
 #              OCTET_ARM64_SYSROOT is made where it is not set
@@ -114,7 +116,13 @@ part_e2e() {
   build_release octet-server octet
   OCTET_SERVER_BINARY=$PWD/build/release/bin/octet-server \
     .venv/bin/pytest -q tests/client/python
-  .venv/bin/pytest tests/deploy tests/e2e
+  .venv/bin/pytest -m "not heavy" tests/deploy tests/e2e
+}
+
+part_interop() {
+  build_release octet-server octet
+  tests/interop/make_venv.sh .venv-interop
+  .venv/bin/pytest tests/e2e/test_compressed_tensors.py -m heavy
 }
 
 part_arm() {
@@ -172,9 +180,9 @@ part_bench-quality() {
   .venv/bin/python tests/benchmarks/compare_quality.py
 }
 
-all=(unit onednn3 asan fuzz lint container e2e)
+all=(unit onednn3 asan fuzz lint container e2e interop)
 if [[ ${OCTET_SKIP_CONTAINER:-0} == 1 ]]; then
-  all=(unit onednn3 asan fuzz lint e2e)
+  all=(unit onednn3 asan fuzz lint e2e interop)
 fi
 parts=("$@")
 if ((${#parts[@]} == 0)) || [[ ${parts[0]} == all ]]; then

@@ -42,6 +42,7 @@ struct Arguments {
   std::vector<std::string> overrides;  // PATTERN=ITEM,ITEM
   std::string outlier_rule = "absolute";
   double outlier_threshold = 6.0;
+  uint64_t max_shard_bytes = 0;
   bool no_wait = false;
 };
 
@@ -102,6 +103,7 @@ absl::StatusOr<v1::QuantizeRequest> MakeRequest(const Arguments& arguments) {
         client::ResourceName("calibrations", arguments.calibration));
   }
   request.set_bundle_id(arguments.bundle);
+  request.set_max_shard_bytes(static_cast<int64_t>(arguments.max_shard_bytes));
   v1::QuantizationSpec& spec = *request.mutable_spec();
   ASSIGN_OR_RETURN(const v1::Scheme scheme, ParseScheme(arguments.scheme));
   ASSIGN_OR_RETURN(const v1::Scheme floats,
@@ -227,6 +229,10 @@ void AddQuantizeCommand(CLI::App& app, Session& session) {
   command->add_option("--outlier-threshold", a->outlier_threshold)
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  command
+      ->add_option("--max-shard-bytes", a->max_shard_bytes,
+                   "Divide larger tensor files, as 500MB or 2GiB; default 5 GB")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true));
   command->add_flag("--no-wait", a->no_wait, "Only start it");
   command->callback([=, &session] {
     session.Choose([=](Session& s) { return Run(s, *a); });

@@ -8,6 +8,7 @@
 
 #include "kernels/status_macros.h"
 #include "server/bundle/atomic_file.h"
+#include "server/bundle/compressed_tensors_import.h"
 #include "server/bundle/directory_store.h"
 #include "server/bundle/io.h"
 #include "server/bundle/safetensors.h"
@@ -87,6 +88,20 @@ absl::StatusOr<ModelFiles> OpenModelFiles(const fs::path& directory) {
   return files;
 }
 
+absl::StatusOr<ModelFiles> OpenCheckpoint(const fs::path& directory) {
+  ASSIGN_OR_RETURN(ModelFiles files, OpenModelFiles(directory));
+  const auto config = files.configs.find("config.json");
+  if (config == files.configs.end() || !IsQuantizedConfig(config->second)) {
+    return files;
+  }
+  ASSIGN_OR_RETURN(
+      QuantizedCheckpoint quantized,
+      ImportCompressedTensors(config->second, std::move(files.tensors)));
+  files.tensors = std::move(quantized.tensors);
+  files.plan = std::move(quantized.plan);
+  return files;
+}
+
 absl::StatusOr<Bundle> OpenBundle(const fs::path& directory, Verify verify) {
   absl::StatusOr<std::string> text =
       ReadSmallFile(directory / kManifest, kMaxManifestBytes);
@@ -127,7 +142,12 @@ absl::StatusOr<std::unique_ptr<const model::Model>> LoadFloatModel(
     const ModelFiles& files) {
   ASSIGN_OR_RETURN(model::Graph graph,
                    model::Import(files.configs, *files.tensors));
-  return model::Model::Create(std::move(graph), *files.tensors, model::Plan());
+  model::Plan plan;  // without what the graph leaves out (a pooler, say)
+  for (const model::Linear* linear : graph.Linears()) {
+    const auto planned = files.plan.find(linear->layer);
+    if (planned != files.plan.end()) plan.insert(*planned);
+  }
+  return model::Model::Create(std::move(graph), *files.tensors, plan);
 }
 
 absl::Status WriteManifest(const fs::path& directory, Manifest manifest) {

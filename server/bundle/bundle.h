@@ -20,10 +20,17 @@ namespace octet::bundle {
 struct ModelFiles {
   model::ConfigFiles configs;
   std::unique_ptr<model::TensorSource> tensors;
+  // Of a checkpoint that came quantized (compressed_tensors_import.h): its INT8
+  // layers. Empty for float ones; a bundle's is in its manifest.
+  model::Plan plan;
 };
 
 // Reads every *.json of at most 1 MiB below `directory` and maps the tensors.
 absl::StatusOr<ModelFiles> OpenModelFiles(
+    const std::filesystem::path& directory);
+
+// The same of a checkpoint; one that says to be quantized is taken as it is.
+absl::StatusOr<ModelFiles> OpenCheckpoint(
     const std::filesystem::path& directory);
 
 struct Bundle {
@@ -42,7 +49,7 @@ absl::StatusOr<Bundle> OpenBundle(const std::filesystem::path& directory,
 absl::StatusOr<std::unique_ptr<const model::Model>> LoadModel(
     const Bundle& bundle);
 
-// The same for a float checkpoint, every linear in FP32.
+// The same for a checkpoint, every linear in FP32 but those that came INT8.
 absl::StatusOr<std::unique_ptr<const model::Model>> LoadFloatModel(
     const ModelFiles& files);
 

@@ -4,7 +4,8 @@
 // is one `config_groups` entry over all "Linear" modules, with the float ones
 // in `ignore`. Anything else can not be said:
 //   - two INT8 schemes in one plan: engines take activations from one group;
-//   - llm_int8: the format has no outlier columns.
+//   - llm_int8: the format has no outlier columns;
+//   - inputs that are smoothed or rotated, scales per group.
 //
 // https://github.com/neuralmagic/compressed-tensors
 

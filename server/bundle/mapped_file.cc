@@ -1,6 +1,7 @@
 #include "server/bundle/mapped_file.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstdint>
 
@@ -17,6 +18,18 @@ absl::StatusOr<MappedFile> MappedFile::Open(const std::filesystem::path& path) {
   if (address == MAP_FAILED) return ErrnoStatus("mmap", path);
   return MappedFile(
       absl::MakeConstSpan(static_cast<const std::byte*>(address), size));
+}
+
+void MappedFile::Release(absl::Span<const std::byte> part) const {
+  if (part.empty() || part.data() < bytes_.data() ||
+      part.data() + part.size() > bytes_.data() + bytes_.size()) {
+    return;
+  }
+  static const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const auto offset = static_cast<size_t>(part.data() - bytes_.data());
+  const size_t begin = offset / page * page;  // a mapping begins at a page
+  auto* address = const_cast<std::byte*>(bytes_.data()) + begin;
+  madvise(address, offset + part.size() - begin, MADV_DONTNEED);
 }
 
 MappedFile::~MappedFile() {

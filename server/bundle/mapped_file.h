@@ -26,6 +26,10 @@ class MappedFile {
 
   absl::Span<const std::byte> bytes() const { return bytes_; }
 
+  // Takes the pages of `part` out of memory, if it is of this file; they come
+  // back when they are read. Whole pages: a neighbour's may go with them.
+  void Release(absl::Span<const std::byte> part) const;
+
  private:
   explicit MappedFile(absl::Span<const std::byte> bytes) : bytes_(bytes) {}
   absl::Span<const std::byte> bytes_;

@@ -21,7 +21,6 @@ namespace {
 
 constexpr size_t kLengthBytes = 8;
 constexpr uint64_t kMaxIndexBytes = uint64_t{64} << 20;
-constexpr size_t kMaxShards = 1024;
 
 using Views = std::map<std::string, model::TensorView, std::less<>>;
 
@@ -156,6 +155,9 @@ class MappedTensors : public model::TensorSource {
   std::vector<std::string> Names() const override { return NamesOf(tensors_); }
   absl::StatusOr<model::TensorView> Find(std::string_view name) const override {
     return FindIn(tensors_, name);
+  }
+  void Release(absl::Span<const std::byte> bytes) const override {
+    for (const MappedFile& file : files_) file.Release(bytes);
   }
 
  private:

@@ -25,6 +25,9 @@
 
 namespace octet::bundle {
 
+// Files that an index may name.
+inline constexpr size_t kMaxShards = 1024;
+
 using SafetensorsMetadata = std::map<std::string, std::string>;
 
 // Tensors over bytes that live elsewhere (a mapped file, a buffer).
@@ -54,8 +57,10 @@ struct TensorInfo {
   std::vector<int64_t> shape;
 };
 
-// Writes a file tensor by tensor, so that memory holds one at a time. The
-// tensors' data must come in the order in which they were declared.
+uint64_t ByteSize(const TensorInfo& tensor);  // of a shape that is not hostile
+
+// Writes a file tensor by tensor, or piece by piece where a tensor is large, so
+// that memory holds little of it. Data must come in the declared order.
 class SafetensorsWriter {
  public:
   static absl::StatusOr<std::unique_ptr<SafetensorsWriter>> Create(
@@ -63,8 +68,11 @@ class SafetensorsWriter {
       const SafetensorsMetadata& metadata);
   ~SafetensorsWriter();
 
-  // INVALID_ARGUMENT when `name` is not the next one or the size is wrong.
+  // The next bytes of `name`, at least one call for each tensor.
+  // INVALID_ARGUMENT when another one is due or there are too many bytes.
   absl::Status Append(std::string_view name, absl::Span<const std::byte> data);
+
+  bool complete() const;  // every tensor came
 
   // Checks that every tensor came, syncs and closes.
   absl::Status Finish();

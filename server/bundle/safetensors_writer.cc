@@ -86,6 +86,12 @@ absl::StatusOr<std::string> Prologue(const std::vector<TensorInfo>& tensors,
 
 }  // namespace
 
+uint64_t ByteSize(const TensorInfo& tensor) {
+  uint64_t elements = 1;
+  for (const int64_t extent : tensor.shape) elements *= extent;
+  return elements * model::SizeOf(tensor.type);
+}
+
 class SafetensorsWriter::Impl {
  public:
   Impl(fs::path path, FileDescriptor file, std::vector<TensorInfo> tensors)
@@ -107,20 +113,27 @@ class SafetensorsWriter::Impl {
     const TensorInfo& tensor = tensors_[next_];
     ASSIGN_OR_RETURN(const uint64_t bytes,
                      TensorBytes(name, tensor.type, tensor.shape));
-    if (data.size() != bytes) {
+    if (data.size() > bytes - written_) {
       return absl::InvalidArgumentError(
           model::StrCat("tensor ", Quoted(name), " was declared with ", bytes,
-                        " bytes, and comes with ", data.size()));
+                        " bytes, and comes with ", written_ + data.size()));
     }
     RETURN_IF_ERROR(WriteAll(file_.get(), data, path_));
-    ++next_;
+    written_ += data.size();
+    if (written_ == bytes) {
+      ++next_;
+      written_ = 0;
+    }
     return absl::OkStatus();
   }
 
+  bool complete() const { return next_ == tensors_.size(); }
+
   absl::Status Finish() {
-    if (next_ != tensors_.size()) {
-      return absl::InvalidArgumentError(model::StrCat(
-          "tensor ", Quoted(tensors_[next_].name), " did not come"));
+    if (!complete()) {
+      return absl::InvalidArgumentError(
+          model::StrCat("tensor ", Quoted(tensors_[next_].name),
+                        " did not come, or only ", written_, " bytes of it"));
     }
     if (fsync(file_.get()) != 0) return ErrnoStatus("fsync", path_);
     file_ = FileDescriptor();
@@ -132,6 +145,7 @@ class SafetensorsWriter::Impl {
   FileDescriptor file_;
   std::vector<TensorInfo> tensors_;
   size_t next_ = 0;
+  uint64_t written_ = 0;  // bytes of the tensor that is next
 };
 
 absl::StatusOr<std::unique_ptr<SafetensorsWriter>> SafetensorsWriter::Create(
@@ -156,6 +170,8 @@ absl::Status SafetensorsWriter::Append(std::string_view name,
                                        absl::Span<const std::byte> data) {
   return impl_->Append(name, data);
 }
+
+bool SafetensorsWriter::complete() const { return impl_->complete(); }
 
 absl::Status SafetensorsWriter::Finish() { return impl_->Finish(); }
 

@@ -10,11 +10,6 @@
 namespace octet::model {
 namespace {
 
-bool IsFloat(DataType type) {
-  return type == DataType::kF32 || type == DataType::kF16 ||
-         type == DataType::kBF16;
-}
-
 absl::StatusOr<TensorView> FindShaped(const TensorSource& tensors,
                                       std::string_view name,
                                       absl::Span<const int64_t> shape) {

@@ -36,15 +36,13 @@ const TypeRow& RowOf(DataType type) {
   return kTypes[static_cast<size_t>(type)];
 }
 
-std::vector<float> Widen(absl::Span<const std::byte> bytes,
-                         float (*convert)(uint16_t)) {
-  std::vector<float> values(bytes.size() / sizeof(uint16_t));
-  for (size_t i = 0; i < values.size(); ++i) {
+void Widen(absl::Span<const std::byte> bytes, float (*convert)(uint16_t),
+           float* out) {
+  for (size_t i = 0; i < bytes.size() / sizeof(uint16_t); ++i) {
     uint16_t bits;
     std::memcpy(&bits, bytes.data() + i * sizeof(bits), sizeof(bits));
-    values[i] = convert(bits);
+    out[i] = convert(bits);
   }
-  return values;
 }
 
 }  // namespace
@@ -52,6 +50,11 @@ std::vector<float> Widen(absl::Span<const std::byte> bytes,
 size_t SizeOf(DataType type) { return RowOf(type).size; }
 
 std::string_view Name(DataType type) { return RowOf(type).name; }
+
+bool IsFloat(DataType type) {
+  return type == DataType::kF32 || type == DataType::kF16 ||
+         type == DataType::kBF16;
+}
 
 absl::StatusOr<DataType> ParseDataType(std::string_view name) {
   for (const TypeRow& row : kTypes) {
@@ -87,22 +90,23 @@ absl::StatusOr<std::vector<float>> ToFloat(const TensorView& tensor) {
         "a ", Name(tensor.type), " tensor of shape ", ShapeString(tensor.shape),
         " cannot have ", tensor.bytes.size(), " bytes"));
   }
-  switch (tensor.type) {
-    case DataType::kF32: {
-      std::vector<float> values(static_cast<size_t>(elements));
-      if (elements > 0) {
-        std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
-      }
-      return values;
-    }
-    case DataType::kF16:
-      return Widen(tensor.bytes, kernels::Fp16ToFloat);
-    case DataType::kBF16:
-      return Widen(tensor.bytes, kernels::Bf16ToFloat);
-    default:
-      return absl::InvalidArgumentError(
-          StrCat("type ", Name(tensor.type),
-                 " where a float (F32, F16 or BF16) is needed"));
+  if (!IsFloat(tensor.type)) {
+    return absl::InvalidArgumentError(
+        StrCat("type ", Name(tensor.type),
+               " where a float (F32, F16 or BF16) is needed"));
+  }
+  std::vector<float> values(static_cast<size_t>(elements));
+  WidenFloats(tensor.type, tensor.bytes, values.data());
+  return values;
+}
+
+void WidenFloats(DataType type, absl::Span<const std::byte> bytes, float* out) {
+  if (type == DataType::kF16) {
+    Widen(bytes, kernels::Fp16ToFloat, out);
+  } else if (type == DataType::kBF16) {
+    Widen(bytes, kernels::Bf16ToFloat, out);
+  } else if (!bytes.empty()) {
+    std::memcpy(out, bytes.data(), bytes.size());
   }
 }
 

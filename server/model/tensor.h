@@ -28,6 +28,7 @@ enum class DataType : uint8_t {
 };
 
 size_t SizeOf(DataType type);          // bytes of one element
+bool IsFloat(DataType type);           // F32, F16 or BF16
 std::string_view Name(DataType type);  // "F32", as safetensors says it
 absl::StatusOr<DataType> ParseDataType(std::string_view name);
 
@@ -53,10 +54,17 @@ class TensorSource {
   virtual absl::StatusOr<TensorView> Find(std::string_view name) const = 0;
 
   bool Contains(std::string_view name) const { return Find(name).ok(); }
+
+  // `bytes`, of a view, are not needed for a while. What a mapped file gives
+  // back then is memory, not data: they can still be read.
+  virtual void Release(absl::Span<const std::byte> /*bytes*/) const {}
 };
 
 // Widens F32, F16 or BF16 to FP32; INVALID_ARGUMENT for any other type.
 absl::StatusOr<std::vector<float>> ToFloat(const TensorView& tensor);
+
+// The same for elements of such a type, into as many floats.
+void WidenFloats(DataType type, absl::Span<const std::byte> bytes, float* out);
 
 // As Find + ToFloat, and the shape must be `shape`. INVALID_ARGUMENT says both
 // shapes: "tensor 'a.weight' has shape [3, 4]; the config says [4, 4]".

@@ -1,72 +1,26 @@
 #include "server/quantization/quantizer.h"
 
-#include <algorithm>
-#include <array>
 #include <memory>
-#include <system_error>
 #include <utility>
+#include <vector>
 
 #include "kernels/status_macros.h"
 #include "server/bundle/atomic_file.h"
 #include "server/bundle/compressed_tensors.h"
-#include "server/bundle/io.h"
-#include "server/bundle/safetensors.h"
+#include "server/bundle/shard_writer.h"
 #include "server/model/importer.h"
 #include "server/model/str_cat.h"
+#include "server/quantization/companion_files.h"
 #include "server/quantization/evaluator.h"
 #include "server/quantization/report_data.h"
 #include "server/quantization/search.h"
+#include "server/quantization/size_report.h"
 #include "server/quantization/storage.h"
 #include "server/quantization/tensor_writer.h"
 
 namespace octet::quantization {
 
-namespace fs = std::filesystem;
-
 namespace {
-
-using model::DataType;
-using model::Linear;
-using model::StrCat;
-using model::TensorView;
-
-// Tells the caller how far the work is, and asks whether to go on.
-class ProgressMeter {
- public:
-  ProgressMeter(const QuantizeJob& job, size_t total)
-      : job_(job), total_(static_cast<int>(total)) {}
-
-  // Begins a step.
-  absl::Status Step(const std::string& stage, const std::string& layer) {
-    if (job_.cancelled && job_.cancelled()) {
-      return absl::CancelledError("the quantization was cancelled");
-    }
-    if (job_.on_progress) job_.on_progress({stage, layer, done_, total_});
-    done_ = std::min(done_ + 1, total_);
-    return absl::OkStatus();
-  }
-
- private:
-  const QuantizeJob& job_;
-  int total_;
-  int done_ = 0;
-};
-
-bundle::LayerReport DescribeLayer(const StoredTensor& stored,
-                                  const LayerPlan& plan) {
-  const Linear& linear = *stored.linear;
-  bundle::LayerReport report;
-  report.layer = linear.layer;
-  report.rows = static_cast<int64_t>(linear.out_features);
-  report.cols = static_cast<int64_t>(linear.in_features);
-  report.float_bytes =
-      uint64_t{linear.out_features} * linear.in_features * sizeof(float);
-  for (const bundle::TensorInfo& part : stored.parts) {
-    report.stored_bytes += ByteSize(part);
-  }
-  DescribeMethods(plan, report);
-  return report;
-}
 
 absl::Status WriteTensors(const QuantizeJob& job,
                           const model::TensorSource& checkpoint,
@@ -81,11 +35,10 @@ absl::Status WriteTensors(const QuantizeJob& job,
   // "pt" is how the format says that names and layouts are PyTorch's.
   const bundle::SafetensorsMetadata metadata = {
       {"format", "pt"}, {"octet.version", job.provenance.octet_version}};
-  ASSIGN_OR_RETURN(
-      const std::unique_ptr<bundle::SafetensorsWriter> writer,
-      bundle::SafetensorsWriter::Create(job.output / "model.safetensors",
-                                        std::move(infos), metadata));
-  TensorWriter tensor_writer(checkpoint, job.pool, *writer);
+  ASSIGN_OR_RETURN(const std::unique_ptr<bundle::ShardWriter> writer,
+                   bundle::ShardWriter::Create(job.output, infos, metadata,
+                                               job.max_shard_bytes));
+  TensorWriter tensor_writer(checkpoint, job.pool, job.cancelled, *writer);
   for (const StoredTensor& tensor : tensors) {
     if (tensor.linear == nullptr) {
       RETURN_IF_ERROR(tensor_writer.Write(tensor, nullptr, {}, nullptr));
@@ -97,71 +50,9 @@ absl::Status WriteTensors(const QuantizeJob& job,
     bundle::LayerReport layer_report = DescribeLayer(tensor, layer);
     RETURN_IF_ERROR(tensor_writer.Write(
         tensor, &layer, calibration.SamplesOf(name), &layer_report));
-    report.linear_float_bytes += layer_report.float_bytes;
-    report.linear_stored_bytes += layer_report.stored_bytes;
     report.layers.push_back(std::move(layer_report));
   }
   return writer->Finish();
-}
-
-// The checkpoint's tensors as FP32, and the bundle's.
-absl::Status CountBytes(const model::TensorSource& checkpoint,
-                        const std::vector<StoredTensor>& tensors,
-                        bundle::QuantizationReport& report) {
-  for (const StoredTensor& stored : tensors) {
-    ASSIGN_OR_RETURN(const TensorView tensor, checkpoint.Find(stored.name));
-    const bool is_half =
-        tensor.type == DataType::kF16 || tensor.type == DataType::kBF16;
-    report.checkpoint_bytes += tensor.bytes.size() * (is_half ? 2 : 1);
-    for (const bundle::TensorInfo& part : stored.parts) {
-      report.bundle_bytes += ByteSize(part);
-    }
-  }
-  return absl::OkStatus();
-}
-
-// Layers in execution order are what people expect to read.
-void SortByExecution(const model::Graph& graph,
-                     std::vector<bundle::LayerReport>& layers) {
-  std::map<std::string, size_t> place;
-  for (const Linear* linear : graph.Linears()) {
-    place.emplace(linear->layer, place.size());
-  }
-  std::sort(layers.begin(), layers.end(), [&](const auto& a, const auto& b) {
-    return place[a.layer] < place[b.layer];
-  });
-}
-
-// Tokenizers, module lists and notices; weights in other formats stay behind,
-// since they would still be the float ones.
-bool IsCompanionFile(const fs::path& path) {
-  static constexpr std::array<std::string_view, 6> kExtensions = {
-      ".json", ".txt", ".model", ".jinja", ".md", ""};
-  static constexpr std::array<std::string_view, 3> kWritten = {
-      "config.json", "octet.json", "model.safetensors.index.json"};
-  const auto is_in = [](const auto& list, const std::string& text) {
-    return std::find(list.begin(), list.end(), text) != list.end();
-  };
-  return !path.filename().string().starts_with('.') &&
-         !is_in(kWritten, path.string()) &&
-         is_in(kExtensions, path.extension().string());
-}
-
-absl::Status CopyCompanions(const fs::path& from, const fs::path& to) {
-  ASSIGN_OR_RETURN(const std::vector<std::string> files,
-                   bundle::ListFiles(from));
-  for (const std::string& file : files) {
-    if (!IsCompanionFile(file)) continue;
-    std::error_code error;
-    fs::create_directories((to / file).parent_path(), error);
-    fs::copy_file(from / file, to / file, fs::copy_options::overwrite_existing,
-                  error);
-    if (error) {
-      return absl::InternalError(
-          StrCat("copying '", file, "': ", error.message()));
-    }
-  }
-  return absl::OkStatus();
 }
 
 // Writes config.json and says in the manifest what it could not express.
@@ -197,16 +88,37 @@ void DescribeStatistics(const Calibration& calibration,
   }
 }
 
+// Why errors of activations and of the model can not be measured, or nothing.
+// Measuring holds the model twice: as FP32, and as the bundle has it.
+std::string WhyNotMeasured(const QuantizeJob& job, const model::Graph& graph,
+                           const bundle::QuantizationReport& report) {
+  constexpr uint64_t kMiB = uint64_t{1} << 20;
+  if (job.calibration == nullptr ||
+      EvaluationSteps(graph, *job.calibration) == 0) {
+    return "calibration kept no samples";
+  }
+  const uint64_t needed = report.checkpoint_bytes + report.bundle_bytes;
+  if (needed <= job.max_measure_bytes) return "";
+  return model::StrCat(
+      "that takes the model in FP32 and the bundle in memory, ", needed / kMiB,
+      " MiB, and the server allows ", job.max_measure_bytes / kMiB,
+      " MiB (--measure-memory-mib)");
+}
+
 absl::Status Measure(const QuantizeJob& job,
                      const bundle::ModelFiles& checkpoint,
                      const model::Graph& graph, const model::Plan& plan,
                      ProgressMeter& progress,
                      bundle::QuantizationReport& report) {
-  if (job.calibration == nullptr ||
-      EvaluationSteps(graph, *job.calibration) == 0) {
-    report.warnings.emplace_back(
-        "errors of activations and of the whole model are not measured: "
-        "calibration kept no samples");
+  const std::string why_not = WhyNotMeasured(job, graph, report);
+  if (!why_not.empty()) {
+    report.warnings.push_back(
+        model::StrCat("errors of activations and of the whole model are not "
+                      "measured: ",
+                      why_not));
+    if (job.calibration != nullptr) {
+      progress.Skip(EvaluationSteps(graph, *job.calibration));
+    }
     return absl::OkStatus();
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<const model::Model> float_model,
@@ -256,26 +168,38 @@ absl::StatusOr<SearchResult> Plan(const QuantizeJob& job,
 
 }  // namespace
 
+absl::Status CheckIsFloat(const bundle::ModelFiles& checkpoint) {
+  if (checkpoint.plan.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(model::StrCat(
+      "the checkpoint is quantized already (config.json: quantization_config; "
+      "tensor '",
+      checkpoint.plan.begin()->first,
+      ".weight' is I8): load it as it is, or quantize the float one"));
+}
+
 absl::StatusOr<bundle::Manifest> Quantize(const QuantizeJob& job) {
   ASSIGN_OR_RETURN(const bundle::ModelFiles checkpoint,
-                   bundle::OpenModelFiles(job.checkpoint));
+                   bundle::OpenCheckpoint(job.checkpoint));
+  RETURN_IF_ERROR(CheckIsFloat(checkpoint));
   ASSIGN_OR_RETURN(const model::Graph graph,
                    model::Import(checkpoint.configs, *checkpoint.tensors));
   const Calibration empty;
   const Calibration& calibration =
       job.calibration == nullptr ? empty : *job.calibration;
   constexpr size_t kPlanAndWrite = 2;
-  ProgressMeter progress(job, kPlanAndWrite + graph.Linears().size() +
-                                  PlanSteps(graph, job.request) +
-                                  EvaluationSteps(graph, calibration));
+  ProgressMeter progress(job.on_progress, job.cancelled,
+                         kPlanAndWrite + graph.Linears().size() +
+                             PlanSteps(graph, job.request) +
+                             EvaluationSteps(graph, calibration));
 
   RETURN_IF_ERROR(progress.Step("plan", ""));
   ASSIGN_OR_RETURN(SearchResult found, Plan(job, *checkpoint.tensors, graph,
                                             calibration, progress));
   QuantizationPlan& plan = found.plan;
-  ASSIGN_OR_RETURN(const std::vector<StoredTensor> tensors,
-                   PlanStorage(graph, *checkpoint.tensors,
-                               job.request.float_scheme, job.cancelled, plan));
+  ASSIGN_OR_RETURN(
+      const std::vector<StoredTensor> tensors,
+      PlanStorage(graph, *checkpoint.tensors, job.request.float_scheme,
+                  job.cancelled, job.pool, plan));
 
   bundle::Manifest manifest;
   manifest.family = graph.family;
@@ -296,7 +220,7 @@ absl::StatusOr<bundle::Manifest> Quantize(const QuantizeJob& job) {
   RETURN_IF_ERROR(CountBytes(*checkpoint.tensors, tensors, report));
   SortByExecution(graph, report.layers);
   if (job.request.policy == Policy::kAuto) found.AddTo(report);
-  RETURN_IF_ERROR(CopyCompanions(job.checkpoint, job.output));
+  RETURN_IF_ERROR(CopyCompanionFiles(job.checkpoint, job.output));
   RETURN_IF_ERROR(WriteConfig(job, checkpoint, graph, manifest));
   RETURN_IF_ERROR(
       Measure(job, checkpoint, graph, manifest.plan, progress, report));

@@ -1,27 +1,28 @@
 // checkpoint + calibration + plan -> bundle and report, layer by layer.
+//
+// Memory holds some blocks of 64 MiB of the weights, however large the
+// checkpoint is; but for measuring the whole model, which is bounded by
+// `max_measure_bytes`.
 
 #ifndef OCTET_SERVER_QUANTIZATION_QUANTIZER_H_
 #define OCTET_SERVER_QUANTIZATION_QUANTIZER_H_
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/thread_pool.h"
 #include "server/bundle/bundle.h"
 #include "server/bundle/manifest.h"
+#include "server/bundle/shard_writer.h"
 #include "server/quantization/calibration.h"
 #include "server/quantization/planner.h"
+#include "server/quantization/progress_meter.h"
 
 namespace octet::quantization {
-
-struct Progress {
-  std::string stage;  // "plan", "quantize", "measure", "write"
-  std::string layer;  // being worked on, or empty
-  int done = 0;       // steps
-  int total = 0;
-};
 
 struct QuantizeJob {
   std::filesystem::path checkpoint;  // directory
@@ -29,6 +30,10 @@ struct QuantizeJob {
   const Calibration* calibration;    // nullptr: dynamic schemes only
   PlanRequest request;
   bundle::Provenance provenance;
+  uint64_t max_shard_bytes = bundle::kDefaultShardBytes;
+  // What measuring the whole model may take of memory; a model that takes more
+  // is quantized without, and the report warns of it.
+  uint64_t max_measure_bytes = uint64_t{2} << 30;
   kernels::ThreadPool* pool = nullptr;
   std::function<void(const Progress&)> on_progress;  // may be empty
   std::function<bool()> cancelled;                   // may be empty
@@ -38,6 +43,9 @@ struct QuantizeJob {
 // those of MakePlan; INVALID_ARGUMENT for a NaN or infinite weight (tensor and
 // index); CANCELLED within one layer's work of `cancelled` saying true.
 absl::StatusOr<bundle::Manifest> Quantize(const QuantizeJob& job);
+
+// FAILED_PRECONDITION for a checkpoint that came quantized.
+absl::Status CheckIsFloat(const bundle::ModelFiles& checkpoint);
 
 }  // namespace octet::quantization
 

@@ -121,7 +121,7 @@ class Search {
     ASSIGN_OR_RETURN(
         const std::vector<StoredTensor> stored,
         PlanStorage(job_.graph, job_.checkpoint, job_.request.float_scheme,
-                    job_.cancelled, floats));
+                    job_.cancelled, job_.pool, floats));
     tensors_.emplace(job_.checkpoint);
     for (const StoredTensor& tensor : stored) {
       ASSIGN_OR_RETURN(const model::TensorView view,

@@ -11,7 +11,7 @@
 #include "kernels/half.h"
 #include "kernels/status_macros.h"
 #include "server/model/str_cat.h"
-#include "server/quantization/weight_quantizer.h"
+#include "server/quantization/float_blocks.h"
 
 namespace octet::quantization {
 namespace {
@@ -21,11 +21,6 @@ using model::Linear;
 using model::Scheme;
 using model::StrCat;
 using model::TensorView;
-
-bool IsFloat(DataType type) {
-  return type == DataType::kF32 || type == DataType::kF16 ||
-         type == DataType::kBF16;
-}
 
 DataType TypeOf(Scheme scheme) {
   switch (scheme) {
@@ -69,15 +64,20 @@ DataType TypeThatFits(float absmax, DataType wanted) {
 }
 
 absl::StatusOr<DataType> ChooseType(const std::string& name,
-                                    const TensorView& tensor, DataType wanted,
+                                    const model::TensorSource& checkpoint,
+                                    DataType stored, DataType wanted,
+                                    kernels::ThreadPool* pool,
                                     std::vector<std::string>& warnings) {
-  ASSIGN_OR_RETURN(const std::vector<float> values, ReadFloat(tensor, name));
-  RETURN_IF_ERROR(CheckFinite(name, values, tensor.shape));
-  if (tensor.type != DataType::kF32) return tensor.type;
   float absmax = 0.0F;
-  for (const float value : values) {
-    absmax = std::max(absmax, std::fabs(value));
-  }
+  RETURN_IF_ERROR(
+      ForEachBlock(checkpoint, name, BlockElements(1), pool,
+                   [&](size_t /*first*/, absl::Span<const float> values) {
+                     for (const float value : values) {
+                       absmax = std::max(absmax, std::fabs(value));
+                     }
+                     return absl::OkStatus();
+                   }));
+  if (stored != DataType::kF32) return stored;
   const DataType type = TypeThatFits(absmax, wanted);
   if (type != wanted) {
     warnings.push_back(absl::StrFormat(
@@ -87,6 +87,20 @@ absl::StatusOr<DataType> ChooseType(const std::string& name,
         std::string(model::Name(type))));
   }
   return type;
+}
+
+void EncodeFloats(absl::Span<const float> values, DataType type,
+                  std::byte* out) {
+  if (type == DataType::kF32) {
+    std::memcpy(out, values.data(), values.size() * sizeof(float));
+    return;
+  }
+  const auto encode =
+      type == DataType::kF16 ? kernels::FloatToFp16 : kernels::FloatToBf16;
+  for (size_t i = 0; i < values.size(); ++i) {
+    const uint16_t bits = encode(values[i]);
+    std::memcpy(out + i * sizeof(bits), &bits, sizeof(bits));
+  }
 }
 
 std::vector<bundle::TensorInfo> Int8Parts(const Linear& linear,
@@ -133,7 +147,7 @@ bool CorrectsBias(const Linear& linear, const LayerPlan& plan) {
 absl::StatusOr<std::vector<StoredTensor>> PlanStorage(
     const model::Graph& graph, const model::TensorSource& checkpoint,
     Scheme float_scheme, const std::function<bool()>& cancelled,
-    QuantizationPlan& plan) {
+    kernels::ThreadPool* pool, QuantizationPlan& plan) {
   std::map<std::string, const Linear*> linear_of;
   std::set<std::string> corrected;  // biases
   for (const Linear* linear : graph.Linears()) {
@@ -155,7 +169,7 @@ absl::StatusOr<std::vector<StoredTensor>> PlanStorage(
     if (linear != linear_of.end()) {
       item.linear = linear->second;
       layer = &plan.layers[item.linear->layer];
-      if (!IsFloat(tensor.type)) {
+      if (!model::IsFloat(tensor.type)) {
         return absl::InvalidArgumentError(absl::StrFormat(
             "tensor '%s' is %s; the weights to quantize must be F32, F16 or "
             "BF16",
@@ -165,11 +179,12 @@ absl::StatusOr<std::vector<StoredTensor>> PlanStorage(
     if (layer != nullptr && model::IsInt8(layer->scheme.scheme)) {
       item.type = DataType::kI8;
       item.parts = Int8Parts(*item.linear, *layer);
-    } else if (IsFloat(tensor.type)) {
+    } else if (model::IsFloat(tensor.type)) {
       const Scheme wanted =
           layer != nullptr ? layer->scheme.scheme : float_scheme;
       ASSIGN_OR_RETURN(item.type,
-                       ChooseType(name, tensor, TypeOf(wanted), plan.warnings));
+                       ChooseType(name, checkpoint, tensor.type, TypeOf(wanted),
+                                  pool, plan.warnings));
       if (layer != nullptr) layer->scheme.scheme = SchemeOf(item.type);
     }
     if (item.parts.empty()) {
@@ -181,27 +196,22 @@ absl::StatusOr<std::vector<StoredTensor>> PlanStorage(
 }
 
 std::vector<std::byte> EncodeFloat(absl::Span<const float> values,
-                                   DataType type) {
-  std::vector<std::byte> bytes(values.size() * model::SizeOf(type));
-  if (type == DataType::kF32) {
-    if (!bytes.empty()) {
-      std::memcpy(bytes.data(), values.data(), bytes.size());
-    }
-    return bytes;
-  }
-  const auto encode =
-      type == DataType::kF16 ? kernels::FloatToFp16 : kernels::FloatToBf16;
-  for (size_t i = 0; i < values.size(); ++i) {
-    const uint16_t bits = encode(values[i]);
-    std::memcpy(bytes.data() + i * sizeof(bits), &bits, sizeof(bits));
+                                   DataType type, kernels::ThreadPool* pool) {
+  constexpr size_t kTaskFloats = size_t{1} << 16;
+  const size_t size = model::SizeOf(type);
+  std::vector<std::byte> bytes(values.size() * size);
+  const size_t tasks = (values.size() + kTaskFloats - 1) / kTaskFloats;
+  const auto encode = [&](size_t task) {
+    const size_t begin = task * kTaskFloats;
+    EncodeFloats(values.subspan(begin, kTaskFloats), type,
+                 bytes.data() + begin * size);
+  };
+  if (pool != nullptr) {
+    pool->ParallelFor(tasks, encode);
+  } else {
+    for (size_t task = 0; task < tasks; ++task) encode(task);
   }
   return bytes;
-}
-
-uint64_t ByteSize(const bundle::TensorInfo& tensor) {
-  uint64_t elements = 1;
-  for (const int64_t extent : tensor.shape) elements *= extent;
-  return elements * model::SizeOf(tensor.type);
 }
 
 absl::StatusOr<std::vector<float>> ReadFloat(const TensorView& tensor,

@@ -1,7 +1,8 @@
 // What a bundle stores for every tensor of a checkpoint, decided before a byte
 // is written: a safetensors header comes first and holds all sizes.
 //
-//   weight of an INT8 linear   codes, scales, activation scale, outlier rows
+//   weight of an INT8 linear   codes, scales, corrected bias, smoothing,
+//                              activation scale, outlier rows
 //   other F32                  the plan's float type, if its values fit
 //   other F16, BF16            as it is: the other 16-bit type would lose bits,
 //                              FP32 would gain none
@@ -20,6 +21,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "kernels/thread_pool.h"
 #include "server/bundle/safetensors.h"
 #include "server/model/graph.h"
 #include "server/model/scheme.h"
@@ -43,16 +45,15 @@ struct StoredTensor {
 absl::StatusOr<std::vector<StoredTensor>> PlanStorage(
     const model::Graph& graph, const model::TensorSource& checkpoint,
     model::Scheme float_scheme, const std::function<bool()>& cancelled,
-    QuantizationPlan& plan);
+    kernels::ThreadPool* pool, QuantizationPlan& plan);
 
-// Whether the layer's bias is stored with its codes, and not as it was.
+// The bias is then one of the weight's parts: it is known after the codes.
 bool CorrectsBias(const model::Linear& linear, const LayerPlan& plan);
 
 // Little-endian bytes of `values` as F32, F16 or BF16.
 std::vector<std::byte> EncodeFloat(absl::Span<const float> values,
-                                   model::DataType type);
-
-uint64_t ByteSize(const bundle::TensorInfo& tensor);
+                                   model::DataType type,
+                                   kernels::ThreadPool* pool = nullptr);
 
 // ToFloat, naming the tensor in its error.
 absl::StatusOr<std::vector<float>> ReadFloat(const model::TensorView& tensor,

@@ -1,17 +1,23 @@
-// Writes a checkpoint's tensors as a bundle stores them, one in memory at a
-// time, and measures what each linear's weight lost.
+// Writes a checkpoint's tensors as a bundle stores them, a block of rows in
+// memory at a time, and measures what each linear's weight lost.
 
 #ifndef OCTET_SERVER_QUANTIZATION_TENSOR_WRITER_H_
 #define OCTET_SERVER_QUANTIZATION_TENSOR_WRITER_H_
 
-#include <vector>
+#include <cstddef>
+#include <functional>
+#include <string_view>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "kernels/matrix_view.h"
 #include "kernels/thread_pool.h"
 #include "server/bundle/report.h"
-#include "server/bundle/safetensors.h"
+#include "server/bundle/shard_writer.h"
 #include "server/model/tensor.h"
 #include "server/quantization/layer_plan.h"
+#include "server/quantization/layer_quantizer.h"
 #include "server/quantization/layer_samples.h"
 #include "server/quantization/storage.h"
 
@@ -19,25 +25,39 @@ namespace octet::quantization {
 
 class TensorWriter {
  public:
-  // Everything outlives the writer; `pool` may be nullptr.
+  // Everything outlives the writer; `pool` may be nullptr, `cancelled` empty.
   TensorWriter(const model::TensorSource& checkpoint, kernels::ThreadPool* pool,
-               bundle::SafetensorsWriter& output)
-      : checkpoint_(checkpoint), pool_(pool), output_(output) {}
+               const std::function<bool()>& cancelled,
+               bundle::ShardWriter& output)
+      : checkpoint_(checkpoint),
+        pool_(pool),
+        cancelled_(cancelled),
+        output_(output) {}
 
-  // Writes the tensor's parts. `plan`, `samples` and `report` are of its
-  // linear, or nullptr; the report gets weight errors and all-zero channels.
+  // Writes the tensor's parts. `plan` and `report` are of its linear, or
+  // nullptr, `samples` of its input; the report gets weight errors and all-zero
+  // channels. CANCELLED within one block's work.
   absl::Status Write(const StoredTensor& stored, const LayerPlan* plan,
                      const LayerSamples& samples, bundle::LayerReport* report);
 
  private:
+  absl::Status WriteAsItIs(const StoredTensor& stored);
+  absl::Status WriteFloat(const StoredTensor& stored, const LayerPlan* plan,
+                          bundle::LayerReport* report);
   absl::Status WriteInt8(const StoredTensor& stored, const LayerPlan& plan,
-                         const std::vector<float>& values,
                          const LayerSamples& samples,
                          bundle::LayerReport& report);
+  // Quantizes all of it, writes the codes and returns the rest.
+  absl::StatusOr<QuantizedLayer> WriteCodes(const StoredTensor& stored,
+                                            const LayerPlan& plan,
+                                            const LayerSamples& samples,
+                                            bundle::LayerReport& report);
+  absl::Status CheckCancelled() const;
 
   const model::TensorSource& checkpoint_;
   kernels::ThreadPool* pool_;
-  bundle::SafetensorsWriter& output_;
+  const std::function<bool()>& cancelled_;
+  bundle::ShardWriter& output_;
 };
 
 }  // namespace octet::quantization

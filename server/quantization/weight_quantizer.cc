@@ -68,13 +68,13 @@ void RoundRow(absl::Span<const float> row, const float* scales,
 }
 
 absl::Status CheckFinite(std::string_view name, absl::Span<const float> values,
-                         absl::Span<const int64_t> shape) {
+                         absl::Span<const int64_t> shape, size_t first) {
   const std::optional<size_t> bad = kernels::FirstNonFinite(values);
   if (!bad.has_value()) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrFormat(
       "tensor '%s' holds %s at index %s; weights must be finite", name,
       std::isnan(values[*bad]) ? "NaN" : "an infinity",
-      IndexString(*bad, shape)));
+      IndexString(first + *bad, shape)));
 }
 
 absl::StatusOr<QuantizedWeight> QuantizeWeight(

@@ -52,9 +52,9 @@ absl::StatusOr<std::vector<uint16_t>> ExtractOutlierWeights(
     absl::Span<const int32_t> columns);
 
 // INVALID_ARGUMENT naming tensor and index, "[3, 17]", of the first value that
-// is NaN or infinite.
+// is NaN or infinite. `values` are the tensor's from element `first` on.
 absl::Status CheckFinite(std::string_view name, absl::Span<const float> values,
-                         absl::Span<const int64_t> shape);
+                         absl::Span<const int64_t> shape, size_t first = 0);
 
 }  // namespace octet::quantization
 

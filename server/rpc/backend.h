@@ -27,7 +27,8 @@ struct Backend {
   FloatModels float_models;
   std::filesystem::path scratch;  // emptied at every start
   uint64_t max_upload_bytes;
-  bool allow_non_finite;  // in requests; such rows are answered with NaN
+  uint64_t max_measure_bytes;  // QuantizeJob
+  bool allow_non_finite;       // in requests; such rows are answered with NaN
   quantization::CalibrationOptions calibration_options;  // defaults
 
   telemetry::Metrics* metrics;

@@ -11,7 +11,7 @@ absl::StatusOr<CheckpointGraph> ImportGraph(
     const bundle::DirectoryStore& checkpoints, const std::string& id) {
   ASSIGN_OR_RETURN(const auto directory, checkpoints.Find(id));
   ASSIGN_OR_RETURN(const bundle::ModelFiles files,
-                   bundle::OpenModelFiles(directory));
+                   bundle::OpenCheckpoint(directory));
   CheckpointGraph checkpoint;
   ASSIGN_OR_RETURN(checkpoint.graph,
                    model::Import(files.configs, *files.tensors));

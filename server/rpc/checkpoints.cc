@@ -3,7 +3,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstring>
@@ -36,33 +35,40 @@ std::optional<size_t> FirstNonFiniteFp64(absl::Span<const double> values) {
   return std::nullopt;
 }
 
-// Looks at the bytes piece by piece in an aligned buffer: a file may place a
-// tensor anywhere.
+// Looks at the bytes piece by piece in an aligned buffer, since a file may
+// place a tensor anywhere, and lets go of them: a checkpoint can be larger
+// than memory.
 template <typename T, typename Look>
-std::optional<size_t> FirstInBytes(absl::Span<const std::byte> bytes,
+std::optional<size_t> FirstInBytes(const model::TensorSource& tensors,
+                                   absl::Span<const std::byte> bytes,
                                    Look look) {
-  std::array<T, 4096> piece;
+  std::vector<T> piece((size_t{1} << 20) / sizeof(T));
   const size_t count = bytes.size() / sizeof(T);
   for (size_t begin = 0; begin < count; begin += piece.size()) {
     const size_t length = std::min(piece.size(), count - begin);
-    std::memcpy(piece.data(), bytes.data() + begin * sizeof(T),
-                length * sizeof(T));
+    const auto part = bytes.subspan(begin * sizeof(T), length * sizeof(T));
+    std::memcpy(piece.data(), part.data(), part.size());
+    tensors.Release(part);
     const auto found = look(absl::MakeConstSpan(piece.data(), length));
     if (found) return begin + *found;
   }
   return std::nullopt;
 }
 
-std::optional<size_t> FirstNonFinite(const TensorView& tensor) {
+std::optional<size_t> FirstNonFinite(const model::TensorSource& tensors,
+                                     const TensorView& tensor) {
   switch (tensor.type) {
     case DataType::kF64:
-      return FirstInBytes<double>(tensor.bytes, FirstNonFiniteFp64);
+      return FirstInBytes<double>(tensors, tensor.bytes, FirstNonFiniteFp64);
     case DataType::kF32:
-      return FirstInBytes<float>(tensor.bytes, kernels::FirstNonFinite);
+      return FirstInBytes<float>(tensors, tensor.bytes,
+                                 kernels::FirstNonFinite);
     case DataType::kF16:
-      return FirstInBytes<uint16_t>(tensor.bytes, kernels::FirstNonFiniteFp16);
+      return FirstInBytes<uint16_t>(tensors, tensor.bytes,
+                                    kernels::FirstNonFiniteFp16);
     case DataType::kBF16:
-      return FirstInBytes<uint16_t>(tensor.bytes, kernels::FirstNonFiniteBf16);
+      return FirstInBytes<uint16_t>(tensors, tensor.bytes,
+                                    kernels::FirstNonFiniteBf16);
     default:
       return std::nullopt;
   }
@@ -71,7 +77,7 @@ std::optional<size_t> FirstNonFinite(const TensorView& tensor) {
 absl::Status CheckFinite(const model::TensorSource& tensors) {
   for (const std::string& name : tensors.Names()) {
     ASSIGN_OR_RETURN(const TensorView tensor, tensors.Find(name));
-    const std::optional<size_t> index = FirstNonFinite(tensor);
+    const std::optional<size_t> index = FirstNonFinite(tensors, tensor);
     if (!index) continue;
     return absl::InvalidArgumentError(
         model::StrCat("tensor ", bundle::Quoted(name), " of shape ",
@@ -93,7 +99,7 @@ absl::Status AsCallersMistake(const absl::Status& status) {
 
 absl::Status Validate(const fs::path& directory) {
   ASSIGN_OR_RETURN(const bundle::ModelFiles files,
-                   bundle::OpenModelFiles(directory));
+                   bundle::OpenCheckpoint(directory));
   RETURN_IF_ERROR(model::Import(files.configs, *files.tensors).status());
   return CheckFinite(*files.tensors);
 }
@@ -133,7 +139,7 @@ absl::StatusOr<CheckpointSummary> DescribeCheckpoint(
     const fs::path& directory) {
   CheckpointSummary summary;
   ASSIGN_OR_RETURN(const bundle::ModelFiles files,
-                   bundle::OpenModelFiles(directory));
+                   bundle::OpenCheckpoint(directory));
   ASSIGN_OR_RETURN(summary.graph, model::Import(files.configs, *files.tensors));
   for (const std::string& name : files.tensors->Names()) {
     ASSIGN_OR_RETURN(const TensorView tensor, files.tensors->Find(name));

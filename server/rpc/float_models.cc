@@ -19,7 +19,7 @@ absl::StatusOr<std::shared_ptr<const model::Model>> FloatModels::Load(
   }
   ASSIGN_OR_RETURN(const auto directory, checkpoints.Find(id));
   ASSIGN_OR_RETURN(const bundle::ModelFiles files,
-                   bundle::OpenModelFiles(directory));
+                   bundle::OpenCheckpoint(directory));
   ASSIGN_OR_RETURN(std::shared_ptr<const model::Model> model,
                    bundle::LoadFloatModel(files));
   recent_.emplace_front(id, model);

@@ -9,10 +9,12 @@
 #include "kernels/status_macros.h"
 #include "octet/v1/quantization_service.grpc.pb.h"
 #include "server/bundle/bundle.h"
+#include "server/bundle/shard_writer.h"
 #include "server/model/importer.h"
 #include "server/model/str_cat.h"
 #include "server/quantization/operations.h"
 #include "server/quantization/planner.h"
+#include "server/quantization/publish.h"
 #include "server/quantization/quantizer.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/messages.h"
@@ -80,11 +82,13 @@ struct Job {
   std::shared_ptr<const quantization::Calibration> calibration;  // or nullptr
   PlanRequest plan;
   bundle::Provenance provenance;
+  uint64_t max_shard_bytes = bundle::kDefaultShardBytes;
 };
 
 absl::Status CheckPlan(const Job& job) {
   ASSIGN_OR_RETURN(const bundle::ModelFiles files,
-                   bundle::OpenModelFiles(job.checkpoint));
+                   bundle::OpenCheckpoint(job.checkpoint));
+  RETURN_IF_ERROR(quantization::CheckIsFloat(files));
   ASSIGN_OR_RETURN(const model::Graph graph,
                    model::Import(files.configs, *files.tensors));
   const quantization::StatisticsByLayer none;
@@ -94,25 +98,22 @@ absl::Status CheckPlan(const Job& job) {
       .status();
 }
 
-// Makes the bundle aside and publishes it; leaves nothing when it fails.
 absl::Status RunJob(
     const Job& job, Backend* backend,
     const std::function<void(const quantization::Progress&)>& on_progress,
     const std::function<bool()>& cancelled) {
-  ASSIGN_OR_RETURN(const auto staged, backend->bundles.Stage(job.bundle));
-  absl::Status status =
-      quantization::Quantize({.checkpoint = job.checkpoint,
-                              .output = staged,
-                              .calibration = job.calibration.get(),
-                              .request = job.plan,
-                              .provenance = job.provenance,
-                              .pool = backend->pool,
-                              .on_progress = on_progress,
-                              .cancelled = cancelled})
-          .status();
-  if (status.ok()) status = backend->bundles.Publish(job.bundle);
-  if (!status.ok()) backend->bundles.Discard(job.bundle).IgnoreError();
-  return status;
+  return quantization::QuantizeInto(
+      backend->bundles, job.bundle,
+      {.checkpoint = job.checkpoint,
+       .output = {},
+       .calibration = job.calibration.get(),
+       .request = job.plan,
+       .provenance = job.provenance,
+       .max_shard_bytes = job.max_shard_bytes,
+       .max_measure_bytes = backend->max_measure_bytes,
+       .pool = backend->pool,
+       .on_progress = on_progress,
+       .cancelled = cancelled});
 }
 
 class QuantizationService final
@@ -200,6 +201,12 @@ class QuantizationService final
     job.bundle = request.bundle_id();
     RETURN_IF_ERROR(bundle::ValidateId("bundle_id", job.bundle));
     ASSIGN_OR_RETURN(job.plan, ParseSpec(request.spec()));
+    if (request.max_shard_bytes() < 0) {
+      return FieldViolation("max_shard_bytes", "must not be negative");
+    }
+    if (request.max_shard_bytes() > 0) {
+      job.max_shard_bytes = static_cast<uint64_t>(request.max_shard_bytes());
+    }
     ASSIGN_OR_RETURN(job.checkpoint, backend_.checkpoints.Find(checkpoint));
     if (!request.calibration().empty()) {
       ASSIGN_OR_RETURN(job.calibration,

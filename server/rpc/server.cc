@@ -135,6 +135,7 @@ class Server::Impl {
         std::make_unique<OperationMetrics>(operations_.get(), &metrics_);
     backend_->scratch = data_.scratch();
     backend_->max_upload_bytes = options.max_upload_bytes;
+    backend_->max_measure_bytes = options.max_measure_bytes;
     backend_->allow_non_finite = options.allow_non_finite;
     backend_->calibration_options = options.calibration;
     backend_->metrics = &metrics_;

@@ -31,6 +31,8 @@ struct ServerOptions {
   size_t max_waiting_operations = 16;
   size_t max_message_bytes = size_t{64} << 20;
   uint64_t max_upload_bytes = uint64_t{64} << 30;  // one checkpoint or bundle
+  // What a quantization may take to measure the whole model.
+  uint64_t max_measure_bytes = uint64_t{2} << 30;
   bool allow_non_finite = false;  // in requests; such rows come out as NaN
   quantization::CalibrationOptions calibration;  // what they keep by default
 };

@@ -74,7 +74,7 @@ absl::StatusOr<ModelRegistry::Loaded> ModelRegistry::Read(
     ASSIGN_OR_RETURN(const std::filesystem::path directory,
                      checkpoints_->Find(source.substr(kCheckpoints.size())));
     ASSIGN_OR_RETURN(const bundle::ModelFiles opened,
-                     bundle::OpenModelFiles(directory));
+                     bundle::OpenCheckpoint(directory));
     ASSIGN_OR_RETURN(loaded.model, bundle::LoadFloatModel(opened));
     loaded.description = Describe(*loaded.model, *opened.tensors);
   } else {

@@ -124,6 +124,7 @@ class Client(Calibrations):
         policy: str = "fixed",
         budget: Optional[Mapping[str, float]] = None,
         methods: Optional[Mapping[str, Any]] = None,
+        max_shard_bytes: int = 0,
     ) -> Any:
         """Starts a quantization and returns its operation.
 
@@ -133,6 +134,7 @@ class Client(Calibrations):
         methods are fields of proto's QuantizationMethods, with enum values by
         name: {"rounding": "gptq", "hadamard_block": 256}.
         overrides pair a pattern with a scheme, or with methods and a "scheme".
+        Tensor files larger than max_shard_bytes (0: 5 GB) are divided.
         """
         spec = quantization_spec(
             policy=policy,
@@ -153,6 +155,7 @@ class Client(Calibrations):
             calibration=calibration and _name("calibrations", calibration),
             bundle_id=bundle,
             spec=spec,
+            max_shard_bytes=max_shard_bytes,
         )
         return self._call("Quantize", request)
 

@@ -67,6 +67,18 @@ TEST(CompressedTensors, SaysWhyNot) {
       kConfig, kLinears, {{"a", {Scheme::kLlmInt8, 6.0F}}});
   ASSERT_THAT(outliers, IsOk());
   EXPECT_THAT(outliers->why_not, testing::HasSubstr("llm_int8"));
+  model::LinearScheme scheme = {Scheme::kW8A8Dynamic};
+  scheme.group_size = 64;
+  const auto groups =
+      DescribeAsCompressedTensors(kConfig, kLinears, {{"a", scheme}});
+  ASSERT_THAT(groups, IsOk());
+  EXPECT_THAT(groups->why_not, testing::HasSubstr("group"));
+  scheme = {Scheme::kW8A8Dynamic};
+  scheme.hadamard_block = 32;
+  const auto rotated =
+      DescribeAsCompressedTensors(kConfig, kLinears, {{"a", scheme}});
+  ASSERT_THAT(rotated, IsOk());
+  EXPECT_THAT(rotated->why_not, testing::HasSubstr("transforms"));
 }
 
 TEST(CompressedTensors, AFloatPlanNeedsNoWords) {

@@ -262,8 +262,12 @@ TEST(SafetensorsWriter, RefusesWhatWasNotDeclared) {
   ASSERT_THAT(writer, IsOk());
   EXPECT_THAT((*writer)->Append("b", Bytes("1234")),
               Fails(kBad, "'a' is next"));
-  EXPECT_THAT((*writer)->Append("a", Bytes("123")), Fails(kBad, "4 bytes"));
-  EXPECT_THAT((*writer)->Append("a", Bytes("1234")), IsOk());
+  EXPECT_THAT((*writer)->Append("a", Bytes("12345")), Fails(kBad, "4 bytes"));
+  EXPECT_THAT((*writer)->Append("a", Bytes("123")), IsOk());
+  EXPECT_THAT((*writer)->Append("b", Bytes("1234")),
+              Fails(kBad, "'a' is next"));
+  EXPECT_THAT((*writer)->Append("a", Bytes("45")), Fails(kBad, "4 bytes"));
+  EXPECT_THAT((*writer)->Append("a", Bytes("4")), IsOk());
   EXPECT_THAT((*writer)->Finish(), Fails(kBad, "'b' did not come"));
   EXPECT_THAT((*writer)->Append("b", Bytes("1234")), IsOk());
   EXPECT_THAT((*writer)->Append("c", Bytes("")), Fails(kBad, "no tensor"));

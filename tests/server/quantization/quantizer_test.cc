@@ -377,7 +377,7 @@ TEST_F(QuantizeMlp, ABundleIsNotQuantizedAgain) {
   job.checkpoint = output_.path();
   job.output = again.path();
   EXPECT_THAT(Quantize(job),
-              FailsWith(absl::StatusCode::kInvalidArgument, "fc1.weight"));
+              FailsWith(absl::StatusCode::kFailedPrecondition, "fc1.weight"));
 }
 
 TEST_F(QuantizeMlp, ProgressCountsUpThroughEveryStage) {

@@ -74,7 +74,7 @@ void WriteCheckpoint(const fs::path& directory,
         std::memcpy(bytes.data() + i * sizeof(value), &value, sizeof(value));
       }
     } else {
-      bytes = EncodeFloat(tensor.values, tensor.type);
+      bytes = EncodeFloat(tensor.values, tensor.type, nullptr);
     }
     ASSERT_THAT((*writer)->Append(tensor.name, bytes), IsOk());
   }

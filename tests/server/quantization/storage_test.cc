@@ -37,7 +37,7 @@ Planned PlanFor(const std::vector<SmallTensor>& tensors,
   Planned planned;
   planned.plan = *MakePlan(*graph, request, {});
   const auto stored = PlanStorage(*graph, *files->tensors, request.float_scheme,
-                                  {}, planned.plan);
+                                  {}, nullptr, planned.plan);
   planned.status = stored.status();
   if (!stored.ok()) return planned;
   for (const StoredTensor& tensor : *stored) {
