@@ -5,14 +5,15 @@
 #   unit       release build, unit tests
 #   onednn3    what asks oneDNN, built against 3.x instead of Debian's 2.6
 #   asan       the same under AddressSanitizer and UBSan
-#   fuzz       every fuzz target, OCTET_FUZZ_SECONDS (10) each
-#   lint       formatters and static checks; the house's own tests
+#   lint       formatters and quick checks; the house's own tests
 #   container  builds the image and serves a request from it;
 #              OCTET_SKIP_CONTAINER=1 leaves it out of `all`
 #   e2e        the built server and clients, from outside (pytest)
+# and, not in `all`, which has to stay under 40 minutes on two cores:
+#   tidy       clang-tidy over everything
+#   fuzz       every fuzz target, OCTET_FUZZ_SECONDS (10) each
 #   interop    transformers and compressed-tensors load our bundles, and we what
 #              they save; installs PyTorch, 0.5 GB to download
-# and, not in `all`:
 #   arm        cross build; kernels and server on emulated Arm CPUs.
 #              OCTET_ARM64_SYSROOT is made where it is not set
 #   bench      measures the numbers in README, and Octet beside its rivals at
@@ -105,9 +106,13 @@ part_asan() {
 part_fuzz() { tests/fuzz/run.sh "${OCTET_FUZZ_SECONDS:-10}"; }
 
 part_lint() {
-  build_release octet_proto  # clang-tidy reads generated headers
   .venv/bin/pytest -q tests/house
-  tests/lint.sh
+  tests/lint.sh format proto python shell prometheus
+}
+
+part_tidy() {
+  build_release octet_proto  # clang-tidy reads generated headers
+  tests/lint.sh tidy
 }
 
 part_container() { as_root deploy/container/verify.sh; }
@@ -180,9 +185,9 @@ part_bench-quality() {
   .venv/bin/python tests/benchmarks/compare_quality.py
 }
 
-all=(unit onednn3 asan fuzz lint container e2e interop)
+all=(unit onednn3 asan lint container e2e)
 if [[ ${OCTET_SKIP_CONTAINER:-0} == 1 ]]; then
-  all=(unit onednn3 asan fuzz lint e2e interop)
+  all=(unit onednn3 asan lint e2e)
 fi
 parts=("$@")
 if ((${#parts[@]} == 0)) || [[ ${parts[0]} == all ]]; then
