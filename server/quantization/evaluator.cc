@@ -149,7 +149,8 @@ std::vector<ModelInput> EvaluationBatches(const ModelInput& kept) {
 
 size_t EvaluationSteps(const model::Graph& graph,
                        const Calibration& calibration) {
-  return EvaluationBatches(calibration.KeptInputs()).size() * graph.Linears().size() +
+  return EvaluationBatches(calibration.KeptInputs()).size() *
+             graph.Linears().size() +
          LayersWithRows(graph, calibration).size();
 }
 
