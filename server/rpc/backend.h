@@ -16,6 +16,7 @@
 #include "server/rpc/float_models.h"
 #include "server/rpc/leases.h"
 #include "server/serving/model_registry.h"
+#include "server/serving/scheduler.h"
 #include "server/telemetry/metrics.h"
 
 namespace octet::rpc {
@@ -34,6 +35,7 @@ struct Backend {
   telemetry::Metrics* metrics;
   kernels::ThreadPool* pool;
   serving::ModelRegistry* models;
+  serving::Scheduler* scheduler;
   quantization::Operations* operations;
 
   Leases leases;

@@ -26,6 +26,7 @@
 #include "server/rpc/reactors.h"
 #include "server/rpc/services.h"
 #include "server/serving/model_registry.h"
+#include "server/serving/scheduler.h"
 #include "server/serving/work_queue.h"
 #include "server/telemetry/exposer.h"
 #include "server/telemetry/metrics.h"
@@ -73,6 +74,7 @@ class Server::Impl {
       : data_(std::move(data)),
         pool_(options.threads),
         compute_queue_(pool_.threads(), options.queue_capacity, &metrics_),
+        scheduler_({&pool_, options.allow_non_finite}, &compute_queue_),
         file_queue_(kFileWorkers, kFileQueue, nullptr),
         transfer_queue_(kTransferWorkers, kTransferQueue, nullptr) {}
 
@@ -141,6 +143,7 @@ class Server::Impl {
     backend_->metrics = &metrics_;
     backend_->pool = &pool_;
     backend_->models = models_.get();
+    backend_->scheduler = &scheduler_;
     backend_->operations = operations_.get();
     return absl::OkStatus();
   }
@@ -199,6 +202,7 @@ class Server::Impl {
   std::unique_ptr<OperationMetrics> operation_metrics_;
   std::unique_ptr<quantization::Operations> operations_;
   serving::WorkQueue compute_queue_;
+  serving::Scheduler scheduler_;
   serving::WorkQueue file_queue_;
   serving::WorkQueue transfer_queue_;
   std::unique_ptr<telemetry::Exposer> exposer_;
