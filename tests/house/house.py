@@ -49,7 +49,7 @@ ARROWS = {
 }
 
 # What only some rooms may know.
-RPC_LIBRARIES = re.compile(r"^(grpc|grpcpp|google|octet)/")
+RPC_LIBRARIES = re.compile(r"^(grpc|grpcpp|google|inference|octet)/")
 KNOWS_RPC = {"server/rpc", "server", "client/lib", "client/cli"}
 
 # CMake target of each room that is a library.
@@ -91,7 +91,7 @@ def tracked_files(*patterns: str) -> list[str]:
 
 def room_of(path: str) -> str | None:
     """The room that a file or an included header belongs to."""
-    if path.startswith("octet/v1/"):
+    if path.startswith(("inference/", "octet/v1/")):
         return "proto"
     rooms = [room for room in ARROWS if path.startswith(room + "/")]
     return max(rooms, key=len, default=None)
