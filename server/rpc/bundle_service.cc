@@ -302,10 +302,10 @@ class BundleService final : public v1::BundleService::CallbackService {
   }
 
   ServerWriteReactor<v1::DownloadBundleResponse>* DownloadBundle(
-      CallbackServerContext* /*context*/,
+      CallbackServerContext* context,
       const v1::DownloadBundleRequest* request) override {
     auto* outbox = new Outbox<v1::DownloadBundleResponse>(
-        transfers_, "BundleService/DownloadBundle");
+        transfers_, "BundleService/DownloadBundle", context);
     outbox->scope().Received(*request);
     Enqueue(
         outbox->scope(), /*context=*/nullptr,
@@ -317,9 +317,9 @@ class BundleService final : public v1::BundleService::CallbackService {
   }
 
   ServerReadReactor<v1::UploadBundleRequest>* UploadBundle(
-      CallbackServerContext* /*context*/, v1::Bundle* response) override {
+      CallbackServerContext* context, v1::Bundle* response) override {
     return Consume<v1::UploadBundleRequest>(
-        edge_, "BundleService/UploadBundle", response,
+        edge_, "BundleService/UploadBundle", context, response,
         std::make_unique<UploadStream>(&backend_, response));
   }
 

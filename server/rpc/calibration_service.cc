@@ -43,10 +43,10 @@ class CalibrationService final
 
   ServerReadReactor<v1::UploadCalibrationBatchesRequest>*
   UploadCalibrationBatches(
-      CallbackServerContext* /*context*/,
+      CallbackServerContext* context,
       v1::UploadCalibrationBatchesResponse* response) override {
     return Consume<v1::UploadCalibrationBatchesRequest>(
-        edge_, "CalibrationService/UploadCalibrationBatches", response,
+        edge_, "CalibrationService/UploadCalibrationBatches", context, response,
         ReceiveCalibrationBatches(&backend_, response));
   }
 
@@ -76,10 +76,10 @@ class CalibrationService final
   }
 
   ServerWriteReactor<v1::DownloadCalibrationResponse>* DownloadCalibration(
-      CallbackServerContext* /*context*/,
+      CallbackServerContext* context,
       const v1::DownloadCalibrationRequest* request) override {
     auto* outbox = new Outbox<v1::DownloadCalibrationResponse>(
-        transfers_, "CalibrationService/DownloadCalibration");
+        transfers_, "CalibrationService/DownloadCalibration", context);
     outbox->scope().Received(*request);
     Enqueue(
         outbox->scope(), /*context=*/nullptr,
@@ -91,9 +91,9 @@ class CalibrationService final
   }
 
   ServerReadReactor<v1::UploadCalibrationRequest>* UploadCalibration(
-      CallbackServerContext* /*context*/, v1::Calibration* response) override {
+      CallbackServerContext* context, v1::Calibration* response) override {
     return Consume<v1::UploadCalibrationRequest>(
-        edge_, "CalibrationService/UploadCalibration", response,
+        edge_, "CalibrationService/UploadCalibration", context, response,
         ReceiveCalibration(&backend_, response));
   }
 

@@ -152,9 +152,9 @@ class CheckpointService final : public v1::CheckpointService::CallbackService {
       : edge_(edge), backend_(*backend) {}
 
   ServerReadReactor<v1::UploadCheckpointRequest>* UploadCheckpoint(
-      CallbackServerContext* /*context*/, v1::Checkpoint* response) override {
+      CallbackServerContext* context, v1::Checkpoint* response) override {
     return Consume<v1::UploadCheckpointRequest>(
-        edge_, "CheckpointService/UploadCheckpoint", response,
+        edge_, "CheckpointService/UploadCheckpoint", context, response,
         std::make_unique<UploadStream>(&backend_, response));
   }
 

@@ -139,10 +139,10 @@ class QuantizationService final
 
   // Reads memory only, and so needs no worker.
   ServerWriteReactor<v1::Operation>* WatchOperation(
-      CallbackServerContext* /*context*/,
+      CallbackServerContext* context,
       const v1::WatchOperationRequest* request) override {
-    auto* outbox =
-        new Outbox<v1::Operation>(edge_, "QuantizationService/WatchOperation");
+    auto* outbox = new Outbox<v1::Operation>(
+        edge_, "QuantizationService/WatchOperation", context);
     outbox->scope().Received(*request);
     const auto id = ParseName("name", kOperations, request->name());
     if (!id.ok()) {

@@ -15,7 +15,9 @@ class ReplyReactor final : public grpc::ServerUnaryReactor {
                grpc::CallbackServerContext* context,
                const google::protobuf::Message* request,
                const google::protobuf::Message* response, UnaryWork work)
-      : scope_(edge, method), response_(response), work_(std::move(work)) {
+      : scope_(edge, method, context),
+        response_(response),
+        work_(std::move(work)) {
     scope_.Received(*request);
     Enqueue(
         scope_, context,
@@ -38,8 +40,9 @@ class ReplyReactor final : public grpc::ServerUnaryReactor {
 
 }  // namespace
 
-RpcScope::RpcScope(const Edge& edge, std::string_view method)
-    : edge_(edge), method_(method), arrival_(absl::Now()) {
+RpcScope::RpcScope(const Edge& edge, std::string_view method,
+                   grpc::CallbackServerContext* context)
+    : edge_(edge), method_(method), context_(context), arrival_(absl::Now()) {
   edge_.metrics->RpcStarted(method_);
 }
 

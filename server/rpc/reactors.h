@@ -55,9 +55,11 @@ struct Call {
 // Counts one RPC from its arrival to its status.
 class RpcScope {
  public:
-  RpcScope(const Edge& edge, std::string_view method);
+  RpcScope(const Edge& edge, std::string_view method,
+           grpc::CallbackServerContext* context);
 
   const Edge& edge() const { return edge_; }
+  grpc::CallbackServerContext& context() const { return *context_; }
   absl::Time arrival() const { return arrival_; }
   void Received(const google::protobuf::Message& message) const;
   void Sent(const google::protobuf::Message& message) const;
@@ -68,6 +70,7 @@ class RpcScope {
  private:
   const Edge edge_;
   const std::string method_;
+  grpc::CallbackServerContext* const context_;
   const absl::Time arrival_;
 };
 
@@ -102,9 +105,10 @@ template <typename Request>
 class ConsumeReactor final : public grpc::ServerReadReactor<Request> {
  public:
   ConsumeReactor(const Edge& edge, std::string_view method,
+                 grpc::CallbackServerContext* context,
                  const google::protobuf::Message* response,
                  std::unique_ptr<StreamHandler<Request>> handler)
-      : scope_(edge, method),
+      : scope_(edge, method, context),
         response_(response),
         handler_(std::move(handler)) {
     this->StartRead(&message_);
@@ -142,9 +146,10 @@ class ConsumeReactor final : public grpc::ServerReadReactor<Request> {
 template <typename Request>
 grpc::ServerReadReactor<Request>* Consume(
     const Edge& edge, std::string_view method,
+    grpc::CallbackServerContext* context,
     const google::protobuf::Message* response,
     std::unique_ptr<StreamHandler<Request>> handler) {
-  return new ConsumeReactor<Request>(edge, method, response,
+  return new ConsumeReactor<Request>(edge, method, context, response,
                                      std::move(handler));
 }
 
@@ -157,7 +162,9 @@ class ConverseReactor final
 
   ConverseReactor(const Edge& edge, std::string_view method,
                   grpc::CallbackServerContext* context, Answer answer)
-      : scope_(edge, method), context_(context), answer_(std::move(answer)) {
+      : scope_(edge, method, context),
+        context_(context),
+        answer_(std::move(answer)) {
     this->StartRead(&request_);
   }
 
@@ -214,7 +221,9 @@ class Outbox final : public grpc::ServerWriteReactor<Response> {
     std::function<void()> on_done;
   };
 
-  Outbox(const Edge& edge, std::string_view method) : scope_(edge, method) {}
+  Outbox(const Edge& edge, std::string_view method,
+         grpc::CallbackServerContext* context)
+      : scope_(edge, method, context) {}
 
   // Before anything is offered or the reactor is returned to gRPC.
   void SetHooks(Hooks hooks) { hooks_ = std::move(hooks); }
