@@ -349,9 +349,40 @@ def make_calibration():
     save("calibration", "wide", calibration(tokens, **wide))
 
 
+def field(number, value):
+    """A field of an int, or of bytes no longer than 127."""
+    if isinstance(value, int):
+        return bytes([number << 3, value])
+    return bytes([number << 3 | 2, len(value)]) + value
+
+
+def make_wire():
+    """The message, how it is cut, and its bytes."""
+    x = field(1, 1) + field(2, b"\1\2") + field(3, b"abcdefgh")
+    matmul = field(1, b"models/m") + field(2, b"fc") + field(3, x) + field(4, 2)
+    group = b"\x2b" + field(3, x) + b"\x2c"
+    tokens = field(1, field(1, b"\1\2\3") + field(2, b"\3"))
+    raw = field(7, b"abcd") + field(7, b"") + field(7, b"efgh")
+    name = field(1, b"x") + field(2, b"FP32") + field(3, b"\1\2")
+    for at, (title, message) in enumerate(
+        {
+            "matmul": matmul,
+            "stream": field(1, b"id") + field(2, matmul),
+            "forward": field(1, b"m") + field(2, field(2, x)) + field(4, 1),
+            "infer": field(1, b"m") + field(5, name) + raw,
+        }.items()
+    ):
+        save("wire", title, bytes([at, 3]) + message)
+    twice = matmul + group + field(3, field(2, 3) + field(3, b"last"))
+    save("wire", "merged", b"\0\1" + twice)
+    inputs = field(2, field(2, x)) + field(2, tokens) + field(2, field(2, b""))
+    save("wire", "oneof", b"\2\5" + inputs)
+
+
 if __name__ == "__main__":
     make_safetensors()
     make_config()
     make_manifest()
     make_archive()
     make_calibration()
+    make_wire()

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 
 seconds=${1:-30}
 build=${OCTET_FUZZ_BUILD:-build/fuzz}
-targets=(safetensors config manifest archive calibration)
+targets=(safetensors config manifest archive calibration wire)
 
 cmake --preset fuzz -B "$build"
 cmake --build "$build" --target "${targets[@]/#/fuzz_}"
