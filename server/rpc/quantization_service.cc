@@ -12,6 +12,7 @@
 #include "server/bundle/shard_writer.h"
 #include "server/model/importer.h"
 #include "server/model/str_cat.h"
+#include "server/quantization/fingerprint.h"
 #include "server/quantization/operations.h"
 #include "server/quantization/planner.h"
 #include "server/quantization/publish.h"
@@ -89,6 +90,12 @@ absl::Status CheckPlan(const Job& job) {
   ASSIGN_OR_RETURN(const bundle::ModelFiles files,
                    bundle::OpenCheckpoint(job.checkpoint));
   RETURN_IF_ERROR(quantization::CheckIsFloat(files));
+  if (job.calibration != nullptr) {
+    ASSIGN_OR_RETURN(const std::string fingerprint,
+                     quantization::Fingerprint(*files.tensors));
+    RETURN_IF_ERROR(quantization::CheckFingerprint(job.calibration->fingerprint,
+                                                   fingerprint));
+  }
   ASSIGN_OR_RETURN(const model::Graph graph,
                    model::Import(files.configs, *files.tensors));
   const quantization::StatisticsByLayer none;

@@ -226,7 +226,7 @@ def test_what_cannot_be_uploaded_says_why(bert):
     }
 
 
-def test_batches_for_other_weights_of_the_same_name_are_refused(client):
+def test_a_calibration_is_of_the_weights_not_of_their_name(client):
     client.upload_checkpoint("swapped", checkpoints.bert())
     client.create_calibration("swapped", "swapped")
     client.upload_batches("swapped", [token_inputs(sequences(1))])
@@ -236,6 +236,8 @@ def test_batches_for_other_weights_of_the_same_name_are_refused(client):
     client.upload_checkpoint("swapped", checkpoints.bert(seed=4))
     with refused(grpc.StatusCode.FAILED_PRECONDITION, "other weights"):
         client.upload_batches("swapped", [token_inputs(sequences(2))])
+    with refused(grpc.StatusCode.FAILED_PRECONDITION, "other weights"):
+        client.quantize("swapped", "of-other-weights", "swapped")
 
 
 def test_calibrations_with_different_seeds_do_not_merge(bert):
