@@ -16,6 +16,8 @@
 #              they save; installs PyTorch, 0.5 GB to download
 #   arm        cross build; kernels and server on emulated Arm CPUs.
 #              OCTET_ARM64_SYSROOT is made where it is not set
+#   soak       mixed load on a server with AddressSanitizer,
+#              OCTET_SOAK_SECONDS (600)
 #   bench      measures the numbers in README, and Octet beside its rivals at
 #              some shapes
 #   bench-linear, bench-forward  all shapes (tests/benchmarks)
@@ -142,6 +144,14 @@ part_arm() {
   ctest --preset arm64-qemu -j "$(nproc)" -R '^arm\.|VectorsInRegisters'
   build_release octet-server
   .venv/bin/pytest -s tests/e2e/test_arm.py
+}
+
+part_soak() {
+  cmake --preset asan-ubsan -DOCTET_BUILD_BENCHMARKS=OFF
+  cmake --build --preset asan-ubsan --target octet-server
+  OCTET_BUILD_DIR=build/asan-ubsan \
+    OCTET_SOAK_SECONDS="${OCTET_SOAK_SECONDS:-600}" \
+    .venv/bin/pytest -s tests/e2e/test_soak.py
 }
 
 # The rivals, in a venv of their own.
