@@ -86,6 +86,10 @@ void AddFlags(CLI::App& app, Raw& raw) {
       "What a quantization may take to measure the whole model, in FP32 and as "
       "quantized; larger ones are quantized without, with a warning")
       ->check(CLI::Range(uint64_t{0}, uint64_t{1} << 24));
+  app.add_flag("--allow-shared-memory", server.allow_shared_memory,
+               "Let clients of the Open Inference Protocol on this machine "
+               "pass tensors in POSIX shared memory")
+      ->envname("OCTET_ALLOW_SHARED_MEMORY");
   app.add_flag("--allow-non-finite", server.allow_non_finite,
                "Answer NaN for rows of a request that hold NaN or infinities, "
                "instead of INVALID_ARGUMENT")

@@ -29,6 +29,7 @@ struct Backend {
   std::filesystem::path scratch;  // emptied at every start
   uint64_t max_upload_bytes;
   uint64_t max_measure_bytes;  // QuantizeJob
+  bool allow_shared_memory;    // of clients on this machine
   bool allow_non_finite;       // in requests; such rows are answered with NaN
   quantization::CalibrationOptions calibration_options;  // defaults
 

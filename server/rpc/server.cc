@@ -43,22 +43,20 @@ constexpr size_t kFileQueue = 1024;
 constexpr size_t kTransferWorkers = 8;
 constexpr size_t kTransferQueue = 64;
 
-constexpr std::array<const char*, 6> kServices = {
-    "CheckpointService", "CalibrationService", "QuantizationService",
-    "BundleService",     "ModelService",       "InferenceService"};
-
-std::string FullName(const char* service) {
-  return model::StrCat("octet.v1.", service);
-}
+constexpr std::array<const char*, 7> kServices = {
+    "octet.v1.CheckpointService",    "octet.v1.CalibrationService",
+    "octet.v1.QuantizationService",  "octet.v1.BundleService",
+    "octet.v1.ModelService",         "octet.v1.InferenceService",
+    "inference.GRPCInferenceService"};
 
 // A counter that appears with its first call would hide that call from rates.
 void AddMethodSeries(telemetry::Metrics& metrics) {
   const auto* pool = google::protobuf::DescriptorPool::generated_pool();
   for (const char* name : kServices) {
-    const auto* service = pool->FindServiceByName(FullName(name));
+    const auto* service = pool->FindServiceByName(name);
     for (int i = 0; i < service->method_count(); ++i) {
       metrics.AddRpcMethod(
-          model::StrCat(name, "/", service->method(i)->name()));
+          model::StrCat(service->name(), "/", service->method(i)->name()));
     }
   }
 }
@@ -138,6 +136,7 @@ class Server::Impl {
     backend_->scratch = data_.scratch();
     backend_->max_upload_bytes = options.max_upload_bytes;
     backend_->max_measure_bytes = options.max_measure_bytes;
+    backend_->allow_shared_memory = options.allow_shared_memory;
     backend_->allow_non_finite = options.allow_non_finite;
     backend_->calibration_options = options.calibration;
     backend_->metrics = &metrics_;
@@ -159,6 +158,7 @@ class Server::Impl {
     services_.push_back(MakeBundleService(files, transfers, backend));
     services_.push_back(MakeModelService(files, backend));
     services_.push_back(MakeInferenceService(compute, backend));
+    services_.push_back(MakeOpenInferenceService(files, compute, backend));
   }
 
   absl::Status Listen(const ServerOptions& options) {
@@ -186,7 +186,7 @@ class Server::Impl {
     grpc::HealthCheckServiceInterface* health =
         server_->GetHealthCheckService();
     for (const char* service : kServices) {
-      health->SetServingStatus(FullName(service), false);
+      health->SetServingStatus(service, false);
     }
     health->SetServingStatus(false);
     return absl::OkStatus();

@@ -33,7 +33,8 @@ struct ServerOptions {
   uint64_t max_upload_bytes = uint64_t{64} << 30;  // one checkpoint or bundle
   // What a quantization may take to measure the whole model.
   uint64_t max_measure_bytes = uint64_t{2} << 30;
-  bool allow_non_finite = false;  // in requests; such rows come out as NaN
+  bool allow_shared_memory = false;  // for tensors, of clients on this machine
+  bool allow_non_finite = false;     // in requests; such rows come out as NaN
   quantization::CalibrationOptions calibration;  // what they keep by default
 };
 

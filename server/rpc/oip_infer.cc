@@ -1,0 +1,322 @@
+#include "server/rpc/oip_infer.h"
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "kernels/status_macros.h"
+#include "server/model/hidden_output.h"
+#include "server/model/str_cat.h"
+#include "server/rpc/oip_model.h"
+#include "server/rpc/oip_tensors.h"
+#include "server/rpc/oip_tokens.h"
+#include "server/rpc/status.h"
+#include "server/serving/scheduler.h"
+#include "server/telemetry/metrics.h"
+
+namespace octet::rpc::oip {
+namespace {
+
+using model::ModelOutput;
+using model::StrCat;
+
+// Long enough for a full queue of ordinary requests to be worked off.
+constexpr absl::Duration kRetryDelay = absl::Milliseconds(100);
+
+absl::StatusOr<serving::Priority> PriorityOf(const Parameters& parameters) {
+  ASSIGN_OR_RETURN(const auto level, NumberOf(parameters, "priority"));
+  switch (level.value_or(0)) {
+    case 0:
+    case 2:
+      return serving::Priority::kNormal;
+    case 1:
+      return serving::Priority::kHigh;
+    case 3:
+      return serving::Priority::kLow;
+    default:
+      return FieldViolation(
+          "parameters.priority",
+          StrCat("is ", *level,
+                 "; priorities are 1, the highest, to 3, and 0 "
+                 "for the default, 2"));
+  }
+}
+
+// In microseconds from the arrival; 0 is none.
+absl::StatusOr<absl::Time> DeadlineOf(const Parameters& parameters,
+                                      const Caller& caller) {
+  ASSIGN_OR_RETURN(const auto timeout, NumberOf(parameters, "timeout"));
+  if (timeout.value_or(0) == 0) return caller.deadline;
+  const auto most =
+      static_cast<uint64_t>(absl::ToInt64Microseconds(absl::Hours(24 * 365)));
+  return std::min(caller.deadline,
+                  caller.arrival + absl::Microseconds(static_cast<int64_t>(
+                                       std::min(*timeout, most))));
+}
+
+// The model speaks of its features; the client sent x.
+absl::Status AboutX(const absl::Status& status) {
+  constexpr std::string_view kFeatures = "features";
+  const std::string_view message(status.message().data(),
+                                 status.message().size());
+  if (!absl::IsInvalidArgument(status) || !message.starts_with(kFeatures)) {
+    return status;
+  }
+  return absl::InvalidArgumentError(
+      StrCat(kX, message.substr(kFeatures.size())));
+}
+
+std::string BytesOf(const ModelOutput& output) {
+  return {reinterpret_cast<const char*>(output.values.data()),
+          output.values.size() * sizeof(float)};
+}
+
+// Lives from the request's arrival until `done` is called.
+class Inference : public std::enable_shared_from_this<Inference> {
+ public:
+  Inference(const InferContext& context, Caller caller,
+            const inference::ModelInferRequest* request,
+            inference::ModelInferResponse* response,
+            std::function<void(const absl::Status&)> done)
+      : context_(context),
+        caller_(std::move(caller)),
+        request_(*request),
+        response_(*response),
+        done_(std::move(done)) {}
+
+  void Start() {
+    absl::Status status = Guarded([&]() -> absl::Status {
+      RETURN_IF_ERROR(Read());
+      times_.compute_input = absl::Now() - caller_.arrival;
+      return RetryAfter(kRetryDelay, Submit());
+    });
+    if (!status.ok()) End(status);
+  }
+
+ private:
+  absl::Status Read() {
+    ASSIGN_OR_RETURN(served_,
+                     Resolve(*context_.backend->models, request_.model_name(),
+                             request_.model_version()));
+    ASSIGN_OR_RETURN(priority_, PriorityOf(request_.parameters()));
+    ASSIGN_OR_RETURN(deadline_, DeadlineOf(request_.parameters(), caller_));
+    const std::vector<TensorSpec> specs = InputsOf(*served_);
+    if (specs.empty()) {
+      return absl::FailedPreconditionError(
+          StrCat("model '", served_->name(),
+                 "' is a set of layers; name one of them: '", served_->name(),
+                 ".LAYER'"));
+    }
+    ASSIGN_OR_RETURN(inputs_, ReadInputs(request_, specs, *context_.memory));
+    ASSIGN_OR_RETURN(
+        places_, ReadOutputs(request_, OutputsOf(*served_), *context_.memory));
+    const bool tokens = served_->layer.empty() &&
+                        served_->graph().input == model::InputKind::kTokens;
+    return tokens ? ReadTokens() : ReadRows();
+  }
+
+  absl::Status ReadTokens() {
+    ASSIGN_OR_RETURN(tokens_, DecodeTokens(inputs_, served_->graph()));
+    batch_ = tokens_.sequences;
+    return CheckRooms();
+  }
+
+  absl::Status ReadRows() {
+    ASSIGN_OR_RETURN(rows_, FloatRows::Decode(inputs_[0]));
+    batch_ = rows_.view().rows;
+    const int64_t width = InputsOf(*served_)[0].shape[1];
+    if (batch_ < 1 || batch_ > static_cast<size_t>(kMaxBatch) ||
+        rows_.view().cols != static_cast<size_t>(width)) {
+      return FieldViolation(StrCat(kX, ".shape"),
+                            StrCat("is ", model::ShapeString(inputs_[0].shape),
+                                   "; must be [rows, ", width, "] with 1 to ",
+                                   kMaxBatch, " rows"));
+    }
+    return CheckRooms();
+  }
+
+  absl::Status CheckRooms() const {
+    for (const TensorSpec& spec : OutputsOf(*served_)) {
+      const auto place =
+          std::find_if(places_.begin(), places_.end(),
+                       [&](const auto& p) { return p.name == spec.name; });
+      if (place == places_.end()) continue;
+      const uint64_t rows =
+          batch_ * (spec.name == kHiddenState ? tokens_.width : 1);
+      const auto width = static_cast<uint64_t>(spec.shape.back());
+      RETURN_IF_ERROR(CheckRoom(*place, rows * width * sizeof(float)));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Submit() {
+    return served_->layer.empty() ? SubmitStep() : SubmitTask();
+  }
+
+  absl::Status SubmitStep() {
+    serving::Step step;
+    step.model = served_->model;
+    if (served_->graph().input == model::InputKind::kTokens) {
+      lengths_ = tokens_.input.lengths;
+      step.input = std::move(tokens_.input);
+    } else {
+      const auto x = rows_.view();
+      step.input.features.assign(x.data, x.data + x.rows * x.cols);
+      step.input.feature_rows = x.rows;
+    }
+    step.output = Wants(kHiddenState) ? model::OutputKind::kHidden
+                                      : model::OutputKind::kOutput;
+    step.priority = priority_;
+    step.deadline = deadline_;
+    step.cancelled = caller_.cancelled;
+    step.done = [self = shared_from_this()](
+                    absl::StatusOr<serving::StepResult> result) {
+      if (!result.ok()) return self->End(AboutX(result.status()));
+      self->times_.queue = result->queued;
+      self->times_.compute_infer = result->compute;
+      self->Answer(result->output);
+    };
+    return context_.backend->scheduler->Submit(std::move(step));
+  }
+
+  absl::Status SubmitTask() {
+    serving::Task task;
+    task.model = served_->model;
+    task.rows = batch_;
+    task.multiply_adds = batch_ * rows_.view().cols *
+                         static_cast<uint64_t>(OutputsOf(*served_)[0].shape[1]);
+    task.priority = priority_;
+    task.deadline = deadline_;
+    task.cancelled = caller_.cancelled;
+    task.run = [self = shared_from_this()](const serving::Turn& turn) {
+      self->Multiply(turn);
+    };
+    task.drop = [self = shared_from_this()](const absl::Status& status) {
+      self->End(status);
+    };
+    return context_.backend->scheduler->Submit(std::move(task));
+  }
+
+  void Multiply(const serving::Turn& turn) {
+    times_.queue = turn.queued;
+    const absl::Time start = absl::Now();
+    absl::StatusOr<ModelOutput> y;
+    const absl::Status status = Guarded([&] {
+      y = served_->model->MatMul(
+          served_->layer, rows_.view(),
+          {turn.pool, context_.backend->allow_non_finite}, nullptr);
+      return y.status();
+    });
+    times_.compute_infer = absl::Now() - start;
+    if (!status.ok()) return End(status);
+    Answer(*y);
+  }
+
+  bool Wants(std::string_view output) const {
+    return std::any_of(places_.begin(), places_.end(),
+                       [&](const auto& place) { return place.name == output; });
+  }
+
+  void Answer(const ModelOutput& output) {
+    const absl::Time start = absl::Now();
+    const absl::Status status = Guarded([&] { return Encode(output); });
+    times_.compute_output = absl::Now() - start;
+    End(status);
+  }
+
+  absl::Status Encode(const ModelOutput& output) {
+    response_.set_model_name(request_.model_name());
+    response_.set_model_version(served_->version());
+    response_.set_id(request_.id());
+    for (const OutputPlace& place : places_) {
+      RETURN_IF_ERROR(place.name == kHiddenState ? EncodeHidden(place, output)
+                                                 : EncodeRows(place, output));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status EncodeHidden(const OutputPlace& place,
+                            const ModelOutput& hidden) {
+    return WriteOutput(place,
+                       {static_cast<int64_t>(tokens_.sequences),
+                        static_cast<int64_t>(tokens_.width),
+                        static_cast<int64_t>(hidden.cols)},
+                       PadRows(hidden, lengths_, tokens_.width), &response_);
+  }
+
+  // Beside hidden states, the embedding is made of them.
+  absl::Status EncodeRows(const OutputPlace& place, const ModelOutput& output) {
+    ModelOutput pooled;
+    const ModelOutput* rows = &output;
+    if (place.name == kEmbedding && Wants(kHiddenState)) {
+      ASSIGN_OR_RETURN(
+          pooled, model::OutputOfHidden(served_->graph(), output, lengths_));
+      rows = &pooled;
+    }
+    return WriteOutput(
+        place,
+        {static_cast<int64_t>(rows->rows), static_cast<int64_t>(rows->cols)},
+        BytesOf(*rows), &response_);
+  }
+
+  void End(const absl::Status& status) {
+    times_.arrival = caller_.arrival;
+    times_.total = absl::Now() - caller_.arrival;
+    if (served_) {
+      if (status.ok()) {
+        context_.statistics->Succeeded(*served_, batch_, times_);
+        Export();
+      } else {
+        context_.statistics->Failed(*served_, times_.total);
+      }
+    }
+    std::exchange(done_, nullptr)(status);
+  }
+
+  // The stages of compute are exported where it is done.
+  void Export() const {
+    telemetry::Metrics& metrics = *context_.backend->metrics;
+    const auto add = [&](telemetry::Stage stage, absl::Duration time) {
+      metrics.StageDuration(served_->model->id(), stage,
+                            absl::ToDoubleSeconds(time));
+    };
+    add(telemetry::Stage::kDecode, times_.compute_input);
+    add(telemetry::Stage::kQueue, times_.queue);
+    add(telemetry::Stage::kEncode, times_.compute_output);
+  }
+
+  const InferContext context_;
+  const Caller caller_;
+  const inference::ModelInferRequest& request_;
+  inference::ModelInferResponse& response_;
+  std::function<void(const absl::Status&)> done_;
+
+  std::optional<Served> served_;  // once it was found
+  serving::Priority priority_ = serving::Priority::kNormal;
+  absl::Time deadline_;
+  InputTensors inputs_;
+  std::vector<OutputPlace> places_;
+  PaddedBatch tokens_;            // its input is given to the scheduler
+  std::vector<int32_t> lengths_;  // and its lengths are kept
+  FloatRows rows_;
+  size_t batch_ = 0;
+  InferTimes times_;
+};
+
+}  // namespace
+
+void Infer(const InferContext& context, const Caller& caller,
+           const inference::ModelInferRequest* request,
+           inference::ModelInferResponse* response,
+           std::function<void(const absl::Status&)> done) {
+  std::make_shared<Inference>(context, caller, request, response,
+                              std::move(done))
+      ->Start();
+}
+
+}  // namespace octet::rpc::oip
