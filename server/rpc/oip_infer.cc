@@ -319,4 +319,15 @@ void Infer(const InferContext& context, const Caller& caller,
       ->Start();
 }
 
+void MarkFinal(const inference::ModelInferRequest& request,
+               inference::ModelInferResponse& response) {
+  const auto asked =
+      request.parameters().find("triton_enable_empty_final_response");
+  if (asked == request.parameters().end() || !asked->second.bool_param()) {
+    return;
+  }
+  (*response.mutable_parameters())["triton_final_response"].set_bool_param(
+      true);
+}
+
 }  // namespace octet::rpc::oip

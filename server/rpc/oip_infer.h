@@ -38,6 +38,11 @@ void Infer(const InferContext& context, const Caller& caller,
            inference::ModelInferResponse* response,
            std::function<void(const absl::Status&)> done);
 
+// On streams: says that no other answer to the request comes, to a client that
+// asked to be told (triton_enable_empty_final_response).
+void MarkFinal(const inference::ModelInferRequest& request,
+               inference::ModelInferResponse& response);
+
 }  // namespace octet::rpc::oip
 
 #endif  // OCTET_SERVER_RPC_OIP_INFER_H_

@@ -1,19 +1,23 @@
 // GRPCInferenceService: the Open Inference Protocol over the same models,
 // scheduler and stores as octet.v1. docs/open-inference-protocol.md.
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "inference/grpc_service.grpc.pb.h"
 #include "kernels/status_macros.h"
 #include "kernels/thread_pool.h"
+#include "server/model/str_cat.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/oip_infer.h"
 #include "server/rpc/oip_model.h"
 #include "server/rpc/oip_repository.h"
 #include "server/rpc/oip_shared_memory.h"
 #include "server/rpc/oip_statistics.h"
+#include "server/rpc/pipeline.h"
 #include "server/rpc/reactors.h"
 #include "server/rpc/services.h"
 #include "server/rpc/status.h"
@@ -204,6 +208,17 @@ class OpenInferenceService final
                             context, request, response);
   }
 
+  grpc::ServerBidiReactor<ModelInferRequest, ModelStreamInferResponse>*
+  ModelStreamInfer(CallbackServerContext* context) override {
+    return new PipelineReactor<ModelInferRequest, ModelStreamInferResponse>(
+        compute_, "GRPCInferenceService/ModelStreamInfer", context,
+        [this, context](const ModelInferRequest& request, absl::Time arrival,
+                        ModelStreamInferResponse* response,
+                        std::function<void(const absl::Status&)> done) {
+          InferOnStream(context, request, arrival, response, std::move(done));
+        });
+  }
+
   // The repository
 
   ServerUnaryReactor* RepositoryIndex(
@@ -361,6 +376,33 @@ class OpenInferenceService final
   }
 
  private:
+  // A request that fails is answered by its error, and the stream goes on.
+  void InferOnStream(CallbackServerContext* context,
+                     const ModelInferRequest& request, absl::Time arrival,
+                     ModelStreamInferResponse* response,
+                     std::function<void(const absl::Status&)> done) {
+    const oip::Caller caller = {
+        .arrival = arrival,
+        .deadline = absl::FromChrono(context->deadline()),
+        .cancelled = [context] { return context->IsCancelled(); }};
+    const auto end = [&request, response,
+                      done = std::move(done)](const absl::Status& status) {
+      ModelInferResponse& answer = *response->mutable_infer_response();
+      if (!status.ok()) {
+        answer.Clear();
+        answer.set_id(request.id());
+        response->set_error_message(
+            model::StrCat(CodeName(status.code()), ": ",
+                          ToGrpcStatus(status).error_message()));
+      }
+      oip::MarkFinal(request, answer);
+      done(absl::OkStatus());
+    };
+    if (!Ready()) return end(absl::UnavailableError("the server is starting"));
+    oip::Infer({&backend_, &memory_, &statistics_}, caller, &request,
+               response->mutable_infer_response(), end);
+  }
+
   bool Ready() const { return compute_.ready->load(std::memory_order_relaxed); }
 
   absl::StatusOr<oip::Served> Find(const std::string& name,
