@@ -347,3 +347,31 @@ def _infer(oip, message):
         return oip._client_stub.ModelInfer(message)
     except grpc.RpcError as error:
         raise_error_grpc(error)
+
+
+def test_a_real_model_gives_the_bits_of_forward(
+    prepared, oip, model_dir, held_out
+):
+    """MiniLM in INT8: sentences of all lengths in one padded batch, by both
+    ways to an embedding."""
+    batch = held_out[:16]
+    files = checkpoints.from_directory(model_dir)
+    prepared.upload_checkpoint("minilm", files)
+    prepared.quantize("minilm", "minilm")
+    prepared.load("minilm", "bundles/minilm")
+    embeddings = prepared.embed("minilm", batch)
+    hidden = prepared.embed(
+        "minilm", batch, output=pb.OUTPUT_KIND_HIDDEN_STATES
+    )
+    width = max(map(len, batch))
+    both = oip.infer("minilm", tokens(batch))
+    np.testing.assert_array_equal(
+        both.as_numpy("last_hidden_state"), pad_rows(hidden, batch, width)
+    )
+    one = oip.infer(
+        "minilm", tokens(batch), outputs=wanted("sentence_embedding")
+    )
+    for result in (both, one):
+        embedding = result.as_numpy("sentence_embedding")
+        np.testing.assert_array_equal(embedding, embeddings)
+        np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1, 1e-5)
