@@ -21,6 +21,7 @@
 #   bench      measures the numbers in README, and Octet beside its rivals at
 #              some shapes
 #   bench-linear, bench-forward  all shapes (tests/benchmarks)
+#   bench-serving  throughput and latency under load, beside rivals
 #   bench-quality  what plans cost MiniLM's embeddings, and rivals'
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -188,6 +189,11 @@ part_bench-linear() {
 part_bench-forward() {
   build_benchmarks
   .venv-bench/bin/python tests/benchmarks/compare_forward.py
+}
+
+part_bench-serving() {
+  build_benchmarks
+  .venv/bin/python tests/benchmarks/compare_serving.py
 }
 
 part_bench-quality() {

@@ -11,12 +11,12 @@ def print_verdict(name, goal, values, at_most=False) -> None:
     worst, where = by_need[0]
     print(
         f"  {'MISS' if missed else 'ok':4} {name:44} "
-        f"{'<=' if at_most else '>='} {goal:4.2f}: "
+        f"{'<=' if at_most else '>='} {goal:<5g}: "
         f"{len(values) - len(missed)} of {len(values)}; "
-        f"worst {worst:.2f} at {where}"
+        f"worst {worst:.4g} at {where}"
     )
     if missed[1:]:
         shown = ", ".join(
-            f"{where} {value:.2f}" for value, where in missed[1:6]
+            f"{where} {value:.4g}" for value, where in missed[1:6]
         )
         print(f"{'':52}then {shown}{', ...' if missed[6:] else ''}")
