@@ -69,6 +69,8 @@ std::string Hint(const absl::Status& status, absl::string_view server) {
     case absl::StatusCode::kUnavailable:
       return absl::StrCat("Is octet-server running at ", server,
                           "? Set --server or OCTET_SERVER.");
+    case absl::StatusCode::kUnauthenticated:
+      return "Give a token with --token-file or OCTET_CLIENT_TOKEN_FILE.";
     case absl::StatusCode::kDeadlineExceeded:
       return "Give it more time with --timeout.";
     case absl::StatusCode::kAlreadyExists:

@@ -15,6 +15,23 @@ void AddGlobalFlags(CLI::App& app, octet::cli::GlobalFlags& flags) {
   app.add_option("--server", flags.server, "Address of octet-server, HOST:PORT")
       ->envname("OCTET_SERVER")
       ->capture_default_str();
+  octet::client::CredentialFiles& files = flags.credentials;
+  app.add_flag("--tls", files.tls,
+               "TLS with the authorities that this system trusts")
+      ->envname("OCTET_CLIENT_TLS");
+  app.add_option("--tls-ca", files.ca,
+                 "TLS with the authorities in this PEM file")
+      ->envname("OCTET_CLIENT_TLS_CA");
+  app.add_option("--tls-cert", files.certificate,
+                 "Our certificate for mutual TLS, PEM")
+      ->envname("OCTET_CLIENT_TLS_CERT");
+  app.add_option("--tls-key", files.key, "Its key, PEM")
+      ->envname("OCTET_CLIENT_TLS_KEY");
+  app.add_option("--token-file", files.token, "File with our bearer token")
+      ->envname("OCTET_CLIENT_TOKEN_FILE");
+  app.add_flag("--allow-plaintext-tokens", flags.allow_plaintext_tokens,
+               "Send the token to other machines without TLS, too")
+      ->envname("OCTET_CLIENT_ALLOW_PLAINTEXT_TOKENS");
   app.add_option("--timeout", flags.timeout_seconds,
                  "Deadline of each call in seconds (default: none); an upload "
                  "or a watch is one call")

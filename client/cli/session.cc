@@ -8,21 +8,36 @@
 #include "absl/strings/str_format.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/terminal.h"
+#include "client/lib/status_macros.h"
 #include "google/protobuf/empty.pb.h"
 #include "google/protobuf/util/json_util.h"
 
 namespace octet::cli {
 
 int Session::Run() {
+  if (absl::Status status = Connect(); !status.ok()) return End(status);
+  interrupt_.Watch([this] { connection_->Cancel(); });
+  const absl::Status status = action_(*this);
+  std::fflush(stdout);
+  return End(status);
+}
+
+absl::Status Session::Connect() {
   client::ConnectOptions options;
   options.server = flags_.server;
   if (flags_.timeout_seconds > 0) {
     options.timeout = absl::Seconds(flags_.timeout_seconds);
   }
+  ASSIGN_OR_RETURN(options.credentials,
+                   client::LoadCredentials(flags_.credentials));
+  if (!flags_.allow_plaintext_tokens) {
+    RETURN_IF_ERROR(client::CheckToken(options.credentials, options.server));
+  }
   connection_ = client::Connection::Open(options);
-  interrupt_.Watch([this] { connection_->Cancel(); });
-  const absl::Status status = action_(*this);
-  std::fflush(stdout);
+  return absl::OkStatus();
+}
+
+int Session::End(const absl::Status& status) const {
   if (status.ok()) return 0;
   absl::FPrintF(stderr, "octet: %s\n", client::Describe(status));
   if (interrupted() && absl::IsCancelled(status)) return kExitInterrupted;

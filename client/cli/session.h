@@ -21,6 +21,8 @@ namespace octet::cli {
 
 struct GlobalFlags {
   std::string server = "127.0.0.1:8001";
+  client::CredentialFiles credentials;
+  bool allow_plaintext_tokens = false;
   double timeout_seconds = 0;  // 0: none
   bool json = false;
   bool no_progress = false;
@@ -63,6 +65,10 @@ class Session {
   Progress StartProgress(absl::string_view label, Unit unit) const;
 
  private:
+  absl::Status Connect();
+  // Reports an error; the exit code.
+  int End(const absl::Status& status) const;
+
   GlobalFlags flags_;
   Action action_;
   std::unique_ptr<client::Connection> connection_;

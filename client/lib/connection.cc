@@ -6,21 +6,23 @@
 namespace octet::client {
 namespace {
 
-std::shared_ptr<grpc::Channel> OpenChannel(const std::string& server) {
+std::shared_ptr<grpc::Channel> OpenChannel(const ConnectOptions& options) {
   grpc::ChannelArguments arguments;
   // What comes back is what was asked for: the caller bounded it already.
   arguments.SetMaxReceiveMessageSize(-1);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5000);
-  return grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(),
-                                   arguments);
+  std::shared_ptr<grpc::ChannelCredentials> credentials =
+      options.credentials.channel;
+  if (credentials == nullptr) credentials = grpc::InsecureChannelCredentials();
+  return grpc::CreateCustomChannel(options.server, credentials, arguments);
 }
 
 }  // namespace
 
 Connection::Connection(const ConnectOptions& options)
     : options_(options),
-      channel_(OpenChannel(options.server)),
+      channel_(OpenChannel(options)),
       checkpoints_(v1::CheckpointService::NewStub(channel_)),
       calibrations_(v1::CalibrationService::NewStub(channel_)),
       quantization_(v1::QuantizationService::NewStub(channel_)),
@@ -55,6 +57,10 @@ Call::Call(Connection& connection, Cancellation cancellation)
   if (connection.options_.timeout != absl::InfiniteDuration()) {
     context_.set_deadline(
         absl::ToChronoTime(absl::Now() + connection.options_.timeout));
+  }
+  if (const std::string& token = connection.options_.credentials.token;
+      !token.empty()) {
+    context_.AddMetadata("authorization", absl::StrCat("Bearer ", token));
   }
   if (cancellation == Cancellation::kIgnores) return;
   absl::MutexLock lock(&connection_.mutex_);

@@ -1,5 +1,5 @@
 // A connection to one octet-server: the channel, a stub per service, and the
-// deadline and cancellation that every call over it shares.
+// deadline, token and cancellation that every call over it shares.
 //
 //   auto connection = Connection::Open({.server = "127.0.0.1:8001"});
 //   Call call(*connection);
@@ -19,6 +19,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "client/lib/credentials.h"
 #include "client/lib/rpc_status.h"
 #include "grpcpp/grpcpp.h"
 #include "octet/v1/bundle_service.grpc.pb.h"
@@ -36,6 +37,7 @@ using ProgressFn = std::function<void(int64_t done, int64_t total)>;
 struct ConnectOptions {
   std::string server = "127.0.0.1:8001";  // host:port, dns:///..., unix:...
   absl::Duration timeout = absl::InfiniteDuration();  // of each call
+  Credentials credentials = {};  // default: plaintext, no token
 };
 
 class Connection {
@@ -77,7 +79,8 @@ class Connection {
   std::set<grpc::ClientContext*> calls_ ABSL_GUARDED_BY(mutex_);
 };
 
-// The context of one call, with the connection's deadline and cancellation.
+// The context of one call, with the connection's deadline, token and
+// cancellation.
 class Call {
  public:
   enum class Cancellation { kFollows, kIgnores };

@@ -1,5 +1,6 @@
 """client/python installs with pip and does what its README promises."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from support import checkpoints, texts
+from support.certificates import Authority
 from support.paths import ROOT
 
 PACKAGE = ROOT / "client" / "python"
@@ -139,3 +141,54 @@ def test_text_is_tokenized_as_the_model_wants(
     cosine = np.sum(np.load(out) * expected, axis=1)
     # The longest text may be cut elsewhere than at 128 tokens.
     assert np.median(cosine) > 0.9999
+
+
+def test_client_talks_tls_and_sends_its_token(site, start_server, tmp_path):
+    authority = Authority(tmp_path)
+    pair = authority.issue("server")
+    mine = authority.issue("notebook")
+    tokens = tmp_path / "tokens"
+    tokens.write_text(
+        f"notebook infer {hashlib.sha256(b'a-token').hexdigest()}\n"
+    )
+    (tmp_path / "secret").write_text("a-token\n")
+    server = start_server(
+        None,
+        f"--token-file={tokens}",
+        f"--tls-certificate={pair.certificate}",
+        f"--tls-key={pair.key}",
+        f"--tls-client-ca={authority.file}",
+    )
+    program = tmp_path / "program.py"
+    program.write_text(
+        f"""
+import octet_client
+own = dict(
+    tls_ca={str(authority.file)!r},
+    tls_cert={str(mine.certificate)!r},
+    tls_key={str(mine.key)!r},
+)
+token = {str(tmp_path / "secret")!r}
+with octet_client.Client({server.address!r}, **own, token_file=token) as client:
+    assert client.list_models() == []
+    try:
+        client.unload("x")
+    except octet_client.OctetError as error:
+        print(error.code.name)
+with octet_client.Client({server.address!r}, **own) as client:
+    try:
+        client.list_models()
+    except octet_client.OctetError as error:
+        print(error.code.name)
+try:
+    octet_client.Client("192.0.2.1:8001", token_file=token)
+except ValueError as error:
+    print(error)
+"""
+    )
+    result = run(site, program)
+    assert result.returncode == 0, result.stderr
+    denied, unauthenticated, refused = result.stdout.splitlines()
+    assert denied == "PERMISSION_DENIED"
+    assert unauthenticated == "UNAUTHENTICATED"
+    assert "in plaintext" in refused

@@ -11,6 +11,7 @@ import grpc
 import numpy as np
 
 from octet_client._calibrations import Calibrations
+from octet_client._credentials import open_channel
 from octet_client._files import Path, chunks, download, extract
 from octet_client._names import resource_name as _name
 from octet_client._protocol import Methods, enums, messages
@@ -50,17 +51,40 @@ class Client(Calibrations):
 
     server:   host:port
     timeout:  seconds for each unary call; None waits as long as it takes
+    tls:      encrypt, trusting the authorities that gRPC trusts
+    tls_ca:   the same with the authorities in this PEM file
+    tls_cert, tls_key: our certificate for mutual TLS, PEM files
+    token_file: file with our bearer token, sent with every call
+    allow_plaintext_tokens: also without TLS to another machine
     """
 
     def __init__(
-        self, server: str = "127.0.0.1:8001", timeout: float | None = None
+        self,
+        server: str = "127.0.0.1:8001",
+        timeout: float | None = None,
+        *,
+        tls: bool = False,
+        tls_ca: Path | None = None,
+        tls_cert: Path | None = None,
+        tls_key: Path | None = None,
+        token_file: Path | None = None,
+        allow_plaintext_tokens: bool = False,
     ):
         options = [
             ("grpc.max_receive_message_length", -1),
             ("grpc.initial_reconnect_backoff_ms", 200),
             ("grpc.max_reconnect_backoff_ms", 5000),
         ]
-        self._channel = grpc.insecure_channel(server, options)
+        self._channel = open_channel(
+            server,
+            options,
+            tls,
+            tls_ca,
+            tls_cert,
+            tls_key,
+            token_file,
+            allow_plaintext_tokens,
+        )
         self._methods = Methods(self._channel)
         self._timeout = timeout
 
