@@ -34,10 +34,19 @@ constexpr char kExamples[] =
 struct Raw {
   Flags flags;
   std::string data_directory = "octet-data";
+  std::string reflection = "on";
   double grace_seconds = 0;
   double drain_seconds = 20;
   uint64_t measure_memory_mib = 2048;
+  uint64_t grpc_memory_mib = 4096;
+  double idle_seconds = 3600;
+  double age_seconds = 0;
 };
+
+rpc::Reflection ParseReflection(const std::string& word) {
+  if (word == "off") return rpc::Reflection::kOff;
+  return word == "open" ? rpc::Reflection::kOpen : rpc::Reflection::kOn;
+}
 
 // A flag of the form --name with the environment variable OCTET_NAME.
 template <typename T>
@@ -58,6 +67,26 @@ void AddFlags(CLI::App& app, Raw& raw) {
       "Where gRPC listens, HOST:PORT; port 0 takes a free one");
   Add(app, "metrics-address", server.metrics_address,
       "Where /metrics is served over HTTP, HOST:PORT; port 0 takes a free one");
+  Add(app, "tls-certificate", server.security.tls.chain,
+      "Certificate chain of the gRPC port, PEM; without it the port speaks "
+      "plaintext. Read again when it changes");
+  Add(app, "tls-key", server.security.tls.key,
+      "Its private key, PEM, without a password");
+  Add(app, "tls-client-ca", server.security.tls.client_ca,
+      "Who signs the certificates of clients, PEM; then every client has to "
+      "show one");
+  Add(app, "token-file", server.security.token_file,
+      "Who may call: lines of NAME ROLE SHA256, the role infer or admin; "
+      "without it everybody may. Read again when it changes");
+  app.add_flag("--allow-plaintext-tokens",
+               server.security.allow_plaintext_tokens,
+               "Tokens without TLS on an address that is not local: for ports "
+               "behind a proxy that encrypts")
+      ->envname("OCTET_ALLOW_PLAINTEXT_TOKENS");
+  Add(app, "reflection", raw.reflection,
+      "Whether the server describes its API: off, on (with tokens: to those "
+      "who have one), open (to anyone)")
+      ->check(CLI::IsMember({"off", "on", "open"}));
   Add(app, "data-dir", raw.data_directory,
       "Directory of checkpoints, calibrations and bundles");
   Add(app, "threads", server.threads,
@@ -75,6 +104,22 @@ void AddFlags(CLI::App& app, Raw& raw) {
   Add(app, "max-upload-bytes", server.max_upload_bytes,
       "Largest checkpoint or bundle upload")
       ->check(CLI::PositiveNumber);
+  Add(app, "max-connection-streams", server.transport.streams_per_connection,
+      "Calls in progress on one connection; more wait at the client")
+      ->check(CLI::Range(1, 1'000'000));
+  Add(app, "max-connection-idle-seconds", raw.idle_seconds,
+      "A connection without calls is closed after that long; 0: never")
+      ->check(CLI::Range(0.0, 1e6));
+  Add(app, "max-connection-age-seconds", raw.age_seconds,
+      "A connection takes no more calls after that long, so that clients look "
+      "for servers anew; 0: never")
+      ->check(CLI::Range(0.0, 1e6));
+  Add(app, "max-metadata-bytes", server.transport.max_metadata_bytes,
+      "Headers of one call")
+      ->check(CLI::Range(size_t{1} << 10, size_t{1} << 20));
+  Add(app, "grpc-memory-mib", raw.grpc_memory_mib,
+      "Memory that gRPC may take to receive and send")
+      ->check(CLI::Range(uint64_t{64}, uint64_t{1} << 24));
   Add(app, "calibration-rows", server.calibration.rows,
       "Rows of each linear input that a calibration keeps to measure errors "
       "on, unless its creator asks for another number")
@@ -123,7 +168,12 @@ std::optional<Flags> ParseFlags(int argc, char** argv, int* exit_code) {
     return std::nullopt;
   }
   raw.flags.server.data_directory = raw.data_directory;
+  raw.flags.server.security.reflection = ParseReflection(raw.reflection);
   raw.flags.server.max_measure_bytes = raw.measure_memory_mib << 20;
+  rpc::TransportOptions& transport = raw.flags.server.transport;
+  transport.memory_bytes = raw.grpc_memory_mib << 20;
+  transport.connection_idle = absl::Seconds(raw.idle_seconds);
+  transport.connection_age = absl::Seconds(raw.age_seconds);
   raw.flags.grace = absl::Seconds(raw.grace_seconds);
   raw.flags.drain = absl::Seconds(raw.drain_seconds);
   return raw.flags;

@@ -36,6 +36,7 @@ test_packages=(
   debootstrap        # container
   fortunes           # texts for calibration
   git
+  openssl            # certificates
   libbenchmark-dev
   libclang-rt-14-dev # fuzz
   libomp-14-dev      # fuzz: OpenMP for clang, as oneDNN wants it

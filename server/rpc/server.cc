@@ -10,10 +10,8 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "google/protobuf/descriptor.h"
-#include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/impl/service_type.h"
-#include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
 #include "kernels/status_macros.h"
@@ -30,6 +28,7 @@
 #include "server/serving/work_queue.h"
 #include "server/telemetry/exposer.h"
 #include "server/telemetry/metrics.h"
+#include "server/telemetry/security_metrics.h"
 #include "spdlog/spdlog.h"
 
 namespace octet::rpc {
@@ -61,9 +60,6 @@ void AddMethodSeries(telemetry::Metrics& metrics) {
   }
 }
 
-// A client whose machine is gone holds its upload no longer than this.
-constexpr int kKeepaliveMilliseconds = 60'000;
-
 }  // namespace
 
 class Server::Impl {
@@ -79,6 +75,9 @@ class Server::Impl {
   ~Impl() { Shutdown(absl::ZeroDuration(), absl::ZeroDuration()); }
 
   absl::Status Start(const ServerOptions& options) {
+    ASSIGN_OR_RETURN(security_,
+                     Security::Open(options.security, options.grpc_address,
+                                    &security_metrics_));
     RETURN_IF_ERROR(OpenStores(options));
     MakeServices();
     AddMethodSeries(metrics_);
@@ -163,17 +162,14 @@ class Server::Impl {
 
   absl::Status Listen(const ServerOptions& options) {
     grpc::EnableDefaultHealthCheckService(true);
-    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     grpc::ServerBuilder builder;
-    // Two servers must not share a port in silence.
-    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS,
-                               kKeepaliveMilliseconds);
+    SetUp(options.transport, options.security.reflection != Reflection::kOff,
+          &builder);
     builder.SetMaxReceiveMessageSize(
         static_cast<int>(options.max_message_bytes));
     builder.SetMaxSendMessageSize(-1);
-    builder.AddListeningPort(options.grpc_address,
-                             grpc::InsecureServerCredentials(), &grpc_port_);
+    builder.AddListeningPort(options.grpc_address, security_->credentials(),
+                             &grpc_port_);
     for (const auto& service : services_) {
       builder.RegisterService(service.get());
     }
@@ -195,6 +191,8 @@ class Server::Impl {
   // Destroyed from the last to the first: what uses comes after what is used.
   DataDirectory data_;
   telemetry::Metrics metrics_;
+  telemetry::SecurityMetrics security_metrics_{metrics_.registry()};
+  std::unique_ptr<Security> security_;
   kernels::ThreadPool pool_;
   std::atomic<bool> ready_ = false;
   std::unique_ptr<Backend> backend_;

@@ -19,6 +19,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/quantization/calibration.h"
+#include "server/rpc/security/security.h"
+#include "server/rpc/transport.h"
 
 namespace octet::rpc {
 
@@ -35,6 +37,8 @@ struct ServerOptions {
   uint64_t max_measure_bytes = uint64_t{2} << 30;
   bool allow_shared_memory = false;  // for tensors, of clients on this machine
   bool allow_non_finite = false;     // in requests; such rows come out as NaN
+  SecurityOptions security;
+  TransportOptions transport;
   quantization::CalibrationOptions calibration;  // what they keep by default
 };
 
@@ -44,7 +48,7 @@ class Server {
   // both ports and loads the models that were loaded. Health says NOT_SERVING
   // until that is done. A model that cannot be loaded again is logged.
   // Errors: FAILED_PRECONDITION when another server uses the directory,
-  // UNAVAILABLE when a port cannot be bound.
+  // UNAVAILABLE when a port cannot be bound, those of Security::Open.
   static absl::StatusOr<std::unique_ptr<Server>> Start(
       const ServerOptions& options);
   ~Server();  // Shutdown at once, if it was not called

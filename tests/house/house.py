@@ -32,6 +32,14 @@ ARROWS = {
         "server/quantization",
         "server/serving",
         "server/telemetry",
+        "server/rpc/security",
+    },
+    # Who may talk to the server; knows gRPC, and nothing of models.
+    "server/rpc/security": {
+        "kernels",
+        "server/model",
+        "server/bundle",
+        "server/telemetry",
     },
     # main.cc: flags, wiring, signals.
     "server": {
@@ -42,6 +50,7 @@ ARROWS = {
         "server/serving",
         "server/telemetry",
         "server/rpc",
+        "server/rpc/security",
     },
     # A client knows the server by its API alone.
     "client/lib": {"proto"},
@@ -50,7 +59,13 @@ ARROWS = {
 
 # What only some rooms may know.
 RPC_LIBRARIES = re.compile(r"^(grpc|grpcpp|google|inference|octet)/")
-KNOWS_RPC = {"server/rpc", "server", "client/lib", "client/cli"}
+KNOWS_RPC = {
+    "server/rpc",
+    "server/rpc/security",
+    "server",
+    "client/lib",
+    "client/cli",
+}
 
 # CMake target of each room that is a library.
 TARGETS = {
@@ -61,6 +76,7 @@ TARGETS = {
     "octet_serving": "server/serving",
     "octet_telemetry": "server/telemetry",
     "octet_rpc": "server/rpc",
+    "octet_security": "server/rpc/security",
     "octet_proto": "proto",
     "octet_client": "client/lib",
 }

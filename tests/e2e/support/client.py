@@ -82,18 +82,21 @@ def upload_messages(checkpoint_id, files, received=None, size=CHUNK):
 
 
 class Client:
-    def __init__(self, address: str, timeout=120.0):
+    def __init__(self, address: str, timeout=120.0, credentials=None):
+        """`credentials` of a grpc channel; without, plaintext."""
         self.timeout = timeout
-        self.channel = grpc.insecure_channel(
-            address,
-            options=[
-                ("grpc.max_send_message_length", -1),
-                ("grpc.max_receive_message_length", -1),
-                # A test that restarts its server does not wait for back-off.
-                ("grpc.initial_reconnect_backoff_ms", 50),
-                ("grpc.max_reconnect_backoff_ms", 200),
-                ("grpc.use_local_subchannel_pool", 1),
-            ],
+        options = [
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_receive_message_length", -1),
+            # A test that restarts its server does not wait for back-off.
+            ("grpc.initial_reconnect_backoff_ms", 50),
+            ("grpc.max_reconnect_backoff_ms", 200),
+            ("grpc.use_local_subchannel_pool", 1),
+        ]
+        self.channel = (
+            grpc.secure_channel(address, credentials, options)
+            if credentials
+            else grpc.insecure_channel(address, options)
         )
         self.checkpoints = stub(self.channel, "CheckpointService")
         self.calibrations = stub(self.channel, "CalibrationService")
