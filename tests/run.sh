@@ -22,6 +22,7 @@
 #              some shapes
 #   bench-linear, bench-forward  all shapes (tests/benchmarks)
 #   bench-serving  throughput and latency under load, beside rivals
+#   bench-wire     calls beside an empty call and a raw echo
 #   bench-quality  what plans cost MiniLM's embeddings, and rivals'
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -195,6 +196,11 @@ part_bench-forward() {
 part_bench-serving() {
   build_benchmarks
   .venv/bin/python tests/benchmarks/compare_serving.py
+}
+
+part_bench-wire() {
+  build_release octet_wire_server octet_wire_client
+  .venv/bin/python tests/benchmarks/compare_wire.py
 }
 
 part_bench-quality() {
