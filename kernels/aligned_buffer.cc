@@ -15,19 +15,26 @@ constexpr size_t kHugePage = size_t{1} << 21;
 
 }  // namespace
 
-AlignedBuffer::AlignedBuffer(size_t bytes) : size_(bytes) {
-  if (bytes == 0) return;
+AlignedBuffer::AlignedBuffer(size_t bytes)
+    : AlignedBuffer(Uninitialized(bytes)) {
+  if (bytes > 0) std::memset(data_.get(), 0, bytes);
+}
+
+AlignedBuffer AlignedBuffer::Uninitialized(size_t bytes) {
+  AlignedBuffer buffer;
+  buffer.size_ = bytes;
+  if (bytes == 0) return buffer;
   const bool huge = bytes >= kHugePage;
   void* memory = nullptr;
   if (posix_memalign(&memory, huge ? kHugePage : kCacheLine, bytes) != 0) {
     throw std::bad_alloc();
   }
-  data_.reset(memory);
+  buffer.data_.reset(memory);
 #if defined(MADV_HUGEPAGE)
   // Whole pages only: what follows the buffer in its last one is not ours.
   if (huge) madvise(memory, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
 #endif
-  std::memset(memory, 0, bytes);
+  return buffer;
 }
 
 }  // namespace octet::kernels

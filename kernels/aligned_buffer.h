@@ -15,6 +15,8 @@ class AlignedBuffer {
   AlignedBuffer() = default;
   // Zeroed. Throws std::bad_alloc, like new.
   explicit AlignedBuffer(size_t bytes);
+  // For what is overwritten whole: untouched memory costs nothing yet.
+  static AlignedBuffer Uninitialized(size_t bytes);
 
   // Grows to at least `bytes`; what was inside is lost when it does.
   void Reserve(size_t bytes) {

@@ -1,5 +1,7 @@
 // InferenceService: requests to matrices, matrices to answers.
 
+#include <algorithm>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -13,13 +15,18 @@
 #include "server/rpc/reactors.h"
 #include "server/rpc/resource_names.h"
 #include "server/rpc/services.h"
+#include "server/rpc/status.h"
 #include "server/rpc/tensors.h"
+#include "server/rpc/wire_message.h"
+#include "server/rpc/wire_reactors.h"
 #include "server/serving/model_registry.h"
+#include "server/serving/scheduler.h"
 #include "server/telemetry/metrics.h"
 
 namespace octet::rpc {
 namespace {
 
+using grpc::ByteBuffer;
 using grpc::CallbackServerContext;
 using grpc::ServerBidiReactor;
 using grpc::ServerUnaryReactor;
@@ -47,75 +54,137 @@ absl::StatusOr<model::OutputKind> OutputKindOf(v1::OutputKind kind) {
 // computation are exported where it is done.
 class StageTimer {
  public:
-  StageTimer(telemetry::Metrics* metrics, const Call& call)
-      : metrics_(*metrics), call_(call), mark_(absl::Now()) {}
+  StageTimer(telemetry::Metrics* metrics, absl::Time arrival)
+      : metrics_(*metrics), arrival_(arrival), mark_(absl::Now()) {}
 
-  void Decoded(const serving::LoadedModel& model) {
-    metrics_.StageDuration(model.id(), telemetry::Stage::kQueue,
-                           absl::ToDoubleSeconds(call_.queued));
-    Export(model, telemetry::Stage::kDecode);
+  void Start() { mark_ = absl::Now(); }
+  void End(const serving::LoadedModel& model, telemetry::Stage stage) {
+    metrics_.StageDuration(model.id(), stage,
+                           absl::ToDoubleSeconds(absl::Now() - mark_));
   }
-  void Computed() { mark_ = absl::Now(); }
-  void Encoded(const serving::LoadedModel& model) {
-    Export(model, telemetry::Stage::kEncode);
+  void Queued(const serving::LoadedModel& model, absl::Duration queued) {
+    queued_ = queued;
+    metrics_.StageDuration(model.id(), telemetry::Stage::kQueue,
+                           absl::ToDoubleSeconds(queued));
   }
 
   void Fill(const kernels::PhaseTimes& times, v1::Timings* out) const {
-    *out->mutable_queue() = ToDuration(call_.queued);
+    *out->mutable_queue() = ToDuration(queued_);
     *out->mutable_quantize() = ToDuration(absl::Nanoseconds(times.quantize_ns));
     *out->mutable_dot() = ToDuration(absl::Nanoseconds(times.dot_ns));
     *out->mutable_dequantize() =
         ToDuration(absl::Nanoseconds(times.dequantize_ns));
     *out->mutable_outlier() = ToDuration(absl::Nanoseconds(times.outlier_ns));
-    *out->mutable_total() = ToDuration(absl::Now() - call_.arrival);
+    *out->mutable_total() = ToDuration(absl::Now() - arrival_);
   }
 
  private:
-  void Export(const serving::LoadedModel& model, telemetry::Stage stage) {
-    const absl::Time now = absl::Now();
-    metrics_.StageDuration(model.id(), stage,
-                           absl::ToDoubleSeconds(now - mark_));
-    mark_ = now;
-  }
-
   telemetry::Metrics& metrics_;
-  const Call& call_;
+  const absl::Time arrival_;
+  absl::Duration queued_;
   absl::Time mark_;
 };
 
-class InferenceService final : public v1::InferenceService::CallbackService {
+// An answer whose tensor is still apart from its message.
+template <typename Message>
+struct Result {
+  Message fields;
+  grpc::Slice tensor;
+
+  ByteBuffer Serialize() const {
+    return MakeMessage(LargeField(&fields), fields, {&tensor, 1});
+  }
+};
+
+using MatMulResult = Result<v1::MatMulResponse>;
+using MatMulDone = std::function<void(absl::StatusOr<MatMulResult>)>;
+
+// One product with one layer, from its request to its answer.
+struct MatMulJob {
+  v1::MatMulRequest fields;
+  ReceivedBytes bytes;  // x.data
+  StageTimer timer;
+  MatMulDone done = nullptr;
+  ModelPtr model = nullptr;
+  v1::DataType output_type = v1::DATA_TYPE_F32;
+};
+
+// The same of a whole model.
+struct ForwardJob {
+  StageTimer timer;
+  WireAnswer answer;
+  ModelPtr model = nullptr;
+  v1::DataType output_type = v1::DATA_TYPE_F32;
+};
+
+// Rows of a tensor that was not checked yet, no more than came.
+size_t RowsOf(const v1::Tensor& x, size_t bytes) {
+  const bool is_matrix = x.shape_size() == 2 && x.shape(1) > 0;
+  const auto columns = is_matrix ? static_cast<uint64_t>(x.shape(1)) : 1;
+  return std::max<size_t>(1, bytes / sizeof(float) / columns);
+}
+
+using RawService = v1::InferenceService::WithRawCallbackMethod_MatMul<
+    v1::InferenceService::WithRawCallbackMethod_StreamMatMul<
+        v1::InferenceService::WithRawCallbackMethod_Forward<
+            v1::InferenceService::Service>>>;
+
+class InferenceService final : public RawService {
  public:
   InferenceService(const Edge& edge, Backend* backend)
       : edge_(edge), backend_(*backend) {}
 
   ServerUnaryReactor* MatMul(CallbackServerContext* context,
-                             const v1::MatMulRequest* request,
-                             v1::MatMulResponse* response) override {
-    return Reply(edge_, "InferenceService/MatMul", context, request, response,
-                 [=, this](const Call& call) {
-                   return RunMatMul(*request, call, response);
-                 });
+                             const ByteBuffer* request,
+                             ByteBuffer* response) override {
+    return ReplyWire(
+        edge_, "InferenceService/MatMul", context, request, response,
+        [this](WireRequest& wire, WireAnswer answer) -> absl::Status {
+          Received<v1::MatMulRequest> received;
+          StageTimer timer(edge_.metrics, wire.arrival);
+          RETURN_IF_ERROR(received.Parse(&wire.bytes));
+          auto job = std::make_shared<MatMulJob>(
+              MatMulJob{.fields = std::move(received.fields),
+                        .bytes = std::move(received.bytes),
+                        .timer = timer});
+          job->done = [answer = std::move(answer)](
+                          const absl::StatusOr<MatMulResult>& result) {
+            if (!result.ok()) return answer(result.status());
+            answer(result->Serialize());
+          };
+          return SubmitMatMul(std::move(job), wire);
+        });
   }
 
-  ServerBidiReactor<v1::StreamMatMulRequest, v1::StreamMatMulResponse>*
-  StreamMatMul(CallbackServerContext* context) override {
-    return Converse<v1::StreamMatMulRequest, v1::StreamMatMulResponse>(
-        edge_, "InferenceService/StreamMatMul", context,
-        [this](const v1::StreamMatMulRequest& request, const Call& call,
-               v1::StreamMatMulResponse* response) {
-          response->set_id(request.id());
-          return AboutInput("request", RunMatMul(request.request(), call,
-                                                 response->mutable_response()));
+  ServerBidiReactor<ByteBuffer, ByteBuffer>* StreamMatMul(
+      CallbackServerContext* context) override {
+    return PipelineWire(
+        edge_, "InferenceService/StreamMatMul", context, PipelineOptions(),
+        [this](WireRequest& wire, WireAnswer answer) -> absl::Status {
+          Received<v1::StreamMatMulRequest> received;
+          StageTimer timer(edge_.metrics, wire.arrival);
+          RETURN_IF_ERROR(received.Parse(&wire.bytes));
+          auto job = std::make_shared<MatMulJob>(
+              MatMulJob{.fields = std::move(*received.fields.mutable_request()),
+                        .bytes = std::move(received.bytes),
+                        .timer = timer});
+          job->done = [id = received.fields.id(), answer = std::move(answer)](
+                          absl::StatusOr<MatMulResult> result) {
+            answer(StreamAnswer(id, std::move(result)));
+          };
+          const absl::Status taken = SubmitMatMul(job, wire);
+          if (!taken.ok()) job->done(taken);
+          return absl::OkStatus();
         });
   }
 
   ServerUnaryReactor* Forward(CallbackServerContext* context,
-                              const v1::ForwardRequest* request,
-                              v1::ForwardResponse* response) override {
-    return Reply(edge_, "InferenceService/Forward", context, request, response,
-                 [=, this](const Call& call) {
-                   return RunForward(*request, call, response);
-                 });
+                              const ByteBuffer* request,
+                              ByteBuffer* response) override {
+    return ReplyWire(edge_, "InferenceService/Forward", context, request,
+                     response, [this](WireRequest& wire, WireAnswer answer) {
+                       return SubmitForward(wire, std::move(answer));
+                     });
   }
 
  private:
@@ -124,64 +193,111 @@ class InferenceService final : public v1::InferenceService::CallbackService {
     return backend_.models->Find(id);
   }
 
-  absl::Status RunMatMul(const v1::MatMulRequest& request, const Call& call,
-                         v1::MatMulResponse* response) const {
-    ASSIGN_OR_RETURN(const ModelPtr model, Find(request.model()));
-    ASSIGN_OR_RETURN(const v1::DataType type,
-                     OutputType(request.output_type()));
-    StageTimer timer(edge_.metrics, call);
-    ASSIGN_OR_RETURN(const FloatMatrix x,
-                     FloatMatrix::Decode("x", request.x()));
-    timer.Decoded(*model);
+  static ByteBuffer StreamAnswer(const std::string& id,
+                                 absl::StatusOr<MatMulResult> result) {
+    v1::StreamMatMulResponse response;
+    response.set_id(id);
+    if (!result.ok()) {
+      *response.mutable_status() =
+          ToRpcStatus(AboutInput("request", result.status()));
+      const grpc::Slice bytes(response.SerializeAsString());
+      return ByteBuffer(&bytes, 1);
+    }
+    *response.mutable_response() = std::move(result->fields);
+    return MakeMessage(LargeField(&response), response, {&result->tensor, 1});
+  }
+
+  absl::Status SubmitMatMul(std::shared_ptr<MatMulJob> job,
+                            const WireRequest& wire) const {
+    const v1::MatMulRequest& fields = job->fields;
+    ASSIGN_OR_RETURN(job->model, Find(fields.model()));
+    ASSIGN_OR_RETURN(job->output_type, OutputType(fields.output_type()));
+    serving::Task task;
+    task.model = job->model;
+    task.rows = RowsOf(fields.x(), job->bytes.tensor().size());
+    task.deadline = wire.deadline;
+    task.cancelled = wire.cancelled;
+    task.run = [this, job](const serving::Turn& turn) {
+      MatMulResult result;
+      const absl::Status status =
+          Guarded([&] { return Multiply(turn, job.get(), &result); });
+      if (!status.ok()) return job->done(status);
+      job->done(std::move(result));
+    };
+    task.drop = [job](const absl::Status& status) { job->done(status); };
+    return RetryAfter(kQueueRetryDelay,
+                      backend_.scheduler->Submit(std::move(task)));
+  }
+
+  absl::Status Multiply(const serving::Turn& turn, MatMulJob* job,
+                        MatMulResult* result) const {
+    const serving::LoadedModel& model = *job->model;
+    StageTimer& timer = job->timer;
+    timer.Queued(model, turn.queued);
+    timer.Start();
+    ASSIGN_OR_RETURN(
+        const FloatMatrix x,
+        FloatMatrix::Decode("x", job->fields.x(), job->bytes.tensor()));
+    job->bytes = {};  // x has them now
+    timer.End(model, telemetry::Stage::kDecode);
 
     kernels::PhaseTimes times;
     ASSIGN_OR_RETURN(
-        const model::ModelOutput y,
-        model->MatMul(request.layer(), x.view(),
-                      {backend_.pool, backend_.allow_non_finite}, &times));
-    timer.Computed();
-
-    Encode(y, type, response->mutable_y());
-    timer.Encoded(*model);
-    timer.Fill(times, response->mutable_timings());
+        model::ModelOutput y,
+        model.MatMul(job->fields.layer(), x.view(),
+                     {turn.pool, backend_.allow_non_finite}, &times));
+    timer.Start();
+    v1::MatMulResponse& response = result->fields;
+    result->tensor =
+        Encode(std::move(y), job->output_type, response.mutable_y());
+    timer.End(model, telemetry::Stage::kEncode);
+    timer.Fill(times, response.mutable_timings());
     return absl::OkStatus();
   }
 
-  absl::Status RunForward(const v1::ForwardRequest& request, const Call& call,
-                          v1::ForwardResponse* response) const {
-    ASSIGN_OR_RETURN(const ModelPtr model, Find(request.model()));
-    ASSIGN_OR_RETURN(const v1::DataType type,
-                     OutputType(request.output_type()));
-    model::RunOptions options;
-    ASSIGN_OR_RETURN(options.output, OutputKindOf(request.output()));
-    options.pool = backend_.pool;
-    options.allow_non_finite = backend_.allow_non_finite;
-    options.cancelled = [&call] {
-      return call.cancelled() || absl::Now() >= call.deadline;
-    };
-    StageTimer timer(edge_.metrics, call);
-    const auto input = DecodeInputs(request.inputs(), model->model().graph());
+  absl::Status SubmitForward(WireRequest& wire, WireAnswer answer) const {
+    Received<v1::ForwardRequest> received;
+    auto job = std::make_shared<ForwardJob>(
+        ForwardJob{.timer = StageTimer(edge_.metrics, wire.arrival),
+                   .answer = std::move(answer)});
+    RETURN_IF_ERROR(received.Parse(&wire.bytes));
+    const v1::ForwardRequest& fields = received.fields;
+    ASSIGN_OR_RETURN(job->model, Find(fields.model()));
+    ASSIGN_OR_RETURN(job->output_type, OutputType(fields.output_type()));
+    serving::Step step;
+    step.model = job->model;
+    ASSIGN_OR_RETURN(step.output, OutputKindOf(fields.output()));
+    auto input = DecodeInputs(fields.inputs(), received.bytes.tensor(),
+                              job->model->model().graph());
     if (!input.ok()) return AboutInput("inputs", input.status());
-    timer.Decoded(*model);
-
-    kernels::PhaseTimes times;
-    const auto output = model->Forward(*input, std::move(options), &times);
-    if (!output.ok()) return WhyNot(call, output.status());
-    timer.Computed();
-
-    Encode(*output, type, response->mutable_output());
-    timer.Encoded(*model);
-    timer.Fill(times, response->mutable_timings());
-    return absl::OkStatus();
+    step.input = *std::move(input);
+    job->timer.End(*job->model, telemetry::Stage::kDecode);
+    step.deadline = wire.deadline;
+    step.cancelled = wire.cancelled;
+    step.done = [job](absl::StatusOr<serving::StepResult> result) {
+      if (!result.ok()) {
+        return job->answer(AboutInput("inputs", result.status()));
+      }
+      Result<v1::ForwardResponse> answer;
+      const absl::Status status = Guarded([&] {
+        FillForward(*std::move(result), job.get(), &answer);
+        return absl::OkStatus();
+      });
+      if (!status.ok()) return job->answer(status);
+      job->answer(answer.Serialize());
+    };
+    return RetryAfter(kQueueRetryDelay,
+                      backend_.scheduler->Submit(std::move(step)));
   }
 
-  // A run that stopped for its deadline says so.
-  static absl::Status WhyNot(const Call& call, const absl::Status& status) {
-    if (absl::IsCancelled(status) && absl::Now() >= call.deadline) {
-      return absl::DeadlineExceededError(
-          "the deadline passed while the request was computed");
-    }
-    return AboutInput("inputs", status);
+  static void FillForward(serving::StepResult result, ForwardJob* job,
+                          Result<v1::ForwardResponse>* answer) {
+    job->timer.Queued(*job->model, result.queued);
+    job->timer.Start();
+    answer->tensor = Encode(std::move(result.output), job->output_type,
+                            answer->fields.mutable_output());
+    job->timer.End(*job->model, telemetry::Stage::kEncode);
+    job->timer.Fill(result.times, answer->fields.mutable_timings());
   }
 
   const Edge edge_;

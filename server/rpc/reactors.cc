@@ -6,9 +6,6 @@
 namespace octet::rpc {
 namespace {
 
-// Long enough for a full queue of ordinary requests to be worked off.
-constexpr absl::Duration kRetryDelay = absl::Milliseconds(100);
-
 class ReplyReactor final : public grpc::ServerUnaryReactor {
  public:
   ReplyReactor(const Edge& edge, std::string_view method,
@@ -47,11 +44,19 @@ RpcScope::RpcScope(const Edge& edge, std::string_view method,
 }
 
 void RpcScope::Received(const google::protobuf::Message& message) const {
-  edge_.metrics->RpcMessageBytes(method_, "received", message.ByteSizeLong());
+  Received(message.ByteSizeLong());
+}
+
+void RpcScope::Received(size_t bytes) const {
+  edge_.metrics->RpcMessageBytes(method_, telemetry::kReceived, bytes);
 }
 
 void RpcScope::Sent(const google::protobuf::Message& message) const {
-  edge_.metrics->RpcMessageBytes(method_, "sent", message.ByteSizeLong());
+  Sent(message.ByteSizeLong());
+}
+
+void RpcScope::Sent(size_t bytes) const {
+  edge_.metrics->RpcMessageBytes(method_, telemetry::kSent, bytes);
 }
 
 grpc::Status RpcScope::Finish(const absl::Status& status) const {
@@ -89,7 +94,7 @@ void Enqueue(const RpcScope& scope, grpc::CallbackServerContext* context,
     work(call);
   };
   const absl::Status admitted = scope.edge().queue->Submit(std::move(item));
-  if (!admitted.ok()) refuse(RetryAfter(kRetryDelay, admitted));
+  if (!admitted.ok()) refuse(RetryAfter(kQueueRetryDelay, admitted));
 }
 
 grpc::ServerUnaryReactor* Reply(const Edge& edge, std::string_view method,

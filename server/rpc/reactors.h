@@ -14,6 +14,7 @@
 #define OCTET_SERVER_RPC_REACTORS_H_
 
 #include <atomic>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -36,6 +37,10 @@ class Message;
 }
 
 namespace octet::rpc {
+
+// When to try again what found a queue full: long enough for one of ordinary
+// requests to be worked off.
+inline constexpr absl::Duration kQueueRetryDelay = absl::Milliseconds(100);
 
 // Where a service's calls run and are counted.
 struct Edge {
@@ -62,7 +67,9 @@ class RpcScope {
   grpc::CallbackServerContext& context() const { return *context_; }
   absl::Time arrival() const { return arrival_; }
   void Received(const google::protobuf::Message& message) const;
+  void Received(size_t bytes) const;
   void Sent(const google::protobuf::Message& message) const;
+  void Sent(size_t bytes) const;
 
   // Once, last.
   grpc::Status Finish(const absl::Status& status) const;

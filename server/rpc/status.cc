@@ -186,8 +186,15 @@ absl::Status Guarded(absl::FunctionRef<absl::Status()> work) {
 
 grpc::Status ToGrpcStatus(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
-  const std::string_view message = View(status.message());
+  const google::rpc::Status out = ToRpcStatus(status);
+  return {static_cast<grpc::StatusCode>(status.code()), out.message(),
+          out.SerializeAsString()};
+}
+
+google::rpc::Status ToRpcStatus(const absl::Status& status) {
   google::rpc::Status out;
+  if (status.ok()) return out;
+  const std::string_view message = View(status.message());
   out.set_code(static_cast<int32_t>(status.code()));
   out.set_message(Printable(message, kMaxMessageBytes));
 
@@ -203,9 +210,7 @@ grpc::Status ToGrpcStatus(const absl::Status& status) {
     AddResource(message, out);
   }
   if (retry) AddRetry(std::string(*retry), out);
-
-  return {static_cast<grpc::StatusCode>(status.code()), out.message(),
-          out.SerializeAsString()};
+  return out;
 }
 
 }  // namespace octet::rpc

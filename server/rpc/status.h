@@ -21,6 +21,9 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 
+namespace google::rpc {
+class Status;
+}
 namespace grpc {
 class Status;
 }
@@ -28,6 +31,8 @@ class Status;
 namespace octet::rpc {
 
 grpc::Status ToGrpcStatus(const absl::Status& status);
+// The same, for messages that carry a status.
+google::rpc::Status ToRpcStatus(const absl::Status& status);
 
 // "INVALID_ARGUMENT"
 std::string_view CodeName(absl::StatusCode code);

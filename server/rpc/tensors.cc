@@ -1,17 +1,21 @@
 #include "server/rpc/tensors.h"
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "kernels/half.h"
 #include "kernels/status_macros.h"
 #include "server/model/str_cat.h"
 #include "server/model/tensor.h"
 #include "server/rpc/status.h"
+#include "server/rpc/wire_message.h"
 
 namespace octet::rpc {
 namespace {
@@ -39,7 +43,7 @@ absl::StatusOr<size_t> ElementSize(std::string_view field, v1::DataType type) {
 }
 
 absl::Status CheckShape(std::string_view field, const v1::Tensor& tensor,
-                        size_t element_size) {
+                        size_t element_size, size_t data_bytes) {
   const std::string shape = StrCat(field, ".shape");
   const std::vector<int64_t> extents(tensor.shape().begin(),
                                      tensor.shape().end());
@@ -58,31 +62,46 @@ absl::Status CheckShape(std::string_view field, const v1::Tensor& tensor,
                             StrCat(model::ShapeString(extents), " overflows"));
     }
   }
-  if (bytes != tensor.data().size()) {
+  if (bytes != data_bytes) {
     return FieldViolation(
         StrCat(field, ".data"),
-        StrCat("has ", tensor.data().size(), " bytes; shape ",
+        StrCat("has ", data_bytes, " bytes; shape ",
                model::ShapeString(extents), " of ",
                v1::DataType_Name(tensor.type()), " takes ", bytes));
   }
   return absl::OkStatus();
 }
 
+// 16-bit floats are widened while they are in cache.
+constexpr size_t kHalvesAtOnce = 4096;
+
 template <typename Widen>
-std::vector<float> Widened(const std::string& data, Widen widen) {
-  std::vector<float> values(data.size() / sizeof(uint16_t));
-  for (size_t i = 0; i < values.size(); ++i) {
-    uint16_t bits;
-    std::memcpy(&bits, data.data() + i * sizeof(bits), sizeof(bits));
-    values[i] = widen(bits);
+void WidenTo(float* values, const WireBytes& data, Widen widen) {
+  std::array<uint16_t, kHalvesAtOnce> halves;
+  WireCursor cursor = data.cursor();
+  for (size_t left = data.size() / sizeof(uint16_t); left > 0;) {
+    const size_t count = std::min(left, halves.size());
+    cursor.CopyTo(halves.data(), count * sizeof(uint16_t));
+    for (size_t i = 0; i < count; ++i) values[i] = widen(halves[i]);
+    values += count;
+    left -= count;
   }
-  return values;
 }
 
-std::vector<float> Copied(const std::string& data) {
-  std::vector<float> values(data.size() / sizeof(float));
-  if (!values.empty()) std::memcpy(values.data(), data.data(), data.size());
-  return values;
+void CopyTo(float* values, v1::DataType type, const WireBytes& data) {
+  if (type == v1::DATA_TYPE_F32) {
+    data.CopyTo(values);
+  } else if (type == v1::DATA_TYPE_F16) {
+    WidenTo(values, data, kernels::Fp16ToFloat);
+  } else {
+    WidenTo(values, data, kernels::Bf16ToFloat);
+  }
+}
+
+kernels::MatrixView<const float> View(const float* values,
+                                      const v1::Tensor& tensor) {
+  return {values, static_cast<size_t>(tensor.shape(0)),
+          static_cast<size_t>(tensor.shape(1))};
 }
 
 bool IsAligned(const void* data) {
@@ -90,13 +109,10 @@ bool IsAligned(const void* data) {
 }
 
 template <typename Narrow>
-void EncodeHalf(const std::vector<float>& values, Narrow narrow,
-                std::string* data) {
-  data->resize(values.size() * sizeof(uint16_t));
-  for (size_t i = 0; i < values.size(); ++i) {
-    const uint16_t bits = narrow(values[i]);
-    std::memcpy(data->data() + i * sizeof(bits), &bits, sizeof(bits));
-  }
+grpc::Slice Narrowed(const std::vector<float>& values, Narrow narrow) {
+  std::vector<uint16_t> halves(values.size());
+  std::transform(values.begin(), values.end(), halves.begin(), narrow);
+  return SliceOf(std::move(halves));
 }
 
 std::string_view KindOfInput(model::InputKind kind) {
@@ -122,25 +138,44 @@ model::ModelInput DecodeTokens(const v1::TokenBatch& tokens) {
 
 absl::StatusOr<FloatMatrix> FloatMatrix::Decode(std::string_view field,
                                                 const v1::Tensor& tensor) {
+  const std::string& data = tensor.data();
+  if (tensor.type() != v1::DATA_TYPE_F32 || !IsAligned(data.data())) {
+    const WireChunk chunk(reinterpret_cast<const uint8_t*>(data.data()),
+                          data.size());
+    const WireCursor start(absl::MakeConstSpan(&chunk, 1));
+    return Decode(field, tensor, WireBytes(start, data.size()));
+  }
+  RETURN_IF_ERROR(CheckShape(field, tensor, sizeof(float), data.size()));
+  FloatMatrix matrix;
+  matrix.view_ = View(reinterpret_cast<const float*>(data.data()), tensor);
+  return matrix;
+}
+
+absl::StatusOr<FloatMatrix> FloatMatrix::Decode(std::string_view field,
+                                                const v1::Tensor& tensor,
+                                                const WireBytes& data) {
   ASSIGN_OR_RETURN(const size_t element_size,
                    ElementSize(field, tensor.type()));
-  RETURN_IF_ERROR(CheckShape(field, tensor, element_size));
-  const std::string& data = tensor.data();
+  RETURN_IF_ERROR(CheckShape(field, tensor, element_size, data.size()));
   FloatMatrix matrix;
-  const float* values = reinterpret_cast<const float*>(data.data());
-  if (tensor.type() != v1::DATA_TYPE_F32 || !IsAligned(data.data())) {
-    matrix.widened_ = tensor.type() == v1::DATA_TYPE_F32 ? Copied(data)
-                      : tensor.type() == v1::DATA_TYPE_F16
-                          ? Widened(data, kernels::Fp16ToFloat)
-                          : Widened(data, kernels::Bf16ToFloat);
-    values = matrix.widened_.data();  // stays where it is when moved
-  }
-  matrix.view_ = {values, static_cast<size_t>(tensor.shape(0)),
-                  static_cast<size_t>(tensor.shape(1))};
+  matrix.own_ = kernels::AlignedBuffer::Uninitialized(
+      data.size() / element_size * sizeof(float));
+  CopyTo(matrix.own_.As<float>(), tensor.type(), data);
+  matrix.view_ = View(matrix.own_.As<const float>(), tensor);
   return matrix;
 }
 
 absl::StatusOr<model::ModelInput> DecodeInputs(const v1::ModelInputs& inputs,
+                                               const model::Graph& graph) {
+  const std::string& data = inputs.features().data();
+  const WireChunk chunk(reinterpret_cast<const uint8_t*>(data.data()),
+                        data.size());
+  const WireCursor start(absl::MakeConstSpan(&chunk, 1));
+  return DecodeInputs(inputs, WireBytes(start, data.size()), graph);
+}
+
+absl::StatusOr<model::ModelInput> DecodeInputs(const v1::ModelInputs& inputs,
+                                               const WireBytes& features,
                                                const model::Graph& graph) {
   const bool fits =
       graph.input == model::InputKind::kTokens
@@ -156,17 +191,21 @@ absl::StatusOr<model::ModelInput> DecodeInputs(const v1::ModelInputs& inputs,
   }
   if (inputs.has_tokens()) return DecodeTokens(inputs.tokens());
 
-  ASSIGN_OR_RETURN(const FloatMatrix features,
-                   FloatMatrix::Decode("features", inputs.features()));
-  const kernels::MatrixView<const float> x = features.view();
-  if (x.cols != graph.input_width) {
-    return FieldViolation("features.shape", StrCat("rows have ", x.cols,
-                                                   " columns; the model takes ",
-                                                   graph.input_width));
+  const v1::Tensor& tensor = inputs.features();
+  ASSIGN_OR_RETURN(const size_t element_size,
+                   ElementSize("features", tensor.type()));
+  RETURN_IF_ERROR(
+      CheckShape("features", tensor, element_size, features.size()));
+  if (static_cast<size_t>(tensor.shape(1)) != graph.input_width) {
+    return FieldViolation(
+        "features.shape",
+        StrCat("rows have ", tensor.shape(1), " columns; the model takes ",
+               graph.input_width));
   }
   model::ModelInput input;
-  input.features.assign(x.data, x.data + x.rows * x.cols);
-  input.feature_rows = x.rows;
+  input.features.resize(features.size() / element_size);
+  CopyTo(input.features.data(), tensor.type(), features);
+  input.feature_rows = static_cast<size_t>(tensor.shape(0));
   return input;
 }
 
@@ -179,20 +218,18 @@ absl::StatusOr<v1::DataType> OutputType(v1::DataType asked) {
   return FieldViolation("output_type", "must be F32, F16 or BF16");
 }
 
-void Encode(const model::ModelOutput& output, v1::DataType type,
-            v1::Tensor* tensor) {
+grpc::Slice Encode(model::ModelOutput output, v1::DataType type,
+                   v1::Tensor* tensor) {
   tensor->set_type(type);
   tensor->add_shape(static_cast<int64_t>(output.rows));
   tensor->add_shape(static_cast<int64_t>(output.cols));
-  std::string* data = tensor->mutable_data();
   if (type == v1::DATA_TYPE_F16) {
-    EncodeHalf(output.values, kernels::FloatToFp16, data);
-  } else if (type == v1::DATA_TYPE_BF16) {
-    EncodeHalf(output.values, kernels::FloatToBf16, data);
-  } else {
-    data->assign(reinterpret_cast<const char*>(output.values.data()),
-                 output.values.size() * sizeof(float));
+    return Narrowed(output.values, kernels::FloatToFp16);
   }
+  if (type == v1::DATA_TYPE_BF16) {
+    return Narrowed(output.values, kernels::FloatToBf16);
+  }
+  return SliceOf(std::move(output.values));
 }
 
 }  // namespace octet::rpc

@@ -8,14 +8,16 @@
 #define OCTET_SERVER_RPC_TENSORS_H_
 
 #include <string_view>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "grpcpp/support/slice.h"
+#include "kernels/aligned_buffer.h"
 #include "kernels/matrix_view.h"
 #include "octet/v1/tensor.pb.h"
 #include "server/model/graph.h"
 #include "server/model/model.h"
+#include "server/rpc/wire_chunks.h"
 
 namespace octet::rpc {
 
@@ -29,23 +31,34 @@ class FloatMatrix {
   // extents, a byte count that is not product(shape) * sizeof(type).
   static absl::StatusOr<FloatMatrix> Decode(std::string_view field,
                                             const v1::Tensor& tensor);
+  // The same of a tensor whose data is not in the message: one copy, into
+  // memory of its own, aligned as kernels like it.
+  static absl::StatusOr<FloatMatrix> Decode(std::string_view field,
+                                            const v1::Tensor& tensor,
+                                            const WireBytes& data);
 
  private:
   kernels::MatrixView<const float> view_;
-  std::vector<float> widened_;
+  kernels::AlignedBuffer own_;
 };
 
 // Fields of errors are those of ModelInputs: "tokens.ids[3]: ...". What fits
 // the graph beyond the kind of input is checked by the model.
 absl::StatusOr<model::ModelInput> DecodeInputs(const v1::ModelInputs& inputs,
                                                const model::Graph& graph);
+// Where features.data is not in the message.
+absl::StatusOr<model::ModelInput> DecodeInputs(const v1::ModelInputs& inputs,
+                                               const WireBytes& features,
+                                               const model::Graph& graph);
 
 // The type of an answer: F32 unless asked for. INVALID_ARGUMENT for others
 // than F32, F16 and BF16.
 absl::StatusOr<v1::DataType> OutputType(v1::DataType asked);
 
-void Encode(const model::ModelOutput& output, v1::DataType type,
-            v1::Tensor* tensor);
+// Sets type and shape of `tensor`. Its data are the slice: the output's own
+// memory, unless they are narrowed.
+grpc::Slice Encode(model::ModelOutput output, v1::DataType type,
+                   v1::Tensor* tensor);
 
 }  // namespace octet::rpc
 

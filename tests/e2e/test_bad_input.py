@@ -1550,16 +1550,6 @@ INFERENCE = [
         CODE.RESOURCE_EXHAUSTED,
         ("message",),
     ),
-    Case(
-        "stream-ends-with-the-error",
-        lambda client: list(
-            client.inference.StreamMatMul(
-                iter([pb.StreamMatMulRequest(id="a")]), timeout=60
-            )
-        ),
-        CODE.INVALID_ARGUMENT,
-        ("model",),
-    ),
 ]
 
 CASES = (

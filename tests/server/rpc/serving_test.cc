@@ -2,6 +2,7 @@
 
 #include <limits>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "google/rpc/error_details.pb.h"
@@ -426,10 +427,87 @@ TEST_F(Serving, AStreamOfMatMulsAnswersInOrder) {
     EXPECT_EQ(response.id(), std::to_string(i));
     EXPECT_EQ(response.response().y().shape(0), 1 + i % 3);
   }
-  request.mutable_request()->set_layer("fc7");
-  stream->Write(request);
+  stream->WritesDone();
   EXPECT_FALSE(stream->Read(&response));
-  EXPECT_THAT(stream->Finish(), Fails(StatusCode::NOT_FOUND, "fc7"));
+  EXPECT_THAT(stream->Finish(), Ok());
+}
+
+TEST_F(Serving, AWrongRequestOfAStreamIsAnsweredAndTheStreamGoesOn) {
+  MustUpload("tiny", Mlp());
+  MustLoad("m", "checkpoints/tiny");
+  grpc::ClientContext context;
+  auto stream = inference_->StreamMatMul(&context);
+  v1::StreamMatMulRequest request;
+  request.mutable_request()->set_model("models/m");
+  *request.mutable_request()->mutable_x() =
+      MakeTensor(RandomValues(kMlpIn, 1), 1, kMlpIn);
+  for (const char* layer : {"fc1", "fc7", "fc1"}) {
+    request.mutable_request()->set_layer(layer);
+    ASSERT_TRUE(stream->Write(request));
+  }
+  request.mutable_request()->mutable_x()->add_shape(1);
+  ASSERT_TRUE(stream->Write(request));
+  stream->WritesDone();
+
+  std::vector<v1::StreamMatMulResponse> responses(4);
+  for (auto& response : responses) ASSERT_TRUE(stream->Read(&response));
+  EXPECT_THAT(stream->Finish(), Ok());
+  for (const int good : {0, 2}) {
+    EXPECT_FALSE(responses[good].has_status());
+    EXPECT_EQ(responses[good].response().y().shape(0), 1);
+  }
+  EXPECT_EQ(responses[1].status().code(), StatusCode::NOT_FOUND);
+  EXPECT_NE(responses[1].status().message().find("fc7"), std::string::npos);
+  EXPECT_FALSE(responses[1].has_response());
+  EXPECT_EQ(responses[3].status().code(), StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(responses[3].status().message().find("request.x.shape"), 0);
+}
+
+// Sent without reading an answer, so that the window is full and stays so.
+TEST_F(Serving, AStreamThatNobodyReadsHoldsNothingUp) {
+  MustUpload("tiny", Mlp());
+  MustLoad("m", "checkpoints/tiny");
+  v1::StreamMatMulRequest request;
+  request.mutable_request()->set_model("models/m");
+  request.mutable_request()->set_layer("fc1");
+  *request.mutable_request()->mutable_x() =
+      MakeTensor(RandomValues(1000 * kMlpIn, 1), 1000, kMlpIn);
+  grpc::ClientContext context;
+  auto stream = inference_->StreamMatMul(&context);
+  constexpr int kRequests = 100;
+  std::thread writer([&] {
+    for (int i = 0; i < kRequests && stream->Write(request); ++i) {
+    }
+    stream->WritesDone();
+  });
+  v1::MatMulResponse beside;
+  EXPECT_THAT(MatMul(request.request(), &beside), Ok());
+  v1::StreamMatMulResponse response;
+  int answers = 0;
+  while (stream->Read(&response)) {
+    EXPECT_EQ(response.response().y().data(), beside.y().data());
+    ++answers;
+  }
+  writer.join();
+  EXPECT_THAT(stream->Finish(), Ok());
+  EXPECT_EQ(answers, kRequests);
+}
+
+TEST_F(Serving, AStreamThatIsCancelledInTheMiddleEnds) {
+  MustUpload("tiny", Mlp());
+  MustLoad("m", "checkpoints/tiny");
+  v1::StreamMatMulRequest request;
+  request.mutable_request()->set_model("models/m");
+  request.mutable_request()->set_layer("fc1");
+  *request.mutable_request()->mutable_x() =
+      MakeTensor(RandomValues(100 * kMlpIn, 1), 100, kMlpIn);
+  for (int i = 0; i < 20; ++i) {
+    grpc::ClientContext context;
+    auto stream = inference_->StreamMatMul(&context);
+    for (int sent = 0; sent <= i; ++sent) stream->Write(request);
+    context.TryCancel();
+    EXPECT_THAT(stream->Finish(), Fails(StatusCode::CANCELLED, ""));
+  }
 }
 
 TEST_F(Serving, AnUnknownOperationCannotBeWatched) {

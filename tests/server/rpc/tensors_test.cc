@@ -31,7 +31,17 @@ TEST(Tensors, EveryFloatTypeComesBackAsItWas) {
   for (const v1::DataType type :
        {v1::DATA_TYPE_F32, v1::DATA_TYPE_F16, v1::DATA_TYPE_BF16}) {
     v1::Tensor tensor;
-    Encode(values, type, &tensor);
+    const grpc::Slice data = Encode(values, type, &tensor);
+    // Where the fields are, and in pieces beside them.
+    const WireChunk whole(data.begin(), data.size());
+    const std::vector<WireChunk> pieces = {whole.subspan(0, 5),
+                                           whole.subspan(5)};
+    const auto apart = FloatMatrix::Decode(
+        "x", tensor, WireBytes(WireCursor(pieces), data.size()));
+    ASSERT_THAT(apart, IsOk());
+    EXPECT_EQ(std::vector<float>(apart->view().data, apart->view().data + 6),
+              values.values);
+    tensor.set_data(data.begin(), data.size());
     const auto matrix = FloatMatrix::Decode("x", tensor);
     ASSERT_THAT(matrix, IsOk());
     const auto view = matrix->view();

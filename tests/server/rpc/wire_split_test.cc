@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "google/protobuf/stubs/logging.h"
 #include "gtest/gtest.h"
 #include "tests/server/rpc/wire_check.h"
 
@@ -94,6 +95,7 @@ using Requests =
 TYPED_TEST_SUITE(WireSplit, Requests);
 
 TYPED_TEST(WireSplit, AgreesWithProtobufOnEveryInputAndEveryCut) {
+  const google::protobuf::LogSilencer quiet;
   Random random(kSeed);
   const WirePath& path = LargeField(static_cast<const TypeParam*>(nullptr));
   size_t valid = 0;
