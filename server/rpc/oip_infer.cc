@@ -9,12 +9,14 @@
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "kernels/aligned_buffer.h"
 #include "kernels/status_macros.h"
 #include "server/model/hidden_output.h"
 #include "server/model/str_cat.h"
+#include "server/rpc/oip_inputs.h"
 #include "server/rpc/oip_model.h"
-#include "server/rpc/oip_tensors.h"
 #include "server/rpc/oip_tokens.h"
+#include "server/rpc/reactors.h"
 #include "server/rpc/status.h"
 #include "server/serving/scheduler.h"
 #include "server/telemetry/metrics.h"
@@ -24,9 +26,6 @@ namespace {
 
 using model::ModelOutput;
 using model::StrCat;
-
-// Long enough for a full queue of ordinary requests to be worked off.
-constexpr absl::Duration kRetryDelay = absl::Milliseconds(100);
 
 absl::StatusOr<serving::Priority> PriorityOf(const Parameters& parameters) {
   ASSIGN_OR_RETURN(const auto level, NumberOf(parameters, "priority"));
@@ -71,29 +70,24 @@ absl::Status AboutX(const absl::Status& status) {
       StrCat(kX, message.substr(kFeatures.size())));
 }
 
-std::string BytesOf(const ModelOutput& output) {
-  return {reinterpret_cast<const char*>(output.values.data()),
-          output.values.size() * sizeof(float)};
-}
-
 // Lives from the request's arrival until `done` is called.
 class Inference : public std::enable_shared_from_this<Inference> {
  public:
   Inference(const InferContext& context, Caller caller,
-            const inference::ModelInferRequest* request,
-            inference::ModelInferResponse* response,
-            std::function<void(const absl::Status&)> done)
+            Received<inference::ModelInferRequest> request,
+            std::function<void(absl::StatusOr<InferAnswer>)> done)
       : context_(context),
         caller_(std::move(caller)),
-        request_(*request),
-        response_(*response),
+        received_(std::move(request)),
+        request_(received_.fields),
         done_(std::move(done)) {}
 
   void Start() {
     absl::Status status = Guarded([&]() -> absl::Status {
       RETURN_IF_ERROR(Read());
+      received_.bytes = ReceivedBytes();  // all of them were copied
       times_.compute_input = absl::Now() - caller_.arrival;
-      return RetryAfter(kRetryDelay, Submit());
+      return RetryAfter(kQueueRetryDelay, Submit());
     });
     if (!status.ok()) End(status);
   }
@@ -112,32 +106,39 @@ class Inference : public std::enable_shared_from_this<Inference> {
                  "' is a set of layers; name one of them: '", served_->name(),
                  ".LAYER'"));
     }
-    ASSIGN_OR_RETURN(inputs_, ReadInputs(request_, specs, *context_.memory));
+    ASSIGN_OR_RETURN(const InputTensors inputs,
+                     ReadInputs(received_, specs, *context_.memory));
     ASSIGN_OR_RETURN(
         places_, ReadOutputs(request_, OutputsOf(*served_), *context_.memory));
     const bool tokens = served_->layer.empty() &&
                         served_->graph().input == model::InputKind::kTokens;
-    return tokens ? ReadTokens() : ReadRows();
+    return tokens ? ReadTokens(inputs) : ReadRows(inputs[0]);
   }
 
-  absl::Status ReadTokens() {
-    ASSIGN_OR_RETURN(tokens_, DecodeTokens(inputs_, served_->graph()));
+  absl::Status ReadTokens(const InputTensors& inputs) {
+    ASSIGN_OR_RETURN(tokens_, DecodeTokens(inputs, served_->graph()));
     batch_ = tokens_.sequences;
     return CheckRooms();
   }
 
-  absl::Status ReadRows() {
-    ASSIGN_OR_RETURN(rows_, FloatRows::Decode(inputs_[0]));
-    batch_ = rows_.view().rows;
-    const int64_t width = InputsOf(*served_)[0].shape[1];
-    if (batch_ < 1 || batch_ > static_cast<size_t>(kMaxBatch) ||
-        rows_.view().cols != static_cast<size_t>(width)) {
-      return FieldViolation(StrCat(kX, ".shape"),
-                            StrCat("is ", model::ShapeString(inputs_[0].shape),
-                                   "; must be [rows, ", width, "] with 1 to ",
-                                   kMaxBatch, " rows"));
+  absl::Status ReadRows(const InputTensor& x) {
+    width_ = static_cast<size_t>(InputsOf(*served_)[0].shape[1]);
+    if (x.shape.size() != 2 || x.shape[0] < 1 || x.shape[0] > kMaxBatch ||
+        x.shape[1] != static_cast<int64_t>(width_)) {
+      return FieldViolation(
+          StrCat(kX, ".shape"),
+          StrCat("is ", model::ShapeString(x.shape), "; must be [rows, ",
+                 width_, "] with 1 to ", kMaxBatch, " rows"));
     }
-    return CheckRooms();
+    batch_ = static_cast<size_t>(x.shape[0]);
+    RETURN_IF_ERROR(CheckRooms());
+    if (served_->layer.empty()) {
+      features_.resize(batch_ * width_);
+      return x.CopyFloatsTo(features_.data());
+    }
+    rows_ =
+        kernels::AlignedBuffer::Uninitialized(batch_ * width_ * sizeof(float));
+    return x.CopyFloatsTo(rows_.As<float>());
   }
 
   absl::Status CheckRooms() const {
@@ -165,9 +166,8 @@ class Inference : public std::enable_shared_from_this<Inference> {
       lengths_ = tokens_.input.lengths;
       step.input = std::move(tokens_.input);
     } else {
-      const auto x = rows_.view();
-      step.input.features.assign(x.data, x.data + x.rows * x.cols);
-      step.input.feature_rows = x.rows;
+      step.input.features = std::move(features_);
+      step.input.feature_rows = batch_;
     }
     step.output = Wants(kHiddenState) ? model::OutputKind::kHidden
                                       : model::OutputKind::kOutput;
@@ -179,7 +179,7 @@ class Inference : public std::enable_shared_from_this<Inference> {
       if (!result.ok()) return self->End(AboutX(result.status()));
       self->times_.queue = result->queued;
       self->times_.compute_infer = result->compute;
-      self->Answer(result->output);
+      self->Answer(std::move(result->output));
     };
     return context_.backend->scheduler->Submit(std::move(step));
   }
@@ -188,7 +188,7 @@ class Inference : public std::enable_shared_from_this<Inference> {
     serving::Task task;
     task.model = served_->model;
     task.rows = batch_;
-    task.multiply_adds = batch_ * rows_.view().cols *
+    task.multiply_adds = batch_ * width_ *
                          static_cast<uint64_t>(OutputsOf(*served_)[0].shape[1]);
     task.priority = priority_;
     task.deadline = deadline_;
@@ -208,13 +208,13 @@ class Inference : public std::enable_shared_from_this<Inference> {
     absl::StatusOr<ModelOutput> y;
     const absl::Status status = Guarded([&] {
       y = served_->model->MatMul(
-          served_->layer, rows_.view(),
+          served_->layer, {rows_.As<const float>(), batch_, width_},
           {turn.pool, context_.backend->allow_non_finite}, nullptr);
       return y.status();
     });
     times_.compute_infer = absl::Now() - start;
     if (!status.ok()) return End(status);
-    Answer(*y);
+    Answer(*std::move(y));
   }
 
   bool Wants(std::string_view output) const {
@@ -222,60 +222,67 @@ class Inference : public std::enable_shared_from_this<Inference> {
                        [&](const auto& place) { return place.name == output; });
   }
 
-  void Answer(const ModelOutput& output) {
+  void Answer(ModelOutput output) {
     const absl::Time start = absl::Now();
-    const absl::Status status = Guarded([&] { return Encode(output); });
+    InferAnswer answer;
+    const absl::Status status =
+        Guarded([&] { return Encode(std::move(output), &answer); });
     times_.compute_output = absl::Now() - start;
-    End(status);
+    if (!status.ok()) return End(status);
+    End(std::move(answer));
   }
 
-  absl::Status Encode(const ModelOutput& output) {
-    response_.set_model_name(request_.model_name());
-    response_.set_model_version(served_->version());
-    response_.set_id(request_.id());
+  // Beside hidden states, the embedding is made of them.
+  absl::Status Encode(ModelOutput output, InferAnswer* answer) const {
+    answer->fields.set_model_name(request_.model_name());
+    answer->fields.set_model_version(served_->version());
+    answer->fields.set_id(request_.id());
+    ModelOutput pooled;
+    if (Wants(kHiddenState) && Wants(kEmbedding)) {
+      ASSIGN_OR_RETURN(
+          pooled, model::OutputOfHidden(served_->graph(), output, lengths_));
+    }
     for (const OutputPlace& place : places_) {
-      RETURN_IF_ERROR(place.name == kHiddenState ? EncodeHidden(place, output)
-                                                 : EncodeRows(place, output));
+      if (place.name == kHiddenState) {
+        RETURN_IF_ERROR(AddHidden(place, std::move(output), answer));
+      } else {
+        RETURN_IF_ERROR(AddRows(
+            place, std::move(pooled.rows > 0 ? pooled : output), answer));
+      }
     }
     return absl::OkStatus();
   }
 
-  absl::Status EncodeHidden(const OutputPlace& place,
-                            const ModelOutput& hidden) {
-    return WriteOutput(place,
-                       {static_cast<int64_t>(tokens_.sequences),
-                        static_cast<int64_t>(tokens_.width),
-                        static_cast<int64_t>(hidden.cols)},
-                       PadRows(hidden, lengths_, tokens_.width), &response_);
+  absl::Status AddHidden(const OutputPlace& place, ModelOutput hidden,
+                         InferAnswer* answer) const {
+    const auto cols = static_cast<int64_t>(hidden.cols);
+    return AddOutput(place,
+                     {static_cast<int64_t>(tokens_.sequences),
+                      static_cast<int64_t>(tokens_.width), cols},
+                     PadRows(std::move(hidden), lengths_, tokens_.width),
+                     answer);
   }
 
-  // Beside hidden states, the embedding is made of them.
-  absl::Status EncodeRows(const OutputPlace& place, const ModelOutput& output) {
-    ModelOutput pooled;
-    const ModelOutput* rows = &output;
-    if (place.name == kEmbedding && Wants(kHiddenState)) {
-      ASSIGN_OR_RETURN(
-          pooled, model::OutputOfHidden(served_->graph(), output, lengths_));
-      rows = &pooled;
-    }
-    return WriteOutput(
+  static absl::Status AddRows(const OutputPlace& place, ModelOutput rows,
+                              InferAnswer* answer) {
+    return AddOutput(
         place,
-        {static_cast<int64_t>(rows->rows), static_cast<int64_t>(rows->cols)},
-        BytesOf(*rows), &response_);
+        {static_cast<int64_t>(rows.rows), static_cast<int64_t>(rows.cols)},
+        std::move(rows.values), answer);
   }
 
-  void End(const absl::Status& status) {
+  void End(absl::StatusOr<InferAnswer> answer) {
     times_.arrival = caller_.arrival;
     times_.total = absl::Now() - caller_.arrival;
     if (served_) {
-      if (status.ok()) {
+      if (answer.ok()) {
         context_.statistics->Succeeded(*served_, batch_, times_);
         Export();
       } else {
         context_.statistics->Failed(*served_, times_.total);
       }
     }
-    std::exchange(done_, nullptr)(status);
+    std::exchange(done_, nullptr)(std::move(answer));
   }
 
   // The stages of compute are exported where it is done.
@@ -292,40 +299,40 @@ class Inference : public std::enable_shared_from_this<Inference> {
 
   const InferContext context_;
   const Caller caller_;
-  const inference::ModelInferRequest& request_;
-  inference::ModelInferResponse& response_;
-  std::function<void(const absl::Status&)> done_;
+  Received<inference::ModelInferRequest> received_;
+  const inference::ModelInferRequest& request_;  // its fields
+  std::function<void(absl::StatusOr<InferAnswer>)> done_;
 
   std::optional<Served> served_;  // once it was found
   serving::Priority priority_ = serving::Priority::kNormal;
   absl::Time deadline_;
-  InputTensors inputs_;
   std::vector<OutputPlace> places_;
   PaddedBatch tokens_;            // its input is given to the scheduler
   std::vector<int32_t> lengths_;  // and its lengths are kept
-  FloatRows rows_;
+  std::vector<float> features_;   // x of a model
+  kernels::AlignedBuffer rows_;   // x of a layer
+  size_t width_ = 0;              // of x
   size_t batch_ = 0;
   InferTimes times_;
 };
 
 }  // namespace
 
-void Infer(const InferContext& context, const Caller& caller,
-           const inference::ModelInferRequest* request,
-           inference::ModelInferResponse* response,
-           std::function<void(const absl::Status&)> done) {
-  std::make_shared<Inference>(context, caller, request, response,
+void Infer(const InferContext& context, Caller caller,
+           Received<inference::ModelInferRequest> request,
+           std::function<void(absl::StatusOr<InferAnswer>)> done) {
+  std::make_shared<Inference>(context, std::move(caller), std::move(request),
                               std::move(done))
       ->Start();
 }
 
-void MarkFinal(const inference::ModelInferRequest& request,
-               inference::ModelInferResponse& response) {
+bool WantsFinalMark(const inference::ModelInferRequest& request) {
   const auto asked =
       request.parameters().find("triton_enable_empty_final_response");
-  if (asked == request.parameters().end() || !asked->second.bool_param()) {
-    return;
-  }
+  return asked != request.parameters().end() && asked->second.bool_param();
+}
+
+void MarkFinal(inference::ModelInferResponse& response) {
   (*response.mutable_parameters())["triton_final_response"].set_bool_param(
       true);
 }

@@ -6,12 +6,14 @@
 
 #include <functional>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "inference/grpc_service.pb.h"
 #include "server/rpc/backend.h"
+#include "server/rpc/oip_outputs.h"
 #include "server/rpc/oip_shared_memory.h"
 #include "server/rpc/oip_statistics.h"
+#include "server/rpc/wire_message.h"
 
 namespace octet::rpc::oip {
 
@@ -30,18 +32,16 @@ struct Caller {
 };
 
 // Reads the request here and now, and submits it. `done` is called once, on
-// this thread or on a worker, when `response` is filled or with what is wrong:
-// the errors of oip_model.h, oip_tensors.h and oip_tokens.h, and those of the
-// scheduler. `request` and `response` stay where they are until then.
-void Infer(const InferContext& context, const Caller& caller,
-           const inference::ModelInferRequest* request,
-           inference::ModelInferResponse* response,
-           std::function<void(const absl::Status&)> done);
+// this thread or on a worker. Errors: those of oip_model.h, oip_inputs.h,
+// oip_outputs.h, oip_tokens.h and of the scheduler.
+void Infer(const InferContext& context, Caller caller,
+           Received<inference::ModelInferRequest> request,
+           std::function<void(absl::StatusOr<InferAnswer>)> done);
 
-// On streams: says that no other answer to the request comes, to a client that
-// asked to be told (triton_enable_empty_final_response).
-void MarkFinal(const inference::ModelInferRequest& request,
-               inference::ModelInferResponse& response);
+// On streams: whether the client asked to be told that no other answer to a
+// request comes (triton_enable_empty_final_response).
+bool WantsFinalMark(const inference::ModelInferRequest& request);
+void MarkFinal(inference::ModelInferResponse& response);
 
 }  // namespace octet::rpc::oip
 

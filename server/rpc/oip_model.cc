@@ -125,6 +125,20 @@ absl::StatusOr<Served> Resolve(const serving::ModelRegistry& models,
   return served;
 }
 
+const TensorSpec* FindSpec(const std::vector<TensorSpec>& specs,
+                           std::string_view name) {
+  for (const TensorSpec& spec : specs) {
+    if (spec.name == name) return &spec;
+  }
+  return nullptr;
+}
+
+std::string Names(const std::vector<TensorSpec>& specs) {
+  return absl::StrJoin(specs, ", ", [](std::string* out, const auto& spec) {
+    out->append(spec.name);
+  });
+}
+
 std::vector<TensorSpec> InputsOf(const Served& served) {
   if (const model::Linear* layer = FindLayer(served)) {
     return {{kX, kFp32, {-1, static_cast<int64_t>(layer->in_features)}}};

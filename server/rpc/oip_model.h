@@ -57,6 +57,12 @@ struct TensorSpec {
   bool optional = false;
 };
 
+// nullptr when there is none of that name.
+const TensorSpec* FindSpec(const std::vector<TensorSpec>& specs,
+                           std::string_view name);
+// "x, y", for a message.
+std::string Names(const std::vector<TensorSpec>& specs);
+
 // Nothing, for a linear_set as a whole.
 std::vector<TensorSpec> InputsOf(const Served& served);
 std::vector<TensorSpec> OutputsOf(const Served& served);

@@ -15,22 +15,22 @@
 #include "server/rpc/oip_infer.h"
 #include "server/rpc/oip_model.h"
 #include "server/rpc/oip_repository.h"
+#include "server/rpc/oip_server.h"
 #include "server/rpc/oip_shared_memory.h"
 #include "server/rpc/oip_statistics.h"
-#include "server/rpc/pipeline.h"
 #include "server/rpc/reactors.h"
 #include "server/rpc/services.h"
 #include "server/rpc/status.h"
-#include "server/telemetry/build_info.h"
-#include "spdlog/spdlog.h"
+#include "server/rpc/wire_message.h"
+#include "server/rpc/wire_reactors.h"
 
 namespace octet::rpc {
 namespace {
 
+using grpc::ByteBuffer;
 using grpc::CallbackServerContext;
 using grpc::ServerUnaryReactor;
 using inference::ModelInferRequest;
-using inference::ModelInferResponse;
 using inference::ModelStreamInferResponse;
 
 // Answers from memory, on the calling thread: such calls never wait behind
@@ -49,40 +49,47 @@ ServerUnaryReactor* AtOnce(const Edge& edge, std::string_view method,
   return reactor;
 }
 
-class InferReactor final : public ServerUnaryReactor {
- public:
-  InferReactor(const Edge& edge, const oip::InferContext& infer,
-               CallbackServerContext* context, const ModelInferRequest* request,
-               ModelInferResponse* response)
-      : scope_(edge, "GRPCInferenceService/ModelInfer", context),
-        response_(*response) {
-    scope_.Received(*request);
-    if (!edge.ready->load(std::memory_order_relaxed)) {
-      End(absl::UnavailableError("the server is starting"));
-      return;
-    }
-    const oip::Caller caller = {
-        .arrival = scope_.arrival(),
-        .deadline = absl::FromChrono(context->deadline()),
-        .cancelled = [context] { return context->IsCancelled(); }};
-    oip::Infer(infer, caller, request, response,
-               [this](const absl::Status& status) { End(status); });
+// What gRPC generates takes all calls as messages or names them one by one:
+// tensors are taken from the wire as they came, and put on it as they are.
+using Rpc = inference::GRPCInferenceService;
+using ServerCalls =
+    Rpc::WithCallbackMethod_ServerLive<Rpc::WithCallbackMethod_ServerReady<
+        Rpc::WithCallbackMethod_ServerMetadata<Rpc::Service>>>;
+using ModelCalls = Rpc::WithCallbackMethod_ModelReady<
+    Rpc::WithCallbackMethod_ModelMetadata<Rpc::WithCallbackMethod_ModelConfig<
+        Rpc::WithCallbackMethod_ModelStatistics<ServerCalls>>>>;
+using RepositoryCalls = Rpc::WithCallbackMethod_RepositoryIndex<
+    Rpc::WithCallbackMethod_RepositoryModelLoad<
+        Rpc::WithCallbackMethod_RepositoryModelUnload<ModelCalls>>>;
+using SystemMemoryCalls = Rpc::WithCallbackMethod_SystemSharedMemoryStatus<
+    Rpc::WithCallbackMethod_SystemSharedMemoryRegister<
+        Rpc::WithCallbackMethod_SystemSharedMemoryUnregister<RepositoryCalls>>>;
+using CudaMemoryCalls = Rpc::WithCallbackMethod_CudaSharedMemoryStatus<
+    Rpc::WithCallbackMethod_CudaSharedMemoryRegister<
+        Rpc::WithCallbackMethod_CudaSharedMemoryUnregister<SystemMemoryCalls>>>;
+using SettingCalls = Rpc::WithCallbackMethod_TraceSetting<
+    Rpc::WithCallbackMethod_LogSettings<CudaMemoryCalls>>;
+using RawService = Rpc::WithRawCallbackMethod_ModelInfer<
+    Rpc::WithRawCallbackMethod_ModelStreamInfer<SettingCalls>>;
+
+ByteBuffer StreamAnswer(const std::string& id, bool final,
+                        absl::StatusOr<oip::InferAnswer> answer) {
+  ModelStreamInferResponse response;
+  std::vector<grpc::Slice> tensors;
+  if (answer.ok()) {
+    *response.mutable_infer_response() = std::move(answer->fields);
+    tensors = std::move(answer->tensors);
+  } else {
+    const absl::Status& status = answer.status();
+    response.mutable_infer_response()->set_id(id);
+    response.set_error_message(model::StrCat(
+        CodeName(status.code()), ": ", ToGrpcStatus(status).error_message()));
   }
+  if (final) oip::MarkFinal(*response.mutable_infer_response());
+  return MakeMessage(LargeField(&response), response, tensors);
+}
 
-  void OnDone() override { delete this; }
-
- private:
-  void End(const absl::Status& status) {
-    if (status.ok()) scope_.Sent(response_);
-    Finish(scope_.Finish(status));
-  }
-
-  const RpcScope scope_;
-  const ModelInferResponse& response_;
-};
-
-class OpenInferenceService final
-    : public inference::GRPCInferenceService::CallbackService {
+class OpenInferenceService final : public RawService {
  public:
   OpenInferenceService(const Edge& files, const Edge& compute, Backend* backend)
       : files_(files),
@@ -118,21 +125,11 @@ class OpenInferenceService final
       CallbackServerContext* context,
       const inference::ServerMetadataRequest* request,
       inference::ServerMetadataResponse* response) override {
-    return AtOnce(
-        compute_, "GRPCInferenceService/ServerMetadata", context, request,
-        response, [&] {
-          response->set_name("octet");
-          response->set_version(std::string(telemetry::GetBuildInfo().version));
-          for (const char* extension :
-               {"binary_tensor_data", "model_configuration", "model_repository",
-                "parameters", "schedule_policy", "statistics"}) {
-            response->add_extensions(extension);
-          }
-          if (memory_.allowed()) {
-            response->add_extensions("system_shared_memory");
-          }
-          return absl::OkStatus();
-        });
+    return AtOnce(compute_, "GRPCInferenceService/ServerMetadata", context,
+                  request, response, [&] {
+                    oip::FillServerMetadata(memory_, response);
+                    return absl::OkStatus();
+                  });
   }
 
   // Models
@@ -202,20 +199,41 @@ class OpenInferenceService final
   // Inference
 
   ServerUnaryReactor* ModelInfer(CallbackServerContext* context,
-                                 const ModelInferRequest* request,
-                                 ModelInferResponse* response) override {
-    return new InferReactor(compute_, {&backend_, &memory_, &statistics_},
-                            context, request, response);
+                                 const ByteBuffer* request,
+                                 ByteBuffer* response) override {
+    return ReplyWire(
+        compute_, "GRPCInferenceService/ModelInfer", context, request, response,
+        [this](WireRequest& wire, WireAnswer answer) -> absl::Status {
+          Received<ModelInferRequest> received;
+          RETURN_IF_ERROR(received.Parse(&wire.bytes));
+          Infer(wire, std::move(received),
+                [answer = std::move(answer)](
+                    absl::StatusOr<oip::InferAnswer> result) {
+                  if (!result.ok()) return answer(result.status());
+                  answer(MakeMessage(LargeField(&result->fields),
+                                     result->fields, result->tensors));
+                });
+          return absl::OkStatus();
+        });
   }
 
-  grpc::ServerBidiReactor<ModelInferRequest, ModelStreamInferResponse>*
-  ModelStreamInfer(CallbackServerContext* context) override {
-    return new PipelineReactor<ModelInferRequest, ModelStreamInferResponse>(
+  // A request that fails is answered by its error, and the stream goes on.
+  grpc::ServerBidiReactor<ByteBuffer, ByteBuffer>* ModelStreamInfer(
+      CallbackServerContext* context) override {
+    return PipelineWire(
         compute_, "GRPCInferenceService/ModelStreamInfer", context,
-        [this, context](const ModelInferRequest& request, absl::Time arrival,
-                        ModelStreamInferResponse* response,
-                        std::function<void(const absl::Status&)> done) {
-          InferOnStream(context, request, arrival, response, std::move(done));
+        PipelineOptions(),
+        [this](WireRequest& wire, WireAnswer answer) -> absl::Status {
+          Received<ModelInferRequest> received;
+          RETURN_IF_ERROR(received.Parse(&wire.bytes));
+          const std::string id = received.fields.id();
+          const bool final = oip::WantsFinalMark(received.fields);
+          Infer(wire, std::move(received),
+                [id, final, answer = std::move(answer)](
+                    absl::StatusOr<oip::InferAnswer> result) {
+                  answer(StreamAnswer(id, final, std::move(result)));
+                });
+          return absl::OkStatus();
         });
   }
 
@@ -258,20 +276,8 @@ class OpenInferenceService final
       const inference::SystemSharedMemoryStatusRequest* request,
       inference::SystemSharedMemoryStatusResponse* response) override {
     return AtOnce(compute_, "GRPCInferenceService/SystemSharedMemoryStatus",
-                  context, request, response, [&]() -> absl::Status {
-                    if (!request->name().empty()) {
-                      RETURN_IF_ERROR(memory_.Find(request->name()).status());
-                    }
-                    for (const auto& [name, region] : memory_.List()) {
-                      if (!request->name().empty() && name != request->name())
-                        continue;
-                      auto& status = (*response->mutable_regions())[name];
-                      status.set_name(name);
-                      status.set_key(region->key());
-                      status.set_offset(region->offset());
-                      status.set_byte_size(region->byte_size());
-                    }
-                    return absl::OkStatus();
+                  context, request, response, [&] {
+                    return oip::FillRegions(memory_, *request, response);
                   });
   }
 
@@ -338,69 +344,26 @@ class OpenInferenceService final
       CallbackServerContext* context,
       const inference::TraceSettingRequest* request,
       inference::TraceSettingResponse* response) override {
-    return AtOnce(
-        compute_, "GRPCInferenceService/TraceSetting", context, request,
-        response, [&] {
-          if (!request->settings().empty()) {
-            return absl::UnimplementedError(
-                "the server writes no traces; stages of requests are "
-                "in /metrics and in ModelStatistics");
-          }
-          (*response->mutable_settings())["trace_level"].add_value("OFF");
-          return absl::OkStatus();
-        });
+    return AtOnce(compute_, "GRPCInferenceService/TraceSetting", context,
+                  request, response,
+                  [&] { return oip::FillTraceSettings(*request, response); });
   }
 
   ServerUnaryReactor* LogSettings(
       CallbackServerContext* context,
       const inference::LogSettingsRequest* request,
       inference::LogSettingsResponse* response) override {
-    return AtOnce(
-        compute_, "GRPCInferenceService/LogSettings", context, request,
-        response, [&] {
-          if (!request->settings().empty()) {
-            return absl::UnimplementedError(
-                "what is logged is set when the server starts: --log-level");
-          }
-          const auto logs = [](spdlog::level::level_enum level) {
-            return spdlog::get_level() <= level;
-          };
-          auto& settings = *response->mutable_settings();
-          settings["log_error"].set_bool_param(logs(spdlog::level::err));
-          settings["log_warning"].set_bool_param(logs(spdlog::level::warn));
-          settings["log_info"].set_bool_param(logs(spdlog::level::info));
-          settings["log_verbose_level"].set_uint32_param(
-              logs(spdlog::level::debug) ? 1 : 0);
-          return absl::OkStatus();
-        });
+    return AtOnce(compute_, "GRPCInferenceService/LogSettings", context,
+                  request, response,
+                  [&] { return oip::FillLogSettings(*request, response); });
   }
 
  private:
-  // A request that fails is answered by its error, and the stream goes on.
-  void InferOnStream(CallbackServerContext* context,
-                     const ModelInferRequest& request, absl::Time arrival,
-                     ModelStreamInferResponse* response,
-                     std::function<void(const absl::Status&)> done) {
-    const oip::Caller caller = {
-        .arrival = arrival,
-        .deadline = absl::FromChrono(context->deadline()),
-        .cancelled = [context] { return context->IsCancelled(); }};
-    const auto end = [&request, response,
-                      done = std::move(done)](const absl::Status& status) {
-      ModelInferResponse& answer = *response->mutable_infer_response();
-      if (!status.ok()) {
-        answer.Clear();
-        answer.set_id(request.id());
-        response->set_error_message(
-            model::StrCat(CodeName(status.code()), ": ",
-                          ToGrpcStatus(status).error_message()));
-      }
-      oip::MarkFinal(request, answer);
-      done(absl::OkStatus());
-    };
-    if (!Ready()) return end(absl::UnavailableError("the server is starting"));
-    oip::Infer({&backend_, &memory_, &statistics_}, caller, &request,
-               response->mutable_infer_response(), end);
+  void Infer(const WireRequest& wire, Received<ModelInferRequest> received,
+             std::function<void(absl::StatusOr<oip::InferAnswer>)> done) {
+    oip::Infer({&backend_, &memory_, &statistics_},
+               {wire.arrival, wire.deadline, wire.cancelled},
+               std::move(received), std::move(done));
   }
 
   bool Ready() const { return compute_.ready->load(std::memory_order_relaxed); }

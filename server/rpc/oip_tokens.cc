@@ -1,7 +1,11 @@
 #include "server/rpc/oip_tokens.h"
 
+#include <algorithm>
 #include <cstring>
+#include <optional>
+#include <string>
 #include <string_view>
+#include <utility>
 
 #include "kernels/status_macros.h"
 #include "server/model/str_cat.h"
@@ -12,28 +16,33 @@ namespace {
 
 using model::StrCat;
 
-// Integers of either size, at any address.
+// A copy of integers of either size.
 class Integers {
  public:
-  explicit Integers(const InputTensor& tensor)
-      : data_(tensor.bytes.data()),
-        wide_(tensor.type == model::DataType::kI64) {}
+  static absl::StatusOr<Integers> Read(const InputTensor& tensor) {
+    Integers integers;
+    integers.wide_ = tensor.type == model::DataType::kI64;
+    integers.data_.resize((tensor.bytes + sizeof(int64_t) - 1) /
+                          sizeof(int64_t));
+    RETURN_IF_ERROR(tensor.CopyTo(integers.data_.data()));
+    return integers;
+  }
 
   int64_t operator[](size_t i) const {
-    if (!wide_) return Load<int32_t>(i);
-    return Load<int64_t>(i);
+    return wide_ ? Load<int64_t>(i) : Load<int32_t>(i);
   }
 
  private:
   template <typename T>
   T Load(size_t i) const {
     T value;
-    std::memcpy(&value, data_ + i * sizeof(T), sizeof(T));
+    std::memcpy(&value, reinterpret_cast<const T*>(data_.data()) + i,
+                sizeof(T));
     return value;
   }
 
-  const char* data_;
-  bool wide_;
+  std::vector<int64_t> data_;
+  bool wide_ = false;
 };
 
 std::string At(std::string_view name, size_t row, size_t column) {
@@ -55,12 +64,20 @@ absl::Status CheckShape(const InputTensor& ids) {
   return absl::OkStatus();
 }
 
-absl::Status CheckSameShape(const InputTensor& ids, const InputTensor* other) {
-  if (other == nullptr || other->shape == ids.shape) return absl::OkStatus();
-  return FieldViolation(
-      StrCat(other->name, ".shape"),
-      StrCat("is ", model::ShapeString(other->shape), "; ", ids.name, " has ",
-             model::ShapeString(ids.shape)));
+// An optional tensor of the shape of the ids.
+absl::StatusOr<std::optional<Integers>> ReadBeside(const InputTensor& ids,
+                                                   const InputTensors& inputs,
+                                                   std::string_view name) {
+  const InputTensor* other = Find(inputs, name);
+  if (other == nullptr) return std::nullopt;
+  if (other->shape != ids.shape) {
+    return FieldViolation(
+        StrCat(name, ".shape"),
+        StrCat("is ", model::ShapeString(other->shape), "; ", ids.name, " has ",
+               model::ShapeString(ids.shape)));
+  }
+  ASSIGN_OR_RETURN(Integers values, Integers::Read(*other));
+  return values;
 }
 
 // Tokens before the padding of a row.
@@ -125,42 +142,41 @@ absl::Status CheckTypes(const Integers& types, size_t row, size_t width,
 absl::StatusOr<PaddedBatch> DecodeTokens(const InputTensors& inputs,
                                          const model::Graph& graph) {
   const InputTensor& ids = *Find(inputs, kInputIds);
-  const InputTensor* mask = Find(inputs, kAttentionMask);
-  const InputTensor* types = Find(inputs, kTokenTypeIds);
   RETURN_IF_ERROR(CheckShape(ids));
-  RETURN_IF_ERROR(CheckSameShape(ids, mask));
-  RETURN_IF_ERROR(CheckSameShape(ids, types));
   PaddedBatch batch;
   batch.sequences = static_cast<size_t>(ids.shape[0]);
   batch.width = static_cast<size_t>(ids.shape[1]);
+  ASSIGN_OR_RETURN(const Integers values, Integers::Read(ids));
+  ASSIGN_OR_RETURN(const auto mask, ReadBeside(ids, inputs, kAttentionMask));
+  ASSIGN_OR_RETURN(const auto types, ReadBeside(ids, inputs, kTokenTypeIds));
   batch.input.token_ids.reserve(batch.sequences * batch.width);
   for (size_t row = 0; row < batch.sequences; ++row) {
     size_t length = batch.width;
-    if (mask != nullptr) {
-      ASSIGN_OR_RETURN(length, LengthOf(Integers(*mask), row, batch.width));
+    if (mask) {
+      ASSIGN_OR_RETURN(length, LengthOf(*mask, row, batch.width));
     }
     RETURN_IF_ERROR(
-        AddRow(Integers(ids), row, batch.width, length, graph, batch.input));
-    if (types != nullptr) {
-      RETURN_IF_ERROR(CheckTypes(Integers(*types), row, batch.width, length));
+        AddRow(values, row, batch.width, length, graph, batch.input));
+    if (types) {
+      RETURN_IF_ERROR(CheckTypes(*types, row, batch.width, length));
     }
   }
   return batch;
 }
 
-std::string PadRows(const model::ModelOutput& rows,
-                    absl::Span<const int32_t> lengths, size_t width) {
-  const size_t row_bytes = rows.cols * sizeof(float);
-  std::string bytes(lengths.size() * width * row_bytes, '\0');
-  const auto* from = reinterpret_cast<const char*>(rows.values.data());
-  char* to = bytes.data();
+std::vector<float> PadRows(model::ModelOutput rows,
+                           absl::Span<const int32_t> lengths, size_t width) {
+  if (rows.rows == lengths.size() * width) return std::move(rows.values);
+  std::vector<float> padded(lengths.size() * width * rows.cols);
+  const float* from = rows.values.data();
+  float* to = padded.data();
   for (const int32_t length : lengths) {
-    const size_t size = static_cast<size_t>(length) * row_bytes;
-    std::memcpy(to, from, size);
+    const size_t size = static_cast<size_t>(length) * rows.cols;
+    std::copy_n(from, size, to);
     from += size;
-    to += width * row_bytes;
+    to += width * rows.cols;
   }
-  return bytes;
+  return padded;
 }
 
 }  // namespace octet::rpc::oip

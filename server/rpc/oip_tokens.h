@@ -12,13 +12,13 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "server/model/graph.h"
 #include "server/model/model.h"
-#include "server/rpc/oip_tensors.h"
+#include "server/rpc/oip_inputs.h"
 
 namespace octet::rpc::oip {
 
@@ -33,9 +33,9 @@ struct PaddedBatch {
 absl::StatusOr<PaddedBatch> DecodeTokens(const InputTensors& inputs,
                                          const model::Graph& graph);
 
-// FP32 bytes of [B, S, H].
-std::string PadRows(const model::ModelOutput& rows,
-                    absl::Span<const int32_t> lengths, size_t width);
+// [B, S, H]; the rows themselves where there is no padding.
+std::vector<float> PadRows(model::ModelOutput rows,
+                           absl::Span<const int32_t> lengths, size_t width);
 
 }  // namespace octet::rpc::oip
 

@@ -3,8 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <vector>
+
+#include "server/rpc/oip_outputs.h"
 
 namespace octet::rpc::oip {
 namespace {
@@ -27,11 +28,9 @@ InputTensor Make(std::string_view name, std::vector<int64_t> shape,
   tensor.name = name;
   tensor.type = sizeof(T) == 8 ? model::DataType::kI64 : model::DataType::kI32;
   tensor.shape = std::move(shape);
-  // One byte off, as raw contents may lie.
-  tensor.copied.resize(values.size() * sizeof(T) + 1);
-  std::memcpy(tensor.copied.data() + 1, values.data(),
-              values.size() * sizeof(T));
-  tensor.bytes = {tensor.copied.data() + 1, values.size() * sizeof(T)};
+  tensor.bytes = values.size() * sizeof(T);
+  tensor.elements = std::string_view(
+      reinterpret_cast<const char*>(values.data()), tensor.bytes);
   return tensor;
 }
 
@@ -75,10 +74,9 @@ TEST(PadRows, PutsZerosUnderTheMask) {
   rows.rows = 3;
   rows.cols = 2;
   rows.values = {1, 2, 3, 4, 5, 6};
-  const std::string bytes = PadRows(rows, std::vector<int32_t>{1, 2}, 3);
-  std::vector<float> values(bytes.size() / sizeof(float));
-  std::memcpy(values.data(), bytes.data(), bytes.size());
-  EXPECT_THAT(values, ElementsAre(1, 2, 0, 0, 0, 0, 3, 4, 5, 6, 0, 0));
+  EXPECT_THAT(PadRows(rows, std::vector<int32_t>{1, 2}, 3),
+              ElementsAre(1, 2, 0, 0, 0, 0, 3, 4, 5, 6, 0, 0));
+  EXPECT_EQ(PadRows(rows, std::vector<int32_t>{3}, 3), rows.values);
 }
 
 TEST(CheckRoom, AnAnswerFitsAMessage) {
