@@ -1,6 +1,6 @@
 #include "client/lib/bundles.h"
 
-#include <fstream>
+#include <algorithm>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -8,8 +8,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "client/lib/archive.h"
-#include "client/lib/checkpoint_files.h"
-#include "client/lib/digest.h"
+#include "client/lib/file_streams.h"
 #include "client/lib/status_macros.h"
 
 namespace octet::client {
@@ -27,51 +26,18 @@ fs::path Beside(const fs::path& target, absl::string_view suffix) {
   return clean;
 }
 
-absl::Status CheckChunk(const v1::DownloadBundleResponse& chunk,
-                        int64_t expected_offset) {
-  if (chunk.offset() != expected_offset) {
-    return absl::DataLossError(absl::StrCat("chunk at byte ", chunk.offset(),
-                                            " came where byte ",
-                                            expected_offset, " was due"));
-  }
-  if (Crc32c(chunk.data()) != chunk.crc32c()) {
-    return absl::DataLossError(
-        absl::StrCat("the chunk at byte ", chunk.offset(),
-                     " does not have its CRC32C; download again"));
-  }
-  return absl::OkStatus();
-}
-
 absl::Status DownloadTar(Connection& connection, absl::string_view id,
                          const fs::path& path, int64_t about_bytes,
                          const ProgressFn& progress) {
   v1::DownloadBundleRequest request;
   request.set_name(ResourceName("bundles", id));
-  std::ofstream file(path, std::ios::binary);
   Call call(connection);
   const auto stream =
       connection.bundles().DownloadBundle(&call.context(), request);
-  v1::DownloadBundleResponse chunk;
-  int64_t received = 0;
-  absl::Status status;
-  while (status.ok() && stream->Read(&chunk)) {
-    status = CheckChunk(chunk, received);
-    if (!status.ok()) break;
-    received += static_cast<int64_t>(chunk.data().size());
-    file << chunk.data();
-    if (!file) {
-      status = absl::UnknownError(absl::StrCat("cannot write ", path.string()));
-    }
-    if (progress) progress(received, std::max(about_bytes, received));
-  }
-  if (!status.ok()) call.context().TryCancel();
-  const absl::Status finished = FromGrpc(stream->Finish());
-  RETURN_IF_ERROR(status);
-  RETURN_IF_ERROR(finished);
-  file.close();
-  return file
-             ? absl::OkStatus()
-             : absl::UnknownError(absl::StrCat("cannot write ", path.string()));
+  return ReceiveFile<v1::DownloadBundleResponse>(
+      call, *stream, path, [&](const auto& /*chunk*/, int64_t received) {
+        if (progress) progress(received, std::max(about_bytes, received));
+      });
 }
 
 absl::Status Rename(const fs::path& from, const fs::path& to) {
@@ -86,38 +52,15 @@ absl::Status Rename(const fs::path& from, const fs::path& to) {
 absl::StatusOr<v1::Bundle> SendTar(Connection& connection, const fs::path& path,
                                    absl::string_view id,
                                    const ProgressFn& progress) {
-  std::error_code error;
-  const auto size = static_cast<int64_t>(fs::file_size(path, error));
-  if (error) {
-    return absl::NotFoundError(
-        absl::StrCat("cannot read ", path.string(), ": ", error.message()));
-  }
+  ASSIGN_OR_RETURN(const int64_t size, SizeOf(path));
   Call call(connection);
   v1::Bundle bundle;
   const auto stream =
       connection.bundles().UploadBundle(&call.context(), &bundle);
   v1::UploadBundleRequest request;
   request.mutable_header()->set_bundle_id(std::string(id));
-  bool open = stream->Write(request);
-  absl::Status read;
-  if (open) {
-    read = ReadChunks(path, 0, size, [&](Chunk chunk) {
-      v1::BundleChunk& message = *request.mutable_chunk();
-      message.set_offset(chunk.offset);
-      message.set_crc32c(chunk.crc32c);
-      message.set_data(std::move(chunk.data));
-      const auto end =
-          chunk.offset + static_cast<int64_t>(message.data().size());
-      open = stream->Write(request);
-      if (open && progress) progress(end, size);
-      return open;
-    });
-  }
-  if (!read.ok()) call.context().TryCancel();
-  if (open) stream->WritesDone();
-  const absl::Status finished = FromGrpc(stream->Finish());
-  RETURN_IF_ERROR(read);
-  RETURN_IF_ERROR(finished);
+  RETURN_IF_ERROR(
+      SendFile(call, *stream, std::move(request), path, size, progress));
   return bundle;
 }
 
