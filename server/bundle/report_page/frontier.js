@@ -98,10 +98,12 @@ function drawFrontier(node, points, measure, format, width) {
   const taken = points.map((one) => ({
     x: x(measure(one)) - 6, y: error.y(one.relative_error) + 4, size: 12,
   }));
+  // The chosen one's name takes its place first; its mark is above all others.
+  const marks = [];
   for (const one of [...points].sort((a, b) => b.chosen - a.chosen)) {
     const at = [x(measure(one)), error.y(one.relative_error)];
     const series = one.measured ? 0 : 7;
-    plot.append(explain(
+    marks.unshift(explain(
       mark(...at, one.chosen ? 1 : series, one.chosen || one.measured,
         one.chosen ? 7 : 5), planText(one)));
     const name = shorten(one.name, width * .5);
@@ -112,6 +114,7 @@ function drawFrontier(node, points, measure, format, width) {
         {class: one.chosen ? 'strong' : 'muted'}));
     }
   }
+  plot.append(...marks);
   node.replaceChildren(plot);
 }
 
