@@ -17,7 +17,10 @@ namespace {
 std::string Methods(const v1::LayerReport& layer) {
   std::vector<std::string> parts;
   if (layer.smoothing_alpha() >= 0) {
-    parts.push_back(absl::StrFormat("smooth %.3g", layer.smoothing_alpha()));
+    parts.push_back(absl::StrFormat(
+        "%s %.3g",
+        layer.smoothing_folded_into().empty() ? "smooth" : "fold smooth",
+        layer.smoothing_alpha()));
   }
   if (layer.hadamard_block() > 0) {
     parts.push_back(absl::StrCat("rotate ", layer.hadamard_block()));

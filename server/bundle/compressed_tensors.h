@@ -5,7 +5,8 @@
 // in `ignore`. Anything else can not be said:
 //   - two INT8 schemes in one plan: engines take activations from one group;
 //   - llm_int8: the format has no outlier columns;
-//   - inputs that are smoothed or rotated, scales per group.
+//   - inputs that are rotated, or smoothed where nothing before them could do
+//     it, scales per group.
 //
 // https://github.com/neuralmagic/compressed-tensors
 

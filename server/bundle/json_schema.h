@@ -7,7 +7,9 @@
 //   }
 //
 // beside it in octet::bundle, and JsonWriter::Object and JsonReader::Object do
-// the rest. A reader asks for every field and accepts no other.
+// the rest. A reader asks for every field and accepts no other; a field that
+// came after files had been written says v.Later("z", point.z), and keeps its
+// default where a file lacks it.
 
 #ifndef OCTET_SERVER_BUNDLE_JSON_SCHEMA_H_
 #define OCTET_SERVER_BUNDLE_JSON_SCHEMA_H_
@@ -44,6 +46,11 @@ class JsonWriter {
     // push_back, not []: nlohmann::ordered_json looks a key up by walking all
     // of them.
     json_.push_back({name, Value(field)});
+  }
+
+  template <typename T>
+  void Later(const char* name, T& field) {
+    (*this)(name, field);
   }
 
   template <typename T>
@@ -116,6 +123,12 @@ class JsonReader {
         path_.empty() ? name : model::StrCat(path_, ".", name);
     if (it == object_.end()) return Fail(path, "is missing");
     Read(*it, path, field);
+  }
+
+  template <typename T>
+  void Later(const char* name, T& field) {
+    known_.insert(name);
+    if (object_.contains(name)) (*this)(name, field);
   }
 
   template <typename T>

@@ -101,9 +101,12 @@ struct LayerReport {
   double outlier_threshold = 0.0;    // |x| from which a value is one; 0: none
   double outlier_value_share = 0.0;  // of the input's values, by calibration
   double smoothing_alpha = -1.0;     // negative: not smoothed
-  uint32_t hadamard_block = 0;       // 0: not rotated
-  uint32_t group_size = 0;           // 0: a scale per output channel
-  std::string rounding;              // "nearest", "gptq"; empty: float
+  // Layer whose outputs come divided, so that this one need not divide; empty:
+  // the smoothing, if any, is a part of quantizing the input.
+  std::string smoothing_folded_into;
+  uint32_t hadamard_block = 0;  // 0: not rotated
+  uint32_t group_size = 0;      // 0: a scale per output channel
+  std::string rounding;         // "nearest", "gptq"; empty: float
   bool bias_correction = false;
   std::string reason;  // why it is not INT8, when it is not
   // First layer that reads the same input; `activations` and `calibrators`

@@ -86,6 +86,7 @@ void Fields(V& v, LayerReport& layer) {
   v("outlier_threshold", layer.outlier_threshold);
   v("outlier_value_share", layer.outlier_value_share);
   v("smoothing_alpha", layer.smoothing_alpha);
+  v.Later("smoothing_folded_into", layer.smoothing_folded_into);
   v("hadamard_block", layer.hadamard_block);
   v("group_size", layer.group_size);
   v("rounding", layer.rounding);

@@ -40,8 +40,9 @@ std::vector<LayerRequest> Candidates(size_t in_features,
   Methods rotated = plain;
   rotated.hadamard_block = kRotation;
   std::vector<LayerRequest> all;
-  for (const Scheme scheme : {Scheme::kW8A8Static, Scheme::kW8A8Dynamic}) {
-    for (const Methods& methods : {plain, smoothed, rotated}) {
+  // Those that code the same values come in turn: they share a Hessian.
+  for (const Methods& methods : {plain, smoothed, rotated}) {
+    for (const Scheme scheme : {Scheme::kW8A8Static, Scheme::kW8A8Dynamic}) {
       all.push_back({.scheme = scheme, .methods = methods, .reason = {}});
     }
   }

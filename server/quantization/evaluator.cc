@@ -140,6 +140,25 @@ std::vector<const model::Linear*> LayersWithRows(
   return layers;
 }
 
+// Rows that calibration kept of a layer's input, as the models have it.
+std::vector<float> RowsOf(const CalibratedInput& input,
+                          const std::string& layer,
+                          const model::LayerFactors* folded_inputs) {
+  const MatrixView<const float> x = input.rows.rows();
+  std::vector<float> rows;
+  rows.reserve(x.rows * x.cols);
+  for (size_t i = 0; i < x.rows; ++i) {
+    rows.insert(rows.end(), x.row(i), x.row(i) + x.cols);
+  }
+  if (folded_inputs == nullptr) return rows;
+  const auto factors = folded_inputs->find(layer);
+  if (factors == folded_inputs->end()) return rows;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    rows[i] /= factors->second[i % x.cols];
+  }
+  return rows;
+}
+
 }  // namespace
 
 std::vector<ModelInput> EvaluationBatches(const ModelInput& kept) {
@@ -175,9 +194,12 @@ absl::Status Evaluate(const model::Model& float_model,
   }
   for (const model::Linear* linear :
        LayersWithRows(float_model.graph(), calibration)) {
+    const std::vector<float> rows = RowsOf(
+        *calibration.Find(linear->layer), linear->layer, options.folded_inputs);
+    const size_t columns = linear->in_features;
     RETURN_IF_ERROR(
         layers.Compare(linear->layer, linear->out_features,
-                       calibration.Find(linear->layer)->rows.rows()));
+                       {rows.data(), rows.size() / columns, columns}));
   }
   layers.AddTo(report);
   outputs.AddTo(report);

@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "kernels/thread_pool.h"
 #include "server/bundle/report.h"
+#include "server/model/fold_smoothing.h"
 #include "server/model/model.h"
 #include "server/quantization/calibration.h"
 
@@ -25,6 +26,9 @@ struct EvaluateOptions {
   std::function<bool()> cancelled;  // may be empty
   // Called before each layer is measured; an error stops the evaluation.
   std::function<absl::Status(const std::string& layer)> on_layer;
+  // By layer: what its input comes divided by, in both models; or nullptr.
+  // Calibration saw it as it was before.
+  const model::LayerFactors* folded_inputs = nullptr;
 };
 
 // Inputs in pieces of bounded size, in order; none of no samples.

@@ -39,12 +39,16 @@ void Widen(model::DataType type, absl::Span<const std::byte> bytes,
 }  // namespace
 
 absl::Status ForEachBlock(const model::TensorSource& source,
-                          std::string_view name, size_t block_elements,
-                          kernels::ThreadPool* pool, BlockBody body) {
+                          std::string_view name,
+                          absl::Span<const float> row_divisors,
+                          size_t block_elements, kernels::ThreadPool* pool,
+                          BlockBody body) {
   ASSIGN_OR_RETURN(const TensorView tensor, source.Find(name));
   RETURN_IF_ERROR(CheckFloat(name, tensor));
   const size_t size = model::SizeOf(tensor.type);
   const size_t elements = tensor.bytes.size() / size;
+  const size_t columns =
+      row_divisors.empty() ? 0 : elements / row_divisors.size();
   std::vector<float> block(std::min(block_elements, elements));
   for (size_t first = 0; first < elements; first += block_elements) {
     const size_t count = std::min(block_elements, elements - first);
@@ -53,9 +57,19 @@ absl::Status ForEachBlock(const model::TensorSource& source,
     Widen(tensor.type, bytes, pool, values);
     source.Release(bytes);
     RETURN_IF_ERROR(CheckFinite(name, values, tensor.shape, first));
+    if (columns > 0) DivideRows(row_divisors, columns, first, values);
     RETURN_IF_ERROR(body(first, values));
   }
   return absl::OkStatus();
+}
+
+void DivideRows(absl::Span<const float> row_divisors, size_t columns,
+                size_t first, absl::Span<float> values) {
+  for (size_t i = 0; i < values.size();) {
+    const size_t row = (first + i) / columns;
+    const size_t end = std::min(values.size(), (row + 1) * columns - first);
+    for (; i < end; ++i) values[i] /= row_divisors[row];
+  }
 }
 
 size_t BlockElements(size_t columns) {

@@ -20,11 +20,18 @@ using BlockBody =
     absl::FunctionRef<absl::Status(size_t first, absl::Span<const float>)>;
 
 // Calls `body` with every block of `block_elements`, the last one shorter, in
-// order, until one fails. INVALID_ARGUMENT naming the tensor when it is not
+// order, until one fails. Values are divided by the factor of their row, where
+// there are `row_divisors`. INVALID_ARGUMENT naming the tensor when it is not
 // float, or holds a NaN or an infinity. `pool` may be nullptr.
 absl::Status ForEachBlock(const model::TensorSource& source,
-                          std::string_view name, size_t block_elements,
-                          kernels::ThreadPool* pool, BlockBody body);
+                          std::string_view name,
+                          absl::Span<const float> row_divisors,
+                          size_t block_elements, kernels::ThreadPool* pool,
+                          BlockBody body);
+
+// `values` begin at element `first` of a tensor whose rows have `columns`.
+void DivideRows(absl::Span<const float> row_divisors, size_t columns,
+                size_t first, absl::Span<float> values);
 
 // As many elements as 64 MiB of FP32 have, in whole rows of `columns`.
 size_t BlockElements(size_t columns);

@@ -41,12 +41,12 @@ absl::Status PlanSmoothing(const Methods& methods, const InputFacts& facts,
   const std::vector<float>& absmax = facts.statistics->column_absmax;
   if (methods.smoothing == Smoothing::kAlpha) {
     plan.smoothing_alpha = static_cast<float>(methods.smoothing_alpha);
-    plan.smoothing =
-        SmoothingFactors(absmax, facts.weights, plan.smoothing_alpha);
+    plan.smoothing = SmoothingFactors(absmax, facts.weights->column_absmax(),
+                                      plan.smoothing_alpha);
   } else {
-    ASSIGN_OR_RETURN(
-        SmoothingChoice choice,
-        SearchSmoothing(absmax, facts.weights, plan, facts.samples.rows, pool));
+    ASSIGN_OR_RETURN(SmoothingChoice choice,
+                     SearchSmoothing(absmax, *facts.weights, plan,
+                                     facts.samples.rows, pool));
     plan.smoothing_alpha = choice.alpha;
     plan.smoothing = std::move(choice.factors);
   }
@@ -136,13 +136,15 @@ absl::StatusOr<LayerPlan> PlanInput(const LayerRequest& request,
   plan.scheme.group_size = methods.group_size;
   plan.rounding = methods.rounding;
   plan.bias_correction = methods.bias_correction;
-  if (methods.smoothing != Smoothing::kNone && !facts.weights.empty()) {
+  if (methods.smoothing != Smoothing::kNone && facts.weights != nullptr) {
     RETURN_IF_ERROR(PlanSmoothing(methods, facts, pool, plan));
   }
   if (request.scheme == Scheme::kLlmInt8) {
     PlanOutliers(outliers, facts, plan, warnings);
   } else if (request.scheme == Scheme::kW8A8Static) {
     plan.input = PlanRange(methods, facts, plan);
+    plan.calibrator = methods.calibrator;
+    plan.percentile = methods.percentile;
   }
   return plan;
 }

@@ -15,6 +15,7 @@
 #include "server/quantization/layer_plan.h"
 #include "server/quantization/layer_samples.h"
 #include "server/quantization/policy.h"
+#include "server/quantization/shared_weights.h"
 #include "server/quantization/statistics.h"
 
 namespace octet::quantization {
@@ -23,8 +24,7 @@ struct InputFacts {
   std::string_view layer;  // the first that reads it, for messages
   const LayerStatistics* statistics = nullptr;  // nullptr: never seen
   LayerSamples samples;
-  // [N, K] of every linear that reads it; only smoothing looks at them.
-  absl::Span<const kernels::MatrixView<const float>> weights;
+  const SharedWeights* weights = nullptr;  // only smoothing looks at them
 };
 
 // Whether PlanInput needs `weights`.

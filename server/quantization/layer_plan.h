@@ -19,6 +19,7 @@
 
 #include "server/model/scheme.h"
 #include "server/quantization/affine.h"
+#include "server/quantization/calibrators.h"
 
 namespace octet::quantization {
 
@@ -31,10 +32,15 @@ enum class Rounding : uint8_t {
 // of a float layer, `rounding`, `bias_correction` and `reason`.
 struct LayerPlan {
   model::LinearScheme scheme;
-  AffineParameters input;                // kW8A8Static
-  std::vector<int32_t> outlier_columns;  // kLlmInt8: sorted
-  std::vector<float> smoothing;          // [K], x is divided by it; or empty
-  float smoothing_alpha = -1.0F;         // it was made with; < 0: there is none
+  AffineParameters input;                       // kW8A8Static
+  Calibrator calibrator = Calibrator::kMinMax;  // that chose its range,
+  double percentile = kDefaultPercentile;       // with this if it needs one
+  std::vector<int32_t> outlier_columns;         // kLlmInt8: sorted
+  // [K], x is divided by it; or empty. By what makes x, and not by the layer,
+  // where `scheme.smoothed` is not set.
+  std::vector<float> smoothing;
+  float smoothing_alpha = -1.0F;      // it was made with; < 0: there is none
+  std::string smoothing_folded_into;  // layer that divides x; "": this one does
   Rounding rounding = Rounding::kNearest;
   bool bias_correction = false;  // for a layer that has a bias
   std::string reason;            // "" or why it stays float

@@ -38,8 +38,8 @@ absl::Status CheckPlan(std::string_view name, MatrixView<const float> weight,
   if (const absl::Status status = Validate(plan.scheme); !status.ok()) {
     return fail(std::string(status.message()));
   }
-  if (plan.scheme.smoothed != !plan.smoothing.empty() ||
-      (!plan.smoothing.empty() && plan.smoothing.size() != weight.cols)) {
+  const bool smooths = plan.scheme.smoothed || !plan.smoothing.empty();
+  if (smooths && plan.smoothing.size() != weight.cols) {
     return fail(StrCat("smoothing has ", plan.smoothing.size(), " factors for ",
                        weight.cols, " columns"));
   }
@@ -98,23 +98,39 @@ absl::StatusOr<std::vector<uint16_t>> OutlierWeights(
 }
 
 // Names the tensor in errors about its samples.
-absl::StatusOr<ErrorCompensation> Compensation(std::string_view name,
-                                               const LayerPlan& plan,
-                                               const LayerSamples& samples,
-                                               kernels::ThreadPool* pool) {
+absl::StatusOr<const ErrorCompensation*> Compensation(
+    std::string_view name, const LayerPlan& plan, const LayerSamples& samples,
+    kernels::ThreadPool* pool, Compensations& shared) {
   if (samples.rows.rows == 0) {
     return absl::FailedPreconditionError(
         StrCat("tensor '", name,
                "': error compensation needs rows of the layer's input, and "
                "calibration kept none; calibrate, or round to nearest"));
   }
-  const std::vector<float> x = TransformedInputs(plan, samples.rows);
-  absl::StatusOr<ErrorCompensation> compensation = ErrorCompensation::Create(
-      {x.data(), samples.rows.rows, samples.rows.cols}, kGptqDamping, pool);
+  auto compensation = shared.For(samples.rows, plan, pool);
   if (compensation.ok()) return compensation;
   return absl::Status(compensation.status().code(),
                       StrCat("tensor '", name, "': ",
                              std::string(compensation.status().message())));
+}
+
+absl::StatusOr<std::vector<float>> CorrectBias(std::string_view name,
+                                               MatrixView<const float> weight,
+                                               absl::Span<const float> bias,
+                                               const LayerPlan& plan,
+                                               const QuantizedLayer& layer,
+                                               const LayerSamples& samples,
+                                               kernels::ThreadPool* pool) {
+  if (samples.rows.rows == 0) {
+    return absl::FailedPreconditionError(
+        StrCat("tensor '", name,
+               "': bias correction needs rows of the layer's input, and "
+               "calibration kept none; calibrate, or do without it"));
+  }
+  ASSIGN_OR_RETURN(const kernels::Int8Linear int8,
+                   kernels::Int8Linear::Create(
+                       SpecOf(plan, layer, weight.rows, weight.cols, bias)));
+  return CorrectedBias(weight, bias, int8, samples.rows, pool);
 }
 
 // Codes and scales of a layer, some rows at a time.
@@ -192,7 +208,8 @@ absl::StatusOr<QuantizedLayer> QuantizeLayer(std::string_view name,
                                              absl::Span<const float> bias,
                                              const LayerPlan& plan,
                                              const LayerSamples& samples,
-                                             kernels::ThreadPool* pool) {
+                                             kernels::ThreadPool* pool,
+                                             Compensations* shared) {
   RETURN_IF_ERROR(CheckPlan(name, weight, plan));
   RETURN_IF_ERROR(CheckWeights(name, weight));
   const InputTransform transform(plan);
@@ -203,24 +220,19 @@ absl::StatusOr<QuantizedLayer> QuantizeLayer(std::string_view name,
   layer.inverse_smoothing = transform.inverse_smoothing;
   RowQuantizer quantizer(weight, plan, transform, pool, layer);
   if (plan.rounding == Rounding::kGptq) {
-    ASSIGN_OR_RETURN(const ErrorCompensation compensation,
-                     Compensation(name, plan, samples, pool));
-    RETURN_IF_ERROR(quantizer.Run(&compensation));
+    Compensations own;
+    ASSIGN_OR_RETURN(const ErrorCompensation* compensation,
+                     Compensation(name, plan, samples, pool,
+                                  shared == nullptr ? own : *shared));
+    RETURN_IF_ERROR(quantizer.Run(compensation));
   } else {
     RETURN_IF_ERROR(quantizer.Run(nullptr));
   }
-  if (!plan.bias_correction || bias.empty()) return layer;
-  if (samples.rows.rows == 0) {
-    return absl::FailedPreconditionError(
-        StrCat("tensor '", name,
-               "': bias correction needs rows of the layer's input, and "
-               "calibration kept none; calibrate, or do without it"));
+  if (plan.bias_correction && !bias.empty()) {
+    ASSIGN_OR_RETURN(layer.bias, CorrectBias(name, weight, bias, plan, layer,
+                                             samples, pool));
   }
-  ASSIGN_OR_RETURN(const kernels::Int8Linear int8,
-                   kernels::Int8Linear::Create(
-                       SpecOf(plan, layer, weight.rows, weight.cols, bias)));
-  ASSIGN_OR_RETURN(layer.bias,
-                   CorrectedBias(weight, bias, int8, samples.rows, pool));
+  if (!plan.scheme.smoothed) layer.inverse_smoothing.clear();
   return layer;
 }
 

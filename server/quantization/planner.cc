@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <optional>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -12,7 +13,7 @@
 #include "server/model/str_cat.h"
 #include "server/quantization/input_groups.h"
 #include "server/quantization/input_plan.h"
-#include "server/quantization/storage.h"
+#include "server/quantization/shared_weights.h"
 
 namespace octet::quantization {
 namespace {
@@ -100,31 +101,6 @@ absl::Status PlanParts(
   return absl::OkStatus();
 }
 
-// The float weights of a part's linears, as PlanInput wants them.
-class PartWeights {
- public:
-  absl::Status Load(const InputGroup& linears,
-                    const model::TensorSource& checkpoint) {
-    for (const Linear* linear : linears) {
-      const std::string name = StrCat(linear->layer, ".weight");
-      ASSIGN_OR_RETURN(const model::TensorView tensor, checkpoint.Find(name));
-      ASSIGN_OR_RETURN(std::vector<float> values, ReadFloat(tensor, name));
-      values_.push_back(std::move(values));
-      views_.emplace_back(values_.back().data(), linear->out_features,
-                          linear->in_features);
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Span<const kernels::MatrixView<const float>> views() const {
-    return views_;
-  }
-
- private:
-  std::vector<std::vector<float>> values_;
-  std::vector<kernels::MatrixView<const float>> views_;
-};
-
 }  // namespace
 
 absl::StatusOr<QuantizationPlan> MakePlan(const model::Graph& graph,
@@ -137,7 +113,7 @@ absl::StatusOr<QuantizationPlan> MakePlan(const model::Graph& graph,
     const InputFacts facts{.layer = part.linears.front()->layer,
                            .statistics = seen,
                            .samples = {},
-                           .weights = {}};
+                           .weights = nullptr};
     return PlanInput(part.request, request, facts, nullptr, plan.warnings);
   };
   RETURN_IF_ERROR(PlanParts(graph, request, statistics, plan_part, plan));
@@ -153,19 +129,34 @@ absl::StatusOr<QuantizationPlan> MakeWholePlan(const PlanJob& job) {
     if (job.cancelled && job.cancelled()) {
       return absl::CancelledError("the quantization was cancelled");
     }
-    PartWeights weights;
+    std::optional<SharedWeights> weights;
     if (NeedsWeights(part.request)) {
-      RETURN_IF_ERROR(weights.Load(part.linears, job.checkpoint));
+      ASSIGN_OR_RETURN(
+          weights, SharedWeights::Load(part.linears, job.checkpoint, job.pool));
     }
     const InputFacts facts{.layer = layer,
                            .statistics = seen,
                            .samples = job.calibration.SamplesOf(layer),
-                           .weights = weights.views()};
+                           .weights = weights ? &*weights : nullptr};
     return PlanInput(part.request, job.request, facts, job.pool, plan.warnings);
   };
   RETURN_IF_ERROR(PlanParts(job.graph, job.request, job.calibration.ByLayer(),
                             plan_part, plan));
   return plan;
+}
+
+void FoldSmoothing(const model::Graph& graph, QuantizationPlan& plan) {
+  model::LayerFactors smoothing;
+  for (const auto& [layer, layer_plan] : plan.layers) {
+    if (layer_plan.scheme.smoothed) smoothing[layer] = layer_plan.smoothing;
+  }
+  plan.folds = model::FoldSmoothing(graph, smoothing);
+  for (const Linear* linear : graph.Linears()) {
+    if (!plan.folds.multiplied.contains(linear->layer)) continue;
+    LayerPlan& folded = plan.layers[linear->layer];
+    folded.scheme.smoothed = false;
+    folded.smoothing_folded_into = *model::FoldTarget(graph, linear->input);
+  }
 }
 
 }  // namespace octet::quantization

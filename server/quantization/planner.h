@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/thread_pool.h"
+#include "server/model/fold_smoothing.h"
 #include "server/model/graph.h"
 #include "server/model/tensor.h"
 #include "server/quantization/calibration.h"
@@ -22,6 +23,7 @@ namespace octet::quantization {
 
 struct QuantizationPlan {
   std::map<std::string, LayerPlan> layers;  // every linear of the graph
+  model::SmoothingFolds folds;              // see FoldSmoothing below
   std::vector<std::string> warnings;
 };
 
@@ -50,9 +52,15 @@ struct PlanJob {
   std::function<bool()> cancelled;  // may be empty
 };
 
-// The same with nothing left out. Weights of one input's linears are in memory
-// at a time, and only where smoothing looks at them. Errors: also CANCELLED.
+// The same with nothing left out. A block of each weight of one input's linears
+// is in memory at a time, and only where smoothing looks at them. Errors: also
+// CANCELLED.
 absl::StatusOr<QuantizationPlan> MakeWholePlan(const PlanJob& job);
+
+// Where a smoothing can be a part of what makes the input, it becomes that
+// (model/fold_smoothing.h): the layers lose `scheme.smoothed`, and the plan has
+// the folds.
+void FoldSmoothing(const model::Graph& graph, QuantizationPlan& plan);
 
 }  // namespace octet::quantization
 

@@ -8,6 +8,7 @@
 #include "server/bundle/atomic_file.h"
 #include "server/bundle/compressed_tensors.h"
 #include "server/bundle/shard_writer.h"
+#include "server/model/fold_smoothing.h"
 #include "server/model/importer.h"
 #include "server/model/str_cat.h"
 #include "server/quantization/companion_files.h"
@@ -75,29 +76,32 @@ absl::Status WriteConfig(const QuantizeJob& job,
                                      described.config_json);
 }
 
-void DescribeStatistics(const Calibration& calibration,
-                        bundle::Manifest& manifest) {
-  for (const auto& [layer, statistics] : calibration.ByLayer()) {
-    manifest.statistics[layer] = {
-        .rows = static_cast<int64_t>(statistics->rows),
-        .min = statistics->min,
-        .max = statistics->max,
-        .absmax = statistics->absmax(),
-        .sigma = statistics->sigma(),
-    };
+// Of weights that are another matrix once smoothing is folded, as FP32.
+uint64_t FoldedBytes(const model::Graph& graph,
+                     const model::SmoothingFolds& folds) {
+  uint64_t bytes = 0;
+  for (const model::Linear* linear : graph.Linears()) {
+    if (folds.divided.contains(linear->layer) ||
+        folds.multiplied.contains(linear->layer)) {
+      bytes += linear->out_features * linear->in_features * sizeof(float);
+    }
   }
+  return bytes;
 }
 
 // Why errors of activations and of the model can not be measured, or nothing.
-// Measuring holds the model twice: as FP32, and as the bundle has it.
+// Measuring holds the model twice, as FP32 and as the bundle has it, and what
+// is folded once more.
 std::string WhyNotMeasured(const QuantizeJob& job, const model::Graph& graph,
+                           const model::SmoothingFolds& folds,
                            const bundle::QuantizationReport& report) {
   constexpr uint64_t kMiB = uint64_t{1} << 20;
   if (job.calibration == nullptr ||
       EvaluationSteps(graph, *job.calibration) == 0) {
     return "calibration kept no samples";
   }
-  const uint64_t needed = report.checkpoint_bytes + report.bundle_bytes;
+  const uint64_t needed =
+      report.checkpoint_bytes + report.bundle_bytes + FoldedBytes(graph, folds);
   if (needed <= job.max_measure_bytes) return "";
   return model::StrCat(
       "that takes the model in FP32 and the bundle in memory, ", needed / kMiB,
@@ -107,10 +111,11 @@ std::string WhyNotMeasured(const QuantizeJob& job, const model::Graph& graph,
 
 absl::Status Measure(const QuantizeJob& job,
                      const bundle::ModelFiles& checkpoint,
-                     const model::Graph& graph, const model::Plan& plan,
-                     ProgressMeter& progress,
+                     const model::Graph& graph,
+                     const model::SmoothingFolds& folds,
+                     const model::Plan& plan, ProgressMeter& progress,
                      bundle::QuantizationReport& report) {
-  const std::string why_not = WhyNotMeasured(job, graph, report);
+  const std::string why_not = WhyNotMeasured(job, graph, folds, report);
   if (!why_not.empty()) {
     report.warnings.push_back(
         model::StrCat("errors of activations and of the whole model are not "
@@ -121,22 +126,44 @@ absl::Status Measure(const QuantizeJob& job,
     }
     return absl::OkStatus();
   }
+  // Folded, so that every layer has the inputs of the bundle's.
+  ASSIGN_OR_RETURN(const model::FoldedTensors folded,
+                   model::FoldedTensors::Create(*checkpoint.tensors, folds));
   ASSIGN_OR_RETURN(const std::unique_ptr<const model::Model> float_model,
-                   bundle::LoadFloatModel(checkpoint));
+                   model::Model::Create(graph, folded, {}));
   ASSIGN_OR_RETURN(const bundle::ModelFiles files,
                    bundle::OpenModelFiles(job.output));
   ASSIGN_OR_RETURN(const std::unique_ptr<const model::Model> quantized,
                    model::Model::Create(graph, *files.tensors, plan));
   const EvaluateOptions options{.pool = job.pool,
                                 .cancelled = job.cancelled,
-                                .on_layer = [&](const std::string& layer) {
-                                  return progress.Step("measure", layer);
-                                }};
+                                .on_layer =
+                                    [&](const std::string& layer) {
+                                      return progress.Step("measure", layer);
+                                    },
+                                .folded_inputs = &folds.multiplied};
   return Evaluate(*float_model, *quantized, *job.calibration, options, report);
 }
 
 size_t PlanSteps(const model::Graph& graph, const PlanRequest& request) {
   return request.policy == Policy::kAuto ? SearchSteps(graph, request) : 0;
+}
+
+// Policy `auto` runs the whole model: as FP32, with trials in memory, and as
+// these make it.
+absl::Status CheckRoomForSearch(const QuantizeJob& job,
+                                const model::TensorSource& checkpoint) {
+  constexpr uint64_t kMiB = uint64_t{1} << 20;
+  ASSIGN_OR_RETURN(const uint64_t as_float, BytesAsFloat(checkpoint));
+  const uint64_t needed = 2 * as_float;
+  if (needed <= job.max_measure_bytes) return absl::OkStatus();
+  return absl::FailedPreconditionError(model::StrCat(
+      "policy 'auto' runs the whole model, in FP32 and quantized: that takes up "
+      "to ",
+      needed / kMiB, " MiB, and the server allows ",
+      job.max_measure_bytes / kMiB,
+      " MiB (--measure-memory-mib); allow more, or use policy 'fixed', which "
+      "takes a layer at a time"));
 }
 
 // The plan alone for policy `fixed`, which measures nothing.
@@ -146,6 +173,7 @@ absl::StatusOr<SearchResult> Plan(const QuantizeJob& job,
                                   const Calibration& calibration,
                                   ProgressMeter& progress) {
   if (job.request.policy == Policy::kAuto) {
+    RETURN_IF_ERROR(CheckRoomForSearch(job, checkpoint));
     return SearchPlan({.graph = graph,
                        .checkpoint = checkpoint,
                        .calibration = calibration,
@@ -196,6 +224,7 @@ absl::StatusOr<bundle::Manifest> Quantize(const QuantizeJob& job) {
   ASSIGN_OR_RETURN(SearchResult found, Plan(job, *checkpoint.tensors, graph,
                                             calibration, progress));
   QuantizationPlan& plan = found.plan;
+  FoldSmoothing(graph, plan);
   ASSIGN_OR_RETURN(
       const std::vector<StoredTensor> tensors,
       PlanStorage(graph, *checkpoint.tensors, job.request.float_scheme,
@@ -204,7 +233,7 @@ absl::StatusOr<bundle::Manifest> Quantize(const QuantizeJob& job) {
   bundle::Manifest manifest;
   manifest.family = graph.family;
   manifest.provenance = job.provenance;
-  DescribeStatistics(calibration, manifest);
+  manifest.statistics = DescribeRanges(calibration, plan.layers);
   for (const auto& [layer, layer_plan] : plan.layers) {
     manifest.plan[layer] = layer_plan.scheme;
   }
@@ -222,8 +251,8 @@ absl::StatusOr<bundle::Manifest> Quantize(const QuantizeJob& job) {
   if (job.request.policy == Policy::kAuto) found.AddTo(report);
   RETURN_IF_ERROR(CopyCompanionFiles(job.checkpoint, job.output));
   RETURN_IF_ERROR(WriteConfig(job, checkpoint, graph, manifest));
-  RETURN_IF_ERROR(
-      Measure(job, checkpoint, graph, manifest.plan, progress, report));
+  RETURN_IF_ERROR(Measure(job, checkpoint, graph, plan.folds, manifest.plan,
+                          progress, report));
   DescribeInputs(calibration, plan.layers, report);
   DescribeFrontier(report);
   LimitDetails(report);

@@ -1,8 +1,8 @@
 // checkpoint + calibration + plan -> bundle and report, layer by layer.
 //
 // Memory holds some blocks of 64 MiB of the weights, however large the
-// checkpoint is; but for measuring the whole model, which is bounded by
-// `max_measure_bytes`.
+// checkpoint is, and for GPTQ one input's Hessian; but for measuring the whole
+// model, which is bounded by `max_measure_bytes`.
 
 #ifndef OCTET_SERVER_QUANTIZATION_QUANTIZER_H_
 #define OCTET_SERVER_QUANTIZATION_QUANTIZER_H_
@@ -32,7 +32,8 @@ struct QuantizeJob {
   bundle::Provenance provenance;
   uint64_t max_shard_bytes = bundle::kDefaultShardBytes;
   // What measuring the whole model may take of memory; a model that takes more
-  // is quantized without, and the report warns of it.
+  // is quantized without, and the report warns of it. Policy `auto` can not do
+  // without.
   uint64_t max_measure_bytes = uint64_t{2} << 30;
   kernels::ThreadPool* pool = nullptr;
   std::function<void(const Progress&)> on_progress;  // may be empty
@@ -40,7 +41,8 @@ struct QuantizeJob {
 };
 
 // Writes the whole bundle to `output`; publishing it is the caller's. Errors:
-// those of MakePlan; INVALID_ARGUMENT for a NaN or infinite weight (tensor and
+// those of MakePlan and SearchPlan; FAILED_PRECONDITION for a model too large
+// for policy `auto` (`max_measure_bytes`); INVALID_ARGUMENT for a NaN or infinite weight (tensor and
 // index); CANCELLED within one layer's work of `cancelled` saying true.
 absl::StatusOr<bundle::Manifest> Quantize(const QuantizeJob& job);
 

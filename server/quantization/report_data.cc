@@ -45,6 +45,31 @@ std::string FirstReader(const CalibratedInput& input,
   return "";
 }
 
+// Of x / factors. Ranges and sums of columns are exact up to rounding; there is
+// no telling the histogram.
+LayerStatistics DividedColumns(const LayerStatistics& statistics,
+                               absl::Span<const float> factors) {
+  LayerStatistics divided(factors.size());
+  divided.rows = statistics.rows;
+  for (size_t k = 0; k < factors.size(); ++k) {
+    const double factor = factors[k];
+    divided.min = std::min(divided.min, statistics.column_min[k] / factors[k]);
+    divided.max = std::max(divided.max, statistics.column_max[k] / factors[k]);
+    divided.column_sum[k] = statistics.column_sum[k] / factor;
+    divided.column_sum_squares[k] =
+        statistics.column_sum_squares[k] / (factor * factor);
+  }
+  return divided;
+}
+
+bundle::LayerRange RangeOf(const LayerStatistics& statistics) {
+  return {.rows = static_cast<int64_t>(statistics.rows),
+          .min = statistics.min,
+          .max = statistics.max,
+          .absmax = statistics.absmax(),
+          .sigma = statistics.sigma()};
+}
+
 // Smaller is worse. Layers that nothing was measured of come last.
 double Loss(const LayerReport& layer) {
   return layer.output_rows > 0 ? layer.output.sqnr_db : layer.weight.sqnr_db;
@@ -108,16 +133,14 @@ std::vector<bundle::CalibratorReport> DescribeCalibrators(
     const LayerStatistics& statistics, const LayerPlan& plan) {
   std::vector<bundle::CalibratorReport> reports;
   if (statistics.rows == 0) return reports;
-  bool found = !HasStaticClip(plan);
-  for (const CalibratorChoice& choice : ChooseAll(statistics)) {
-    const Range& range = choice.range;
-    const bool chosen =
-        !found && AffineFromRange(range.min, range.max) == plan.input;
-    found = found || chosen;
-    reports.push_back({.calibrator = std::string(Name(choice.calibrator)),
-                       .min = range.min,
-                       .max = range.max,
-                       .chosen = chosen});
+  const bool is_static = plan.scheme.scheme == model::Scheme::kW8A8Static;
+  for (const CalibratorChoice& choice :
+       ChooseAll(statistics, plan.percentile)) {
+    reports.push_back(
+        {.calibrator = std::string(Name(choice.calibrator)),
+         .min = choice.range.min,
+         .max = choice.range.max,
+         .chosen = is_static && choice.calibrator == plan.calibrator});
   }
   return reports;
 }
@@ -129,6 +152,7 @@ void DescribeMethods(const LayerPlan& plan, LayerReport& report) {
   report.outlier_threshold = plan.scheme.outlier_threshold;
   if (!model::IsInt8(plan.scheme.scheme)) return;
   if (!plan.smoothing.empty()) report.smoothing_alpha = plan.smoothing_alpha;
+  report.smoothing_folded_into = plan.smoothing_folded_into;
   report.hadamard_block = plan.scheme.hadamard_block;
   report.group_size = plan.scheme.group_size;
   report.rounding = plan.rounding == Rounding::kGptq ? "gptq" : "nearest";
@@ -157,6 +181,21 @@ void DescribeInputs(const Calibration& calibration,
   }
 }
 
+std::map<std::string, bundle::LayerRange> DescribeRanges(
+    const Calibration& calibration,
+    const std::map<std::string, LayerPlan>& plans) {
+  std::map<std::string, bundle::LayerRange> ranges;
+  for (const auto& [layer, statistics] : calibration.ByLayer()) {
+    const auto plan = plans.find(layer);
+    const bool folded =
+        plan != plans.end() && !plan->second.smoothing_folded_into.empty();
+    ranges[layer] =
+        RangeOf(folded ? DividedColumns(*statistics, plan->second.smoothing)
+                       : *statistics);
+  }
+  return ranges;
+}
+
 void LimitDetails(bundle::QuantizationReport& report) {
   const size_t count = report.layers.size();
   if (count <= kDetailedLayers) return;
@@ -180,13 +219,17 @@ void LimitDetails(bundle::QuantizationReport& report) {
                             std::to_string(count));
 }
 
+bundle::FrontierPoint FloatPoint(uint64_t linear_bytes) {
+  bundle::FrontierPoint point;
+  point.name = "fp32";
+  point.stored_bytes = linear_bytes;
+  point.mean_row_cosine = 1.0;
+  point.measured = true;
+  return point;
+}
+
 void DescribeFrontier(bundle::QuantizationReport& report) {
   if (!report.frontier.empty() || report.model_rows == 0) return;
-  bundle::FrontierPoint in_float;
-  in_float.name = "fp32";
-  in_float.stored_bytes = report.linear_float_bytes;
-  in_float.mean_row_cosine = 1.0;
-  in_float.measured = true;
   bundle::FrontierPoint own;
   own.name = "this bundle";
   own.stored_bytes = report.linear_stored_bytes;
@@ -194,7 +237,7 @@ void DescribeFrontier(bundle::QuantizationReport& report) {
   own.mean_row_cosine = report.mean_row_cosine;
   own.measured = true;
   own.chosen = true;
-  report.frontier = {in_float, own};
+  report.frontier = {FloatPoint(report.linear_float_bytes), own};
 }
 
 }  // namespace octet::quantization

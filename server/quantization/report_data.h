@@ -5,11 +5,13 @@
 #define OCTET_SERVER_QUANTIZATION_REPORT_DATA_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "absl/types/span.h"
+#include "server/bundle/manifest.h"
 #include "server/bundle/report.h"
 #include "server/quantization/calibration.h"
 #include "server/quantization/histogram.h"
@@ -34,7 +36,8 @@ void DescribeChannels(absl::Span<const float> absmax,
 bundle::TensorReport DescribeActivations(const LayerStatistics& statistics,
                                          const LayerPlan& plan);
 
-// What each calibrator would have given the layer's input.
+// What each calibrator would have given the layer's input, and which one the
+// plan used.
 std::vector<bundle::CalibratorReport> DescribeCalibrators(
     const LayerStatistics& statistics, const LayerPlan& plan);
 
@@ -46,8 +49,17 @@ void DescribeInputs(const Calibration& calibration,
                     const std::map<std::string, LayerPlan>& plans,
                     bundle::QuantizationReport& report);
 
+// Of the inputs as the bundle's layers get them: divided where a smoothing is
+// folded into what makes them.
+std::map<std::string, bundle::LayerRange> DescribeRanges(
+    const Calibration& calibration,
+    const std::map<std::string, LayerPlan>& plans);
+
 // Values of no more than kDetailedLayers layers; a warning where that cuts.
 void LimitDetails(bundle::QuantizationReport& report);
+
+// The model that others are compared with.
+bundle::FrontierPoint FloatPoint(uint64_t linear_bytes);
 
 // Where no search left plans to compare: the float model and this one.
 void DescribeFrontier(bundle::QuantizationReport& report);

@@ -14,6 +14,7 @@
 #include "server/quantization/candidates.h"
 #include "server/quantization/evaluator.h"
 #include "server/quantization/limit_search.h"
+#include "server/quantization/report_data.h"
 #include "server/quantization/search_items.h"
 #include "server/quantization/search_report.h"
 #include "server/quantization/storage.h"
@@ -36,6 +37,7 @@ constexpr double kOneSided95 = 1.645;
 // Of a budget of quality; texts of another kind than calibration's do worse.
 constexpr double kUsable = 0.8;
 constexpr size_t kNamedLayers = 3;
+constexpr double kMicroseconds = 1e6;
 
 struct Split {
   ModelInput tuning;
@@ -316,11 +318,31 @@ class Search {
     }
     result_.frontier[best_->point].chosen = true;
     AddPredictedPoints(items_, options_, measure_, result_.frontier);
+    ASSIGN_OR_RETURN(result_.frontier.emplace_back(), MeasuredFloatPoint());
+    result_.speed_kernel = speed_.int8_kernel();
     result_.budgets =
         DescribeBudgets(job_.request.budget, best_->harm,
                         Use(best_->choice) + static_cast<double>(other_bytes_),
                         checkpoint_bytes_);
     return std::move(result_);
+  }
+
+  absl::StatusOr<bundle::FrontierPoint> MeasuredFloatPoint() {
+    uint64_t bytes = 0;
+    double seconds = 0.0;
+    for (const model::Linear* linear : job_.graph.Linears()) {
+      ASSIGN_OR_RETURN(const model::LinearLayer* layer,
+                       float_model_->FindLinear(linear->layer));
+      ASSIGN_OR_RETURN(
+          const double least,
+          speed_.Seconds(*linear, {}, *layer,
+                         job_.calibration.SamplesOf(linear->layer).rows));
+      seconds += least;
+      bytes += linear->out_features * linear->in_features * sizeof(float);
+    }
+    bundle::FrontierPoint point = FloatPoint(bytes);
+    point.microseconds = kMicroseconds * seconds;
+    return point;
   }
 
   struct Found {

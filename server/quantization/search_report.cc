@@ -159,7 +159,12 @@ std::string LayersInTheWay(const std::vector<SearchItem>& items,
 void SearchResult::AddTo(bundle::QuantizationReport& report) const {
   for (bundle::LayerReport& layer : report.layers) {
     const auto found = candidates.find(layer.layer);
-    if (found != candidates.end()) layer.candidates = found->second;
+    if (found == candidates.end()) continue;
+    layer.candidates = found->second;
+    for (bundle::CandidateReport& candidate : layer.candidates) {
+      // A smoothing that was folded since takes no bytes.
+      if (candidate.chosen) candidate.stored_bytes = layer.stored_bytes;
+    }
   }
   report.policy = "auto";
   report.frontier = frontier;

@@ -10,6 +10,15 @@
 #include "server/quantization/report_data.h"
 
 namespace octet::quantization {
+namespace {
+
+uint64_t BytesAsFloat(const model::TensorView& tensor) {
+  const bool is_half = model::IsFloat(tensor.type) &&
+                       model::SizeOf(tensor.type) != sizeof(float);
+  return tensor.bytes.size() * (is_half ? 2 : 1);
+}
+
+}  // namespace
 
 bundle::LayerReport DescribeLayer(const StoredTensor& stored,
                                   const LayerPlan& plan) {
@@ -27,6 +36,15 @@ bundle::LayerReport DescribeLayer(const StoredTensor& stored,
   return report;
 }
 
+absl::StatusOr<uint64_t> BytesAsFloat(const model::TensorSource& checkpoint) {
+  uint64_t bytes = 0;
+  for (const std::string& name : checkpoint.Names()) {
+    ASSIGN_OR_RETURN(const model::TensorView tensor, checkpoint.Find(name));
+    bytes += BytesAsFloat(tensor);
+  }
+  return bytes;
+}
+
 absl::Status CountBytes(const model::TensorSource& checkpoint,
                         const std::vector<StoredTensor>& tensors,
                         bundle::QuantizationReport& report) {
@@ -37,9 +55,7 @@ absl::Status CountBytes(const model::TensorSource& checkpoint,
   for (const StoredTensor& stored : tensors) {
     ASSIGN_OR_RETURN(const model::TensorView tensor,
                      checkpoint.Find(stored.name));
-    const bool is_half = model::IsFloat(tensor.type) &&
-                         model::SizeOf(tensor.type) != sizeof(float);
-    report.checkpoint_bytes += tensor.bytes.size() * (is_half ? 2 : 1);
+    report.checkpoint_bytes += BytesAsFloat(tensor);
     for (const bundle::TensorInfo& part : stored.parts) {
       report.bundle_bytes += ByteSize(part);
     }

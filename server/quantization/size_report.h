@@ -4,9 +4,11 @@
 #ifndef OCTET_SERVER_QUANTIZATION_SIZE_REPORT_H_
 #define OCTET_SERVER_QUANTIZATION_SIZE_REPORT_H_
 
+#include <cstdint>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "server/bundle/report.h"
 #include "server/model/graph.h"
 #include "server/model/tensor.h"
@@ -18,6 +20,9 @@ namespace octet::quantization {
 // Of a linear's weight.
 bundle::LayerReport DescribeLayer(const StoredTensor& stored,
                                   const LayerPlan& plan);
+
+// Of all tensors, floats as FP32: what a model of them takes of memory.
+absl::StatusOr<uint64_t> BytesAsFloat(const model::TensorSource& checkpoint);
 
 // Fills in the sizes of linears, checkpoint and bundle; `report` has its
 // layers.

@@ -65,22 +65,14 @@ absl::StatusOr<std::vector<float>> FloatOutput(MatrixView<const float> weight,
 
 }  // namespace
 
-std::vector<float> SmoothingFactors(absl::Span<const float> column_absmax,
-                                    SharedWeights weights, float alpha) {
-  std::vector<float> weight_absmax(column_absmax.size(), 0.0F);
-  for (const MatrixView<const float>& weight : weights) {
-    for (size_t n = 0; n < weight.rows; ++n) {
-      for (size_t k = 0; k < weight.cols; ++k) {
-        weight_absmax[k] =
-            std::max(weight_absmax[k], std::fabs(weight.row(n)[k]));
-      }
-    }
-  }
-  std::vector<float> factors(column_absmax.size(), 1.0F);
+std::vector<float> SmoothingFactors(absl::Span<const float> input_absmax,
+                                    absl::Span<const float> weight_absmax,
+                                    float alpha) {
+  std::vector<float> factors(input_absmax.size(), 1.0F);
   for (size_t k = 0; k < factors.size(); ++k) {
-    if (column_absmax[k] == 0.0F || weight_absmax[k] == 0.0F) continue;
+    if (input_absmax[k] == 0.0F || weight_absmax[k] == 0.0F) continue;
     const double factor =
-        std::pow(static_cast<double>(column_absmax[k]), alpha) /
+        std::pow(static_cast<double>(input_absmax[k]), alpha) /
         std::pow(static_cast<double>(weight_absmax[k]), 1.0 - alpha);
     factors[k] =
         static_cast<float>(std::clamp(factor, 1.0 / kLargest, kLargest));
@@ -89,9 +81,10 @@ std::vector<float> SmoothingFactors(absl::Span<const float> column_absmax,
 }
 
 absl::StatusOr<SmoothingChoice> SearchSmoothing(
-    absl::Span<const float> column_absmax, SharedWeights weights,
+    absl::Span<const float> input_absmax, const SharedWeights& shared,
     const LayerPlan& plan, MatrixView<const float> x,
     kernels::ThreadPool* pool) {
+  const absl::Span<const MatrixView<const float>> weights = shared.rows();
   if (x.rows == 0) {
     return absl::FailedPreconditionError(
         "the smoothing is searched on rows of the layer's input, and "
@@ -109,7 +102,8 @@ absl::StatusOr<SmoothingChoice> SearchSmoothing(
   double best = 0.0;
   for (int i = 0; i < kTrials; ++i) {
     const float alpha = static_cast<float>(i) / (kTrials - 1);
-    trial.smoothing = SmoothingFactors(column_absmax, weights, alpha);
+    trial.smoothing =
+        SmoothingFactors(input_absmax, shared.column_absmax(), alpha);
     if (plan.scheme.scheme == model::Scheme::kW8A8Static) {
       trial.input = StaticRange(trial, x);
     }

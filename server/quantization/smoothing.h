@@ -19,16 +19,16 @@
 #include "kernels/matrix_view.h"
 #include "kernels/thread_pool.h"
 #include "server/quantization/layer_plan.h"
+#include "server/quantization/shared_weights.h"
 
 namespace octet::quantization {
 
-// The weights [N, K] of every layer that reads one input.
-using SharedWeights = absl::Span<const kernels::MatrixView<const float>>;
-
-// [K] factors, each a finite positive number between 2^-20 and 2^20. A column
-// that no sample uses, or no weight, keeps 1.
-std::vector<float> SmoothingFactors(absl::Span<const float> column_absmax,
-                                    SharedWeights weights, float alpha);
+// [K] factors of columns whose largest |x| and |W| are given, each a finite
+// positive number between 2^-20 and 2^20. A column that no sample uses, or no
+// weight, keeps 1.
+std::vector<float> SmoothingFactors(absl::Span<const float> input_absmax,
+                                    absl::Span<const float> weight_absmax,
+                                    float alpha);
 
 struct SmoothingTrial {
   float alpha = 0.0F;
@@ -47,7 +47,7 @@ struct SmoothingChoice {
 // round to nearest, and a static range is the extremes of the transformed
 // rows. Errors: FAILED_PRECONDITION without rows; those of QuantizeLayer.
 absl::StatusOr<SmoothingChoice> SearchSmoothing(
-    absl::Span<const float> column_absmax, SharedWeights weights,
+    absl::Span<const float> input_absmax, const SharedWeights& weights,
     const LayerPlan& plan, kernels::MatrixView<const float> x,
     kernels::ThreadPool* pool);
 

@@ -51,6 +51,7 @@ absl::StatusOr<double> SpeedTable::Seconds(const model::Linear& linear,
     least = std::min(least, absl::ToDoubleSeconds(absl::Now() - start));
   }
   seconds_.emplace(kind, least);
+  if (layer.int8() != nullptr) int8_kernel_ = layer.kernel_name();
   return least;
 }
 

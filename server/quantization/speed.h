@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <map>
+#include <string>
 #include <tuple>
 
 #include "absl/status/statusor.h"
@@ -28,12 +29,16 @@ class SpeedTable {
                                  const model::LinearLayer& layer,
                                  kernels::MatrixView<const float> rows);
 
+  // That ran the INT8 layers; "" before one was measured.
+  const std::string& int8_kernel() const { return int8_kernel_; }
+
  private:
   // N, K, scheme, group size, rotation, smoothed or not, outlier columns
   using Kind = std::tuple<size_t, size_t, model::Scheme, uint32_t, uint32_t,
                           bool, size_t>;
 
   std::map<Kind, double> seconds_;
+  std::string int8_kernel_;
 };
 
 }  // namespace octet::quantization

@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "kernels/half.h"
 #include "kernels/status_macros.h"
+#include "server/model/layer_norm_names.h"
 #include "server/model/str_cat.h"
 #include "server/quantization/float_blocks.h"
 
@@ -63,21 +64,20 @@ DataType TypeThatFits(float absmax, DataType wanted) {
   return DataType::kF32;
 }
 
-absl::StatusOr<DataType> ChooseType(const std::string& name,
+absl::StatusOr<DataType> ChooseType(const StoredTensor& tensor,
                                     const model::TensorSource& checkpoint,
-                                    DataType stored, DataType wanted,
-                                    kernels::ThreadPool* pool,
+                                    DataType wanted, kernels::ThreadPool* pool,
                                     std::vector<std::string>& warnings) {
+  const std::string& name = tensor.name;
   float absmax = 0.0F;
   RETURN_IF_ERROR(
-      ForEachBlock(checkpoint, name, BlockElements(1), pool,
+      ForEachBlock(checkpoint, name, tensor.divisors, BlockElements(1), pool,
                    [&](size_t /*first*/, absl::Span<const float> values) {
                      for (const float value : values) {
                        absmax = std::max(absmax, std::fabs(value));
                      }
                      return absl::OkStatus();
                    }));
-  if (stored != DataType::kF32) return stored;
   const DataType type = TypeThatFits(absmax, wanted);
   if (type != wanted) {
     warnings.push_back(absl::StrFormat(
@@ -116,7 +116,7 @@ std::vector<bundle::TensorInfo> Int8Parts(const Linear& linear,
   if (CorrectsBias(linear, plan)) {
     parts.push_back({StrCat(linear.layer, ".bias"), DataType::kF32, {n}});
   }
-  if (!plan.smoothing.empty()) {
+  if (plan.scheme.smoothed) {
     parts.push_back(
         {StrCat(linear.layer, ".inverse_smoothing"), DataType::kF32, {k}});
   }
@@ -135,6 +135,25 @@ std::vector<bundle::TensorInfo> Int8Parts(const Linear& linear,
                      {columns, n}});
   }
   return parts;
+}
+
+// What folded smoothing divides, by tensor.
+struct Divided {
+  absl::Span<const float> factors;
+  bool of_norm = false;
+};
+
+std::map<std::string, Divided> DividedTensors(
+    const model::TensorSource& checkpoint, const QuantizationPlan& plan) {
+  std::map<std::string, Divided> divided;
+  for (const auto& [layer, factors] : plan.folds.divided) {
+    const model::LayerNormNames names =
+        model::FindLayerNormNames(checkpoint, layer);
+    const bool of_norm = !plan.layers.contains(layer);
+    divided[names.weight] = {factors, of_norm};
+    divided[names.bias] = {factors, of_norm};
+  }
+  return divided;
 }
 
 }  // namespace
@@ -156,6 +175,8 @@ absl::StatusOr<std::vector<StoredTensor>> PlanStorage(
       corrected.insert(StrCat(linear->layer, ".bias"));
     }
   }
+  const std::map<std::string, Divided> divided =
+      DividedTensors(checkpoint, plan);
   std::vector<StoredTensor> stored;
   for (const std::string& name : checkpoint.Names()) {
     if (cancelled && cancelled()) {
@@ -164,7 +185,10 @@ absl::StatusOr<std::vector<StoredTensor>> PlanStorage(
     if (corrected.contains(name)) continue;
     ASSIGN_OR_RETURN(const TensorView tensor, checkpoint.Find(name));
     const auto linear = linear_of.find(name);
-    StoredTensor item{.name = name, .type = tensor.type, .parts = {}};
+    StoredTensor item{
+        .name = name, .type = tensor.type, .parts = {}, .divisors = {}};
+    const auto fold = divided.find(name);
+    if (fold != divided.end()) item.divisors = fold->second.factors;
     LayerPlan* layer = nullptr;
     if (linear != linear_of.end()) {
       item.linear = linear->second;
@@ -180,11 +204,15 @@ absl::StatusOr<std::vector<StoredTensor>> PlanStorage(
       item.type = DataType::kI8;
       item.parts = Int8Parts(*item.linear, *layer);
     } else if (model::IsFloat(tensor.type)) {
-      const Scheme wanted =
+      const Scheme scheme =
           layer != nullptr ? layer->scheme.scheme : float_scheme;
-      ASSIGN_OR_RETURN(item.type,
-                       ChooseType(name, checkpoint, tensor.type, TypeOf(wanted),
-                                  pool, plan.warnings));
+      DataType wanted =
+          tensor.type == DataType::kF32 ? TypeOf(scheme) : tensor.type;
+      if (fold != divided.end() && fold->second.of_norm) {
+        wanted = DataType::kF32;
+      }
+      ASSIGN_OR_RETURN(
+          item.type, ChooseType(item, checkpoint, wanted, pool, plan.warnings));
       if (layer != nullptr) layer->scheme.scheme = SchemeOf(item.type);
     }
     if (item.parts.empty()) {

@@ -6,6 +6,7 @@
 //   other F32                  the plan's float type, if its values fit
 //   other F16, BF16            as it is: the other 16-bit type would lose bits,
 //                              FP32 would gain none
+//   of a folded norm           FP32: rounding it again would cost bits
 //   everything else            as it is
 
 #ifndef OCTET_SERVER_QUANTIZATION_STORAGE_H_
@@ -35,13 +36,15 @@ struct StoredTensor {
   const model::Linear* linear = nullptr;  // whose weight it is, if any
   model::DataType type;                   // as stored; I8 for codes
   std::vector<bundle::TensorInfo> parts;  // what is written for it, in order
+  // Of folded smoothing, a factor for each row; or empty. The plan's.
+  absl::Span<const float> divisors;
 };
 
 // Corrects the plan's scheme of a float linear to what is stored, and adds a
 // warning where a tensor's values do not fit the type that was asked for.
 // Errors: INVALID_ARGUMENT for a NaN or an infinity (tensor and index) and for
 // a linear whose weights are not float; CANCELLED. The linears pointed to are
-// the graph's.
+// the graph's, the divisors the plan's.
 absl::StatusOr<std::vector<StoredTensor>> PlanStorage(
     const model::Graph& graph, const model::TensorSource& checkpoint,
     model::Scheme float_scheme, const std::function<bool()>& cancelled,

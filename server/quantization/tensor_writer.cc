@@ -54,14 +54,6 @@ void AppendRows(QuantizedLayer part, size_t first, size_t rows, size_t all_rows,
   }
 }
 
-// What compensates errors by samples works on all rows at once.
-size_t BlockOf(const Linear& linear, const LayerPlan& plan) {
-  if (plan.rounding == Rounding::kGptq) {
-    return linear.out_features * linear.in_features;
-  }
-  return BlockElements(linear.in_features);
-}
-
 }  // namespace
 
 absl::Status TensorWriter::CheckCancelled() const {
@@ -74,7 +66,10 @@ absl::Status TensorWriter::Write(const StoredTensor& stored,
                                  const LayerSamples& samples,
                                  bundle::LayerReport* report) {
   ASSIGN_OR_RETURN(const TensorView tensor, checkpoint_.Find(stored.name));
-  if (plan == nullptr && stored.type == tensor.type) return WriteAsItIs(stored);
+  if (plan == nullptr && stored.type == tensor.type &&
+      stored.divisors.empty()) {
+    return WriteAsItIs(stored);
+  }
   if (stored.type == DataType::kI8) {
     return WriteInt8(stored, *plan, samples, *report);
   }
@@ -123,8 +118,8 @@ absl::Status TensorWriter::WriteFloat(const StoredTensor& stored,
     }
     return output_.Append(stored.name, bytes);
   };
-  RETURN_IF_ERROR(ForEachBlock(checkpoint_, stored.name, BlockElements(columns),
-                               pool_, write));
+  RETURN_IF_ERROR(ForEachBlock(checkpoint_, stored.name, stored.divisors,
+                               BlockElements(columns), pool_, write));
   if (report != nullptr) {
     report->weight = errors.Result();
     report->weights = summary.Result();
@@ -143,6 +138,9 @@ absl::StatusOr<QuantizedLayer> TensorWriter::WriteCodes(
         static_cast<int64_t>(linear.out_features)};
     ASSIGN_OR_RETURN(
         bias, model::FindFloat(checkpoint_, linear.layer + ".bias", shape));
+    if (!stored.divisors.empty()) {
+      DivideRows(stored.divisors, 1, 0, absl::MakeSpan(bias));
+    }
   }
   QuantizedLayer layer;
   WeightSummary summary(plan);
@@ -154,9 +152,9 @@ absl::StatusOr<QuantizedLayer> TensorWriter::WriteCodes(
                                        columns);
     const absl::Span<const float> rows_bias = absl::MakeConstSpan(bias).subspan(
         std::min(bias.size(), first / columns), rows.rows);
-    ASSIGN_OR_RETURN(
-        QuantizedLayer part,
-        QuantizeLayer(stored.name, rows, rows_bias, plan, samples, pool_));
+    ASSIGN_OR_RETURN(QuantizedLayer part,
+                     QuantizeLayer(stored.name, rows, rows_bias, plan, samples,
+                                   pool_, &compensations_));
     errors.Merge(Int8WeightErrors(rows, part, plan, pool_));
     summary.Add(rows, part.scales, pool_);
     RETURN_IF_ERROR(
@@ -165,8 +163,8 @@ absl::StatusOr<QuantizedLayer> TensorWriter::WriteCodes(
                layer);
     return absl::OkStatus();
   };
-  RETURN_IF_ERROR(ForEachBlock(checkpoint_, stored.name, BlockOf(linear, plan),
-                               pool_, write));
+  RETURN_IF_ERROR(ForEachBlock(checkpoint_, stored.name, stored.divisors,
+                               BlockElements(columns), pool_, write));
   report.zero_channels = static_cast<int64_t>(layer.zero_channels);
   report.weight = errors.Result();
   report.weights = summary.Result();

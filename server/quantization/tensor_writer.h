@@ -16,6 +16,7 @@
 #include "server/bundle/report.h"
 #include "server/bundle/shard_writer.h"
 #include "server/model/tensor.h"
+#include "server/quantization/compensations.h"
 #include "server/quantization/layer_plan.h"
 #include "server/quantization/layer_quantizer.h"
 #include "server/quantization/layer_samples.h"
@@ -58,6 +59,7 @@ class TensorWriter {
   kernels::ThreadPool* pool_;
   const std::function<bool()>& cancelled_;
   bundle::ShardWriter& output_;
+  Compensations compensations_;  // q, k and v come one after the other
 };
 
 }  // namespace octet::quantization

@@ -1,6 +1,7 @@
 #include "server/quantization/trial.h"
 
 #include <cmath>
+#include <memory>
 #include <utility>
 
 #include "kernels/status_macros.h"
@@ -77,7 +78,8 @@ absl::StatusOr<TrialGroup> TrialGroup::Load(
                               group.linears_[i]->out_features,
                               group.linears_[i]->in_features);
   }
-  group.facts_.weights = group.views_;
+  group.shared_ = std::make_unique<SharedWeights>(group.views_);
+  group.facts_.weights = group.shared_.get();
   return group;
 }
 
@@ -161,7 +163,8 @@ absl::Status TrialGroup::PutLayer(size_t index, const LayerPlan& plan,
   }
   ASSIGN_OR_RETURN(const QuantizedLayer layer,
                    QuantizeLayer(StrCat(linear.layer, ".weight"), views_[index],
-                                 weights_[index].bias, plan, samples, pool_));
+                                 weights_[index].bias, plan, samples, pool_,
+                                 &compensations_));
   tensors.Put(linear, plan, layer);
   return absl::OkStatus();
 }

@@ -5,6 +5,7 @@
 #define OCTET_SERVER_QUANTIZATION_TRIAL_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,10 +15,12 @@
 #include "server/model/linear_layer.h"
 #include "server/model/tensor.h"
 #include "server/quantization/calibration.h"
+#include "server/quantization/compensations.h"
 #include "server/quantization/input_groups.h"
 #include "server/quantization/input_plan.h"
 #include "server/quantization/layer_plan.h"
 #include "server/quantization/policy.h"
+#include "server/quantization/shared_weights.h"
 #include "server/quantization/speed.h"
 #include "server/quantization/trial_tensors.h"
 
@@ -93,6 +96,8 @@ class TrialGroup {
   kernels::MatrixView<const float> measured_;  // and measured on
   std::vector<Weights> weights_;
   std::vector<kernels::MatrixView<const float>> views_;
+  std::unique_ptr<SharedWeights> shared_;  // of them
+  mutable Compensations compensations_;    // what was last computed, kept
 };
 
 }  // namespace octet::quantization

@@ -32,8 +32,8 @@ void StoredRow(const QuantizedLayer& layer, const LayerPlan& plan, size_t rows,
     row[layer.outlier_columns[c]] =
         kernels::Fp16ToFloat(layer.outlier_weights[c * rows + n]);
   }
-  for (size_t k = 0; k < layer.inverse_smoothing.size(); ++k) {
-    row[k] *= layer.inverse_smoothing[k];
+  for (size_t k = 0; k < plan.smoothing.size(); ++k) {
+    row[k] /= plan.smoothing[k];  // also where what makes x divides
   }
 }
 

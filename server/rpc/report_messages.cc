@@ -90,6 +90,7 @@ void Fill(const bundle::LayerReport& from, v1::LayerReport* out) {
   out->set_outlier_threshold(from.outlier_threshold);
   out->set_outlier_value_share(from.outlier_value_share);
   out->set_smoothing_alpha(from.smoothing_alpha);
+  out->set_smoothing_folded_into(from.smoothing_folded_into);
   out->set_hadamard_block(from.hadamard_block);
   out->set_group_size(from.group_size);
   out->set_rounding(from.rounding);

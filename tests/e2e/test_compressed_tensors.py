@@ -57,6 +57,20 @@ def quantized(client, model_dir):
     ):
         client.quantize("minilm", name, "texts", scheme=scheme)
         client.load(name, f"bundles/{name}")
+    # Attention's values can divide for what follows them.
+    client.quantize(
+        "minilm",
+        "folded",
+        "texts",
+        scheme=pb.SCHEME_W8A8_STATIC,
+        overrides=[
+            pb.SchemeOverride(
+                pattern="*.attention.output.dense",
+                methods=pb.QuantizationMethods(smoothing=pb.SMOOTHING_SEARCH),
+            )
+        ],
+    )
+    client.load("folded", "bundles/folded")
     client.load("minilm", "checkpoints/minilm")
     return client
 
@@ -69,7 +83,7 @@ def unpack(client, name, directory):
     return json.loads((directory / "config.json").read_text())
 
 
-@pytest.mark.parametrize("name", ["dynamic", "static"])
+@pytest.mark.parametrize("name", ["dynamic", "static", "folded"])
 def test_config_says_the_quantization(quantized, tmp_path, name):
     config = unpack(quantized, name, tmp_path)["quantization_config"]
     assert config["quant_method"] == "compressed-tensors"
@@ -81,6 +95,28 @@ def test_config_says_the_quantization(quantized, tmp_path, name):
     assert group["input_activations"]["dynamic"] == (name == "dynamic")
     # Linears that are not ours (the pooler) must be left alone.
     assert "pooler.dense" in config["ignore"]
+
+
+def test_folded_smoothing_keeps_the_models_function(quantized, held_out):
+    folds = {
+        layer.layer: layer.smoothing_folded_into
+        for layer in quantized.report("folded").layers
+        if layer.smoothing_folded_into
+    }
+    attention = "encoder.layer.{}.attention."
+    assert folds == {
+        attention.format(i) + "output.dense": attention.format(i) + "self.value"
+        for i in range(6)
+    }
+    sequences = held_out[:16]
+    exact = quantized.embed("minilm", sequences)
+    with_folds = quantized.embed("folded", sequences)
+    without = quantized.embed("static", sequences)
+    assert np.sum(exact * with_folds, 1).mean() > 0.98
+    assert (
+        np.sum(exact * with_folds, 1).mean()
+        > np.sum(exact * without, 1).mean() - 0.002
+    )
 
 
 def test_what_the_format_cannot_say_is_said_so(quantized, tmp_path):
@@ -125,7 +161,7 @@ def upload_directory(client, name, directory):
     client.load(name, f"checkpoints/{name}")
 
 
-@pytest.mark.parametrize("name", ["dynamic", "static"])
+@pytest.mark.parametrize("name", ["dynamic", "static", "folded"])
 def test_a_quantized_checkpoint_is_served_as_it_is(
     quantized, held_out, tmp_path, name
 ):
@@ -156,7 +192,7 @@ def test_an_unsupported_checkpoint_names_the_field(quantized, tmp_path):
 
 @pytest.mark.heavy
 @needs_transformers
-@pytest.mark.parametrize("name", ["dynamic", "static"])
+@pytest.mark.parametrize("name", ["dynamic", "static", "folded"])
 def test_transformers_loads_the_bundle(quantized, held_out, tmp_path, name):
     unpack(quantized, name, tmp_path / "bundle")
     sequences = held_out[:16]

@@ -139,6 +139,7 @@ def make_manifest():
         "outlier_threshold": 0.0,
         "outlier_value_share": 0.0,
         "smoothing_alpha": -1.0,
+        "smoothing_folded_into": "",
         "hadamard_block": 0,
         "group_size": 0,
         "rounding": "nearest",

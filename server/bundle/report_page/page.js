@@ -98,7 +98,8 @@ function fillOrigin() {
 function methods(layer) {
   const parts = [];
   if (layer.smoothing_alpha >= 0) {
-    parts.push(`smoothed ${short(layer.smoothing_alpha)}`);
+    parts.push(`smoothed ${short(layer.smoothing_alpha)}` +
+      (layer.smoothing_folded_into ? ' (folded)' : ''));
   }
   if (layer.hadamard_block > 0) parts.push(`rotated ${layer.hadamard_block}`);
   if (layer.group_size > 0) parts.push(`groups of ${layer.group_size}`);

@@ -34,6 +34,7 @@ Manifest Example() {
   layer.outlier_columns = 6;
   layer.reason = "tab\tquote\" umlaut \xc3\xa4";
   layer.smoothing_alpha = 0.5;
+  layer.smoothing_folded_into = "fc0";
   layer.group_size = 64;
   layer.rounding = "gptq";
   layer.bias_correction = true;

@@ -3,9 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <limits>
-#include <memory>
-#include <string>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -16,85 +13,14 @@
 #include "server/quantization/layer_samples.h"
 #include "tests/server/model/memory_tensors.h"
 #include "tests/server/quantization/small_checkpoint.h"
+#include "tests/server/quantization/small_layer.h"
 
 namespace octet::quantization {
 namespace {
 
-using kernels::MatrixView;
 using model::Scheme;
 using testing::Each;
 using testing::IsEmpty;
-
-constexpr size_t kSampleRows = 40;
-
-struct Layer {
-  size_t n;
-  size_t k;
-  std::vector<float> weight;
-  std::vector<float> bias;
-  std::vector<float> x;
-
-  Layer(size_t n, size_t k, uint32_t seed)
-      : n(n),
-        k(k),
-        weight(RandomValues(n * k, seed, 0.1F)),
-        bias(RandomValues(n, seed + 1)),
-        x(RandomValues(kSampleRows * k, seed + 2)) {}
-  MatrixView<const float> view() const { return {weight.data(), n, k}; }
-  MatrixView<const float> rows() const { return {x.data(), kSampleRows, k}; }
-  LayerSamples samples() const {
-    LayerSamples samples;
-    samples.rows = rows();
-    return samples;
-  }
-};
-
-absl::StatusOr<QuantizedLayer> Quantized(const Layer& layer,
-                                         const LayerPlan& plan,
-                                         kernels::ThreadPool* pool = nullptr) {
-  return QuantizeLayer("fc.weight", layer.view(), layer.bias, plan,
-                       layer.samples(), pool);
-}
-
-// Every method that fits K columns, alone and with the others.
-std::vector<LayerPlan> Plans(size_t k) {
-  std::vector<LayerPlan> plans;
-  for (const Scheme scheme :
-       {Scheme::kW8A8Dynamic, Scheme::kW8A8Static, Scheme::kLlmInt8}) {
-    for (int methods = 0; methods < 32; ++methods) {
-      LayerPlan plan;
-      plan.scheme.scheme = scheme;
-      if (methods & 1) {
-        plan.scheme.smoothed = true;
-        for (size_t j = 0; j < k; ++j) {
-          plan.smoothing.push_back(0.5F + 0.37F * static_cast<float>(j % 7));
-        }
-      }
-      if (methods & 2) plan.scheme.hadamard_block = 16;
-      if (methods & 4) plan.scheme.group_size = 32;
-      if (methods & 8) plan.rounding = Rounding::kGptq;
-      plan.bias_correction = (methods & 16) != 0;
-      plan.input = {.scale = 0.07F, .zero_point = 120};
-      if (scheme == Scheme::kLlmInt8) {
-        plan.scheme.outlier_threshold = 2.5F;
-        if (k > 1) plan.outlier_columns = {static_cast<int32_t>(k / 2)};
-      }
-      plans.push_back(std::move(plan));
-    }
-  }
-  return plans;
-}
-
-std::string Describe(const LayerPlan& plan, const Layer& layer) {
-  return (testing::Message()
-          << "[" << layer.n << ", " << layer.k << "] "
-          << model::Name(plan.scheme.scheme) << " smoothed "
-          << plan.scheme.smoothed << " block " << plan.scheme.hadamard_block
-          << " group " << plan.scheme.group_size << " gptq "
-          << (plan.rounding == Rounding::kGptq) << " bias "
-          << plan.bias_correction)
-      .GetString();
-}
 
 // +1 or -1, where i and j are places within a block.
 double HadamardSign(size_t i, size_t j) {
@@ -102,7 +28,7 @@ double HadamardSign(size_t i, size_t j) {
 }
 
 // W' of the header's formula, with rotation matrices written out, in double.
-std::vector<double> NaiveTransformed(const Layer& layer,
+std::vector<double> NaiveTransformed(const SmallLayer& layer,
                                      const LayerPlan& plan) {
   std::vector<double> w(layer.weight.begin(), layer.weight.end());
   for (size_t n = 0; n < layer.n; ++n) {
@@ -141,7 +67,7 @@ double ScaleOf(const QuantizedLayer& layer, const LayerPlan& plan, size_t k,
 TEST(QuantizeLayer, CodesAreTheTransformedWeightsToHalfAStep) {
   for (const size_t k : {1, 2, 31, 33, 100}) {
     for (const size_t n : {1, 3}) {
-      const Layer layer(n, k, 21);
+      const SmallLayer layer(n, k, 21);
       for (const LayerPlan& plan : Plans(k)) {
         if (plan.rounding != Rounding::kNearest) continue;
         SCOPED_TRACE(Describe(plan, layer));
@@ -164,7 +90,7 @@ TEST(QuantizeLayer, CodesAreTheTransformedWeightsToHalfAStep) {
 // another layer altogether.
 TEST(QuantizeLayer, EveryMethodKeepsTheLayersFunction) {
   for (const size_t k : {33, 100}) {
-    const Layer layer(5, k, 22);
+    const SmallLayer layer(5, k, 22);
     for (const LayerPlan& plan : Plans(k)) {
       SCOPED_TRACE(Describe(plan, layer));
       const auto quantized = Quantized(layer, plan);
@@ -195,7 +121,8 @@ TEST(QuantizeLayer, EveryMethodKeepsTheLayersFunction) {
 }
 
 // The tensors as a bundle holds them.
-model::MemoryTensors BundleTensors(const Layer& layer, const LayerPlan& plan,
+model::MemoryTensors BundleTensors(const SmallLayer& layer,
+                                   const LayerPlan& plan,
                                    const QuantizedLayer& quantized) {
   const auto n = static_cast<int64_t>(layer.n);
   const auto k = static_cast<int64_t>(layer.k);
@@ -226,7 +153,7 @@ model::MemoryTensors BundleTensors(const Layer& layer, const LayerPlan& plan,
 TEST(QuantizeLayer, ABundlesLayerComputesTheSameBits) {
   for (const size_t k : {1, 31, 100}) {
     for (const size_t n : {1, 4}) {
-      const Layer layer(n, k, 23);
+      const SmallLayer layer(n, k, 23);
       model::Linear linear{};
       linear.layer = "fc";
       linear.has_bias = true;
@@ -258,7 +185,7 @@ TEST(QuantizeLayer, ABundlesLayerComputesTheSameBits) {
 }
 
 TEST(QuantizeLayer, ThreadsChangeNothing) {
-  const Layer layer(300, 40, 24);  // more than one stripe of rows
+  const SmallLayer layer(300, 40, 24);  // more than one stripe of rows
   kernels::ThreadPool pool(3);
   for (const LayerPlan& plan : Plans(40)) {
     SCOPED_TRACE(Describe(plan, layer));
@@ -273,7 +200,7 @@ TEST(QuantizeLayer, ThreadsChangeNothing) {
 }
 
 TEST(QuantizeLayer, AllZeroChannelsHaveScaleOneUnderEveryMethod) {
-  Layer layer(3, 48, 25);
+  SmallLayer layer(3, 48, 25);
   std::fill_n(layer.weight.begin() + 48, 48, 0.0F);
   for (const LayerPlan& plan : Plans(48)) {
     SCOPED_TRACE(Describe(plan, layer));
@@ -288,7 +215,7 @@ TEST(QuantizeLayer, AllZeroChannelsHaveScaleOneUnderEveryMethod) {
 }
 
 TEST(QuantizeLayer, OutlierColumnsLeaveCodesAndScales) {
-  Layer layer(2, 4, 26);
+  SmallLayer layer(2, 4, 26);
   layer.weight = {1, 100, 0.5F, 2, -4, 3, 254, 1};
   LayerPlan plan;
   plan.scheme = {Scheme::kLlmInt8, 6.0F};
@@ -306,7 +233,7 @@ TEST(QuantizeLayer, OutlierColumnsLeaveCodesAndScales) {
 }
 
 TEST(QuantizeLayer, CorrectedBiasTakesOutTheMeanError) {
-  const Layer layer(7, 65, 27);
+  const SmallLayer layer(7, 65, 27);
   for (LayerPlan plan : Plans(65)) {
     if (!plan.bias_correction) continue;
     SCOPED_TRACE(Describe(plan, layer));
@@ -335,81 +262,6 @@ TEST(QuantizeLayer, CorrectedBiasTakesOutTheMeanError) {
                                     layer.samples(), nullptr);
     ASSERT_THAT(bare, IsOk());
     EXPECT_THAT(bare->bias, IsEmpty());
-  }
-}
-
-TEST(QuantizeLayer, MethodsThatNeedSamplesSaySo) {
-  const Layer layer(2, 8, 28);
-  LayerPlan plan;
-  plan.scheme.scheme = Scheme::kW8A8Dynamic;
-  plan.rounding = Rounding::kGptq;
-  const auto without_rows = [&] {
-    return QuantizeLayer("fc.weight", layer.view(), layer.bias, plan, {},
-                         nullptr);
-  };
-  EXPECT_THAT(without_rows(),
-              FailsWith(absl::StatusCode::kFailedPrecondition,
-                        "tensor 'fc.weight': error compensation needs rows"));
-  plan.rounding = Rounding::kNearest;
-  plan.bias_correction = true;
-  EXPECT_THAT(without_rows(),
-              FailsWith(absl::StatusCode::kFailedPrecondition,
-                        "tensor 'fc.weight': bias correction needs rows"));
-  Layer silent = layer;
-  std::fill(silent.x.begin(), silent.x.end(), 0.0F);
-  plan.rounding = Rounding::kGptq;
-  EXPECT_THAT(Quantized(silent, plan),
-              FailsWith(absl::StatusCode::kFailedPrecondition,
-                        "tensor 'fc.weight': the second moments"));
-}
-
-TEST(QuantizeLayer, WeightsThatCannotBeStoredAreNamed) {
-  LayerPlan plan;
-  plan.scheme = {Scheme::kLlmInt8, 6.0F};
-  Layer layer(2, 3, 29);
-  layer.weight[4] = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_THAT(Quantized(layer, plan),
-              FailsWith(absl::StatusCode::kInvalidArgument,
-                        "tensor 'fc.weight' holds NaN at index [1, 1]"));
-  layer.weight[4] = 7e4F;
-  plan.outlier_columns = {1};
-  EXPECT_THAT(Quantized(layer, plan),
-              FailsWith(absl::StatusCode::kInvalidArgument,
-                        "tensor 'fc.weight' holds 70000 at index [1, 1], in "
-                        "an outlier column: too large for FP16"));
-}
-
-TEST(QuantizeLayer, APlanMustFitTheLayer) {
-  const Layer layer(2, 3, 30);
-  LayerPlan good;
-  good.scheme = {Scheme::kLlmInt8, 6.0F};
-  const auto expect_refused = [&](const LayerPlan& plan, const char* text) {
-    EXPECT_THAT(Quantized(layer, plan),
-                FailsWith(absl::StatusCode::kInvalidArgument, text));
-  };
-  LayerPlan plan = good;
-  plan.scheme.scheme = Scheme::kFp16;
-  expect_refused(plan, "scheme fp16 is not one of INT8");
-  plan = good;
-  plan.scheme.group_size = 33;
-  expect_refused(plan, "group_size");
-  plan = good;
-  plan.smoothing = {1, 1, 1};
-  expect_refused(plan, "smoothing has 3 factors for 3 columns");
-  plan.scheme.smoothed = true;
-  plan.smoothing = {1, 1};
-  expect_refused(plan, "smoothing has 2 factors for 3 columns");
-  for (const float bad :
-       {0.0F, -1.0F, 1e-39F, 3e38F, std::numeric_limits<float>::infinity(),
-        std::numeric_limits<float>::quiet_NaN()}) {
-    plan.smoothing = {1, 1, bad};
-    expect_refused(plan, "a smoothing factor of ");
-  }
-  for (const std::vector<int32_t>& bad :
-       std::vector<std::vector<int32_t>>{{-1}, {3}, {1, 1}, {2, 0}}) {
-    plan = good;
-    plan.outlier_columns = bad;
-    expect_refused(plan, "outlier column ");
   }
 }
 

@@ -160,5 +160,16 @@ TEST_F(QuantizeIntoStore, AModelTooLargeToMeasureIsQuantizedWithAWarning) {
               Contains(HasSubstr("--measure-memory-mib")));
 }
 
+TEST_F(QuantizeIntoStore, AModelTooLargeToSearchIsRefusedWithAWayOut) {
+  QuantizeJob job = Job();
+  job.max_measure_bytes = 1000;
+  job.request.policy = Policy::kAuto;
+  job.request.budget.min_mean_cosine = 0.99;
+  EXPECT_THAT(QuantizeInto(store_, "new", std::move(job)),
+              FailsWith(absl::StatusCode::kFailedPrecondition,
+                        "--measure-memory-mib"));
+  EXPECT_EQ(Listing(root_.path()), before_);
+}
+
 }  // namespace
 }  // namespace octet::quantization

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,40 +10,19 @@
 #include "gtest/gtest.h"
 #include "kernels/rounding.h"
 #include "nlohmann/json.hpp"
+#include "tests/server/quantization/quantize_mlp.h"
 #include "tests/server/quantization/small_checkpoint.h"
 
 namespace octet::quantization {
 namespace {
 
-namespace fs = std::filesystem;
-
 using model::Scheme;
-using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::Gt;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Lt;
 using ::testing::Not;
-
-template <typename T>
-std::vector<T> Values(const model::TensorSource& tensors,
-                      const std::string& name) {
-  const auto tensor = tensors.Find(name);
-  if (!tensor.ok()) return {};
-  std::vector<T> values(tensor->bytes.size() / sizeof(T));
-  std::copy_n(reinterpret_cast<const T*>(tensor->bytes.data()), values.size(),
-              values.begin());
-  return values;
-}
-
-std::vector<double> Floats(const model::TensorSource& tensors,
-                           const std::string& name) {
-  const auto tensor = tensors.Find(name);
-  if (!tensor.ok()) return {};
-  const auto values = model::ToFloat(*tensor);
-  return {values->begin(), values->end()};
-}
 
 // One row of one linear in double, from what the bundle holds, by the table
 // of numerics: the one place where the test says what a scheme means.
@@ -146,43 +123,6 @@ class Reference {
   const model::TensorSource& tensors_;
   std::string layer_;
   model::LinearScheme scheme_;
-};
-
-// An MLP whose input column 3 is far larger than the others.
-class QuantizeMlp : public ::testing::Test {
- protected:
-  QuantizeMlp() {
-    WriteCheckpoint(checkpoint_.path(), MlpTensors(), kMlpConfig);
-    const OpenedModel opened = OpenFloat(checkpoint_.path());
-    calibration_.checkpoint = "mlp";
-    for (uint32_t seed = 100; seed < 104; ++seed) {
-      EXPECT_THAT(
-          ObserveInputs(*opened.model, Batch(30, seed), nullptr, calibration_),
-          IsOk());
-    }
-  }
-
-  static model::ModelInput Batch(size_t rows, uint32_t seed) {
-    std::vector<float> values = RandomValues(rows * kMlpIn, seed);
-    for (size_t r = 0; r < rows; ++r) values[r * kMlpIn + 3] += 30.0F;
-    return Features(std::move(values), rows);
-  }
-
-  QuantizeJob Job() {
-    QuantizeJob job;
-    job.checkpoint = checkpoint_.path();
-    job.output = output_.path();
-    job.calibration = &calibration_;
-    job.provenance.checkpoint = "checkpoints/mlp";
-    job.provenance.calibration = "calibrations/mlp";
-    job.provenance.octet_version = "0.1.0";
-    job.provenance.create_time = "2026-01-02T03:04:05Z";
-    return job;
-  }
-
-  TemporaryDirectory checkpoint_;
-  TemporaryDirectory output_;
-  Calibration calibration_;
 };
 
 class QuantizeMlpTo : public QuantizeMlp,
@@ -321,22 +261,6 @@ TEST_F(QuantizeMlp, StaticParametersAreStoredAsTheFormatSays) {
             (std::vector<int64_t>{kMlpHidden, 1}));
 }
 
-TEST_F(QuantizeMlp, CompanionFilesComeAlongAndOtherWeightsDoNot) {
-  WriteText(checkpoint_.path() / "tokenizer.json", "{}");
-  WriteText(checkpoint_.path() / "vocab.txt", "a\nb\n");
-  WriteText(checkpoint_.path() / "1_Pooling/config.json", "{}");
-  WriteText(checkpoint_.path() / "LICENSE", "as is");
-  WriteText(checkpoint_.path() / "pytorch_model.bin", "weights");
-  WriteText(checkpoint_.path() / ".gitattributes", "x");
-  ASSERT_THAT(Quantize(Job()), IsOk());
-  EXPECT_EQ(ReadText(output_.path() / "vocab.txt"), "a\nb\n");
-  EXPECT_TRUE(fs::exists(output_.path() / "tokenizer.json"));
-  EXPECT_TRUE(fs::exists(output_.path() / "1_Pooling/config.json"));
-  EXPECT_TRUE(fs::exists(output_.path() / "LICENSE"));
-  EXPECT_FALSE(fs::exists(output_.path() / "pytorch_model.bin"));
-  EXPECT_FALSE(fs::exists(output_.path() / ".gitattributes"));
-}
-
 TEST_F(QuantizeMlp, ConfigSaysTheQuantizationWhereItCan) {
   const auto manifest = Quantize(Job());
   ASSERT_THAT(manifest, IsOk());
@@ -346,70 +270,6 @@ TEST_F(QuantizeMlp, ConfigSaysTheQuantizationWhereItCan) {
   EXPECT_EQ(config["model_type"], "mlp");
   EXPECT_EQ(config["quantization_config"]["quant_method"],
             "compressed-tensors");
-}
-
-TEST_F(QuantizeMlp, DynamicNeedsNoCalibration) {
-  QuantizeJob job = Job();
-  job.calibration = nullptr;
-  const auto manifest = Quantize(job);
-  ASSERT_THAT(manifest, IsOk());
-  EXPECT_EQ(manifest->report.model_rows, 0);
-  EXPECT_THAT(manifest->report.warnings, Contains(HasSubstr("not measured")));
-  job.request.scheme = Scheme::kW8A8Static;
-  EXPECT_THAT(Quantize(job),
-              FailsWith(absl::StatusCode::kFailedPrecondition, "fc1"));
-}
-
-TEST_F(QuantizeMlp, NonFiniteWeightsAreNamedAndNoManifestIsWritten) {
-  std::vector<SmallTensor> tensors = MlpTensors();
-  tensors[2].values[2 * kMlpHidden + 5] = std::nanf("");
-  WriteCheckpoint(checkpoint_.path(), tensors, kMlpConfig);
-  EXPECT_THAT(Quantize(Job()),
-              FailsWith(absl::StatusCode::kInvalidArgument,
-                        "tensor 'fc2.weight' holds NaN at index [2, 5]"));
-  EXPECT_FALSE(fs::exists(output_.path() / "octet.json"));
-}
-
-TEST_F(QuantizeMlp, ABundleIsNotQuantizedAgain) {
-  ASSERT_THAT(Quantize(Job()), IsOk());
-  const TemporaryDirectory again;
-  QuantizeJob job = Job();
-  job.checkpoint = output_.path();
-  job.output = again.path();
-  EXPECT_THAT(Quantize(job),
-              FailsWith(absl::StatusCode::kFailedPrecondition, "fc1.weight"));
-}
-
-TEST_F(QuantizeMlp, ProgressCountsUpThroughEveryStage) {
-  QuantizeJob job = Job();
-  std::vector<Progress> seen;
-  job.on_progress = [&](const Progress& progress) { seen.push_back(progress); };
-  ASSERT_THAT(Quantize(job), IsOk());
-  std::vector<std::pair<std::string, std::string>> steps;
-  for (size_t i = 0; i < seen.size(); ++i) {
-    EXPECT_EQ(seen[i].done, static_cast<int>(i));
-    EXPECT_EQ(seen[i].total, static_cast<int>(seen.size()));
-    steps.emplace_back(seen[i].stage, seen[i].layer);
-  }
-  const std::vector<std::pair<std::string, std::string>> expected = {
-      {"plan", ""},       {"quantize", "fc1"}, {"quantize", "fc2"},
-      {"measure", "fc1"}, {"measure", "fc2"},  {"write", ""}};
-  EXPECT_EQ(steps, expected);
-}
-
-TEST_F(QuantizeMlp, CancellationStopsWithinALayer) {
-  QuantizeJob job = Job();
-  for (const int allowed : {0, 1, 2, 3, 4, 5}) {
-    fs::remove_all(output_.path());
-    fs::create_directory(output_.path());
-    int steps = 0;
-    job.on_progress = [&](const Progress&) { ++steps; };
-    job.cancelled = [&] { return steps >= allowed; };
-    EXPECT_THAT(Quantize(job),
-                FailsWith(absl::StatusCode::kCancelled, "cancelled"));
-    EXPECT_EQ(steps, allowed);
-    EXPECT_FALSE(fs::exists(output_.path() / "octet.json")) << allowed;
-  }
 }
 
 TEST(Quantize, BertKeepsIntegersAndMeasuresEveryLayer) {

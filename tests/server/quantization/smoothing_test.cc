@@ -17,6 +17,7 @@ namespace {
 using kernels::MatrixView;
 using model::Scheme;
 using testing::ElementsAre;
+using testing::ElementsAreArray;
 using testing::SizeIs;
 
 TEST(SmoothingFactors, AreThePapersFormulaOverAllLayersThatShareTheInput) {
@@ -26,12 +27,13 @@ TEST(SmoothingFactors, AreThePapersFormulaOverAllLayersThatShareTheInput) {
                                 16.0F,  0.5F, 1.0F, 0.0F};
   const std::vector<MatrixView<const float>> weights = {{q.data(), 1, 4},
                                                         {k.data(), 2, 4}};
+  const SharedWeights shared(weights);
   // max|W| = 16, 4, 1, 0; unused columns keep 1.
-  EXPECT_THAT(SmoothingFactors(x, weights, 0.5F),
+  EXPECT_THAT(SmoothingFactors(x, shared.column_absmax(), 0.5F),
               ElementsAre(2.0F / 4, 3.0F / 2, 1.0F, 1.0F));
-  EXPECT_THAT(SmoothingFactors(x, weights, 1.0F),
+  EXPECT_THAT(SmoothingFactors(x, shared.column_absmax(), 1.0F),
               ElementsAre(4.0F, 9.0F, 1.0F, 1.0F));
-  EXPECT_THAT(SmoothingFactors(x, weights, 0.0F),
+  EXPECT_THAT(SmoothingFactors(x, shared.column_absmax(), 0.0F),
               ElementsAre(1.0F / 16, 1.0F / 4, 1.0F, 1.0F));
 }
 
@@ -39,7 +41,8 @@ TEST(SmoothingFactors, StayWhereTheirInversesAreNormal) {
   const std::vector<float> x = {3e38F, 1e-38F};
   const std::vector<float> w = {1e-38F, 3e38F};
   const std::vector<MatrixView<const float>> weights = {{w.data(), 1, 2}};
-  EXPECT_THAT(SmoothingFactors(x, weights, 0.5F),
+  const SharedWeights shared(weights);
+  EXPECT_THAT(SmoothingFactors(x, shared.column_absmax(), 0.5F),
               ElementsAre(1048576.0F, 1.0F / 1048576.0F));
 }
 
@@ -61,6 +64,7 @@ struct Skewed {
     }
   }
   MatrixView<const float> rows() const { return {x.data(), kRows, kColumns}; }
+  SharedWeights shared() const { return SharedWeights(weights()); }
   std::vector<MatrixView<const float>> weights() const {
     return {{w.data(), 12, kColumns}, {w.data() + 12 * kColumns, 8, kColumns}};
   }
@@ -112,8 +116,8 @@ TEST(SearchSmoothing, TakesTheAlphaOfTheLeastTrueOutputError) {
     SCOPED_TRACE(std::string(model::Name(scheme)));
     LayerPlan plan;
     plan.scheme.scheme = scheme;
-    const auto choice = SearchSmoothing(data.column_absmax, data.weights(),
-                                        plan, data.rows(), nullptr);
+    const auto choice = SearchSmoothing(data.column_absmax, data.shared(), plan,
+                                        data.rows(), nullptr);
     ASSERT_THAT(choice, IsOk());
     ASSERT_THAT(choice->trials, SizeIs(21));
     double least = choice->trials[0].error;
@@ -123,8 +127,8 @@ TEST(SearchSmoothing, TakesTheAlphaOfTheLeastTrueOutputError) {
       least = std::min(least, trial.error);
       LayerPlan naive = plan;
       naive.scheme.smoothed = true;
-      naive.smoothing =
-          SmoothingFactors(data.column_absmax, data.weights(), trial.alpha);
+      naive.smoothing = SmoothingFactors(
+          data.column_absmax, data.shared().column_absmax(), trial.alpha);
       const std::vector<float> v = TransformedInputs(naive, data.rows());
       naive.input = AffineFromRange(*std::min_element(v.begin(), v.end()),
                                     *std::max_element(v.begin(), v.end()));
@@ -150,7 +154,7 @@ TEST(SearchSmoothing, GoesWithRotationGroupsAndOutliers) {
   LayerPlan plan;
   plan.scheme = {Scheme::kLlmInt8, 6.0F, 32, 16};
   plan.outlier_columns = {3, 19};
-  const auto choice = SearchSmoothing(data.column_absmax, data.weights(), plan,
+  const auto choice = SearchSmoothing(data.column_absmax, data.shared(), plan,
                                       data.rows(), nullptr);
   ASSERT_THAT(choice, IsOk());
   EXPECT_THAT(choice->factors, SizeIs(Skewed::kColumns));
@@ -162,9 +166,40 @@ TEST(SearchSmoothing, WithoutRowsThereIsNothingToSearchOn) {
   LayerPlan plan;
   plan.scheme.scheme = Scheme::kW8A8Dynamic;
   EXPECT_THAT(
-      SearchSmoothing(data.column_absmax, data.weights(), plan, {}, nullptr),
+      SearchSmoothing(data.column_absmax, data.shared(), plan, {}, nullptr),
       FailsWith(absl::StatusCode::kFailedPrecondition,
                 "calibrate, or give alpha"));
+}
+
+// What is in memory of a weight is bounded; what the formula needs is not.
+TEST(SharedWeights, ColumnsAreOfAllRowsThoughFewAreKept) {
+  constexpr size_t kRows = 50;
+  constexpr size_t kColumns = 6;
+  const std::vector<float> w = RandomValues(kRows * kColumns, 33);
+  TemporaryDirectory directory;
+  WriteCheckpoint(directory.path(), {{"a.weight", {kRows, kColumns}, w}}, "");
+  const OpenedModel opened = OpenFloat(directory.path());
+  const InputGroup linears = {opened.model->graph().Linears().front()};
+  const std::vector<MatrixView<const float>> all = {
+      {w.data(), kRows, kColumns}};
+  const SharedWeights whole(all);
+  const auto expected = whole.column_absmax();
+  for (const size_t max_rows : {0, 1, 7, 49, 50, 51}) {
+    SCOPED_TRACE(max_rows);
+    const auto shared =
+        SharedWeights::Load(linears, *opened.files.tensors, nullptr, max_rows);
+    ASSERT_THAT(shared, IsOk());
+    EXPECT_THAT(shared->column_absmax(), ElementsAreArray(expected));
+    ASSERT_THAT(shared->rows(), SizeIs(1));
+    const MatrixView<const float>& rows = shared->rows().front();
+    ASSERT_EQ(rows.rows, max_rows == 0 ? kRows : std::min(max_rows, kRows));
+    for (size_t i = 0; i < rows.rows; ++i) {
+      const size_t from = ((i + 1) * kRows + rows.rows - 1) / rows.rows - 1;
+      EXPECT_TRUE(std::equal(rows.row(i), rows.row(i) + kColumns,
+                             w.data() + from * kColumns))
+          << i;
+    }
+  }
 }
 
 }  // namespace
