@@ -129,7 +129,8 @@ void AddFlags(CLI::App& app, Raw& raw) {
       ->check(CLI::Range(size_t{1}, quantization::kMaxKeptSamples));
   Add(app, "measure-memory-mib", raw.measure_memory_mib,
       "What a quantization may take to measure the whole model, in FP32 and as "
-      "quantized; larger ones are quantized without, with a warning")
+      "quantized; larger ones are quantized without, with a warning, and "
+      "policy auto refuses them")
       ->check(CLI::Range(uint64_t{0}, uint64_t{1} << 24));
   app.add_flag("--allow-shared-memory", server.allow_shared_memory,
                "Let clients of the Open Inference Protocol on this machine "

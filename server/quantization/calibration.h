@@ -31,7 +31,7 @@ namespace octet::quantization {
 // How much a calibration keeps, settled when it is created.
 struct CalibrationOptions {
   uint64_t seed = 0;    // decides which rows and samples are kept
-  size_t rows = 512;    // of each input that linears read
+  size_t rows = 2048;   // of each input that linears read
   size_t samples = 64;  // whole sequences or feature rows
 
   friend bool operator==(const CalibrationOptions&,
