@@ -45,7 +45,7 @@ _CALIBRATED = {
     "rotated": {"hadamard_block": 256},
 }
 METHODS = {
-    f"{kind}-{name}": {
+    f"{kind}-only-{name}": {
         "scheme": scheme,
         "methods": pb.QuantizationMethods(**methods),
     }
