@@ -20,7 +20,6 @@
 #include "kernels/linear_partition.h"
 #include "kernels/linear_task.h"
 #include "kernels/matrix_view.h"
-#include "kernels/microkernel.h"
 #include "kernels/phase_clock.h"
 #include "kernels/registry.h"
 #include "kernels/status_macros.h"
@@ -149,16 +148,15 @@ absl::Status CheckRowScales(absl::string_view field, size_t scales,
                    " values; it has ", rows, " rows"));
 }
 
-absl::Status CheckColumns(size_t first, size_t count, size_t n) {
+absl::Status CheckColumns(size_t first, size_t count, size_t n, size_t step) {
   const size_t end = first + count;
-  if (count > 0 && count <= n && first <= n - count &&
-      first % kMaxTileColumns == 0 &&
-      (end == n || end % kMaxTileColumns == 0)) {
+  if (count > 0 && count <= n && first <= n - count && first % step == 0 &&
+      (end == n || end % step == 0)) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(
       absl::StrCat("columns [", first, ", ", end, ") of ", n,
-                   "; expected multiples of ", kMaxTileColumns, " inside"));
+                   "; expected multiples of ", step, " inside"));
 }
 
 absl::Status CheckCodesIn(const Int8Layer& layer, const LinearInput& x) {
@@ -285,7 +283,8 @@ absl::Status Int8Linear::Run(const LinearInput& x, const LinearOutput& y,
 absl::Status Int8Linear::RunColumns(size_t first, MatrixView<const float> x,
                                     MatrixView<float> y,
                                     const LinearCall& call) const {
-  RETURN_IF_ERROR(CheckColumns(first, y.cols, out_features()));
+  RETURN_IF_ERROR(
+      CheckColumns(first, y.cols, out_features(), layer_->kernel.nr));
   RETURN_IF_ERROR(CheckShape("x", x, x.rows, in_features()));
   RETURN_IF_ERROR(CheckShape("y", y, x.rows, y.cols));
   if (call.residual.data != nullptr) {
@@ -296,6 +295,8 @@ absl::Status Int8Linear::RunColumns(size_t first, MatrixView<const float> x,
   }
   return absl::OkStatus();
 }
+
+size_t Int8Linear::ColumnStep() { return SelectKernel(HostFeatures()).nr; }
 
 size_t Int8Linear::in_features() const { return layer_->weights.k(); }
 size_t Int8Linear::out_features() const { return layer_->weights.n(); }

@@ -114,10 +114,11 @@ class Int8Linear {
 
   // Columns [first, first + y.cols) of the product alone, as one of several
   // layers that were stacked into this one: the same bits as Run gives them.
-  // `first` and y.cols are multiples of kMaxTileColumns (microkernel.h), unless
-  // they end with N.
+  // `first` and y.cols are multiples of ColumnStep(), unless they end with N.
   absl::Status RunColumns(size_t first, MatrixView<const float> x,
                           MatrixView<float> y, const LinearCall& call) const;
+  // Of layers made by Create on this machine: the columns of a panel.
+  static size_t ColumnStep();
 
   size_t in_features() const;
   size_t out_features() const;

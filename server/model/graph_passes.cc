@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_join.h"
-#include "kernels/microkernel.h"
+#include "kernels/int8_linear.h"
 #include "server/model/stacked_tensors.h"
 #include "server/model/values.h"
 
@@ -60,7 +60,7 @@ bool FitTogether(const Graph& graph, const Plan& plan, const Parts& parts) {
     return IsInt8(plan, part) && part->input == parts[0]->input &&
            part->has_bias == parts[0]->has_bias && !part->residual &&
            part->activation == parts[0]->activation &&
-           part->out_features % kernels::kMaxTileColumns == 0 &&
+           part->out_features % kernels::Int8Linear::ColumnStep() == 0 &&
            plan.find(part->layer)->second ==
                plan.find(parts[0]->layer)->second &&
            Uses(graph, part->output) == 1;

@@ -12,7 +12,7 @@
 namespace octet::model {
 
 // Output channels [first, first + count) of `stacked`, which is INT8 and must
-// outlive the part. Both are multiples of kMaxTileColumns (microkernel.h).
+// outlive the part. Both are multiples of Int8Linear::ColumnStep().
 std::unique_ptr<LinearLayer> MakePartLayer(const LinearLayer& stacked,
                                            size_t first, size_t count);
 

@@ -7,7 +7,7 @@
 
 #include "gtest/gtest.h"
 #include "kernels/int8_linear.h"
-#include "kernels/microkernel.h"
+#include "kernels/registry.h"
 #include "kernels/thread_pool.h"
 #include "tests/kernels/kernel_testing.h"
 #include "tests/kernels/layer_testing.h"
@@ -39,12 +39,16 @@ void ExpectRangesAreOfTheWhole(const Kernel& kernel, const Layer& layer) {
   std::vector<float> whole(layer.m * layer.n);
   ASSERT_TRUE(linear->Run(x, {whole.data(), layer.m, layer.n}, call).ok());
   const auto residual = call.residual;
+  const size_t step = kernel.nr;
   const std::vector<std::pair<size_t, size_t>> ranges = {
-      {0, 64}, {64, 128}, {192, layer.n - 192}, {0, layer.n}};
+      {0, step},
+      {step, 2 * step},
+      {3 * step, layer.n - 3 * step},
+      {0, layer.n}};
   for (const auto& [first, count] : ranges) {
     SCOPED_TRACE(first);
     call.residual = residual.Columns(first, count);
-    call.pool = first == 64 ? &pool : nullptr;
+    call.pool = first == step ? &pool : nullptr;
     std::vector<float> part(layer.m * count);
     const absl::Status status =
         linear->RunColumns(first, x, {part.data(), layer.m, count}, call);
@@ -66,16 +70,18 @@ TEST_P(Columns, ARangeHasTheBitsOfTheWhole) {
   }
 }
 
-TEST_P(Columns, EveryPanelBeginsAtAMultipleOfAPart) {
-  EXPECT_EQ(kMaxTileColumns % kernel().nr, 0);
-}
-
 TEST_P(Columns, RangesThatBeginOrEndInsideAPanelAreRefused) {
   const Layer layer(1, 250, 8, /*seed=*/73);
   const auto linear = Int8Linear::CreateWith(kernel(), layer.Spec());
   std::vector<float> y(250);
-  for (const auto& [first, count] : std::vector<std::pair<size_t, size_t>>{
-           {1, 64}, {0, 63}, {192, 64}, {256, 64}, {64, 0}}) {
+  const size_t step = kernel().nr;
+  const size_t last = 250 / step * step;  // of a panel that is not full
+  for (const auto& [first, count] :
+       std::vector<std::pair<size_t, size_t>>{{1, step},
+                                              {0, step - 1},
+                                              {last, step},
+                                              {last + step, step},
+                                              {step, 0}}) {
     const absl::Status status = linear->RunColumns(
         first, {layer.x.data(), 1, 8}, {y.data(), 1, count}, {});
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << first;
