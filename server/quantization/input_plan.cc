@@ -1,5 +1,6 @@
 #include "server/quantization/input_plan.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -95,10 +96,26 @@ void PlanOutliers(const PlanRequest& request, const InputFacts& facts,
   }
 }
 
+// Extremes of x / smoothing over all rows that were seen.
+Range SmoothedExtremes(const LayerStatistics& statistics,
+                       absl::Span<const float> smoothing) {
+  Range range;
+  for (size_t k = 0; k < smoothing.size(); ++k) {
+    range.min = std::min(range.min, statistics.column_min[k] / smoothing[k]);
+    range.max = std::max(range.max, statistics.column_max[k] / smoothing[k]);
+  }
+  return range;
+}
+
 // Of the statistics, or of what the kept rows become.
 AffineParameters PlanRange(const Methods& methods, const InputFacts& facts,
                            const LayerPlan& plan) {
   Range range;
+  if (methods.calibrator == Calibrator::kMinMax && !plan.smoothing.empty() &&
+      plan.scheme.hadamard_block == 0) {
+    range = SmoothedExtremes(*facts.statistics, plan.smoothing);
+    return AffineFromRange(range.min, range.max);
+  }
   if (plan.smoothing.empty() && plan.scheme.hadamard_block == 0) {
     range =
         ChooseRange(methods.calibrator, *facts.statistics, methods.percentile);

@@ -32,7 +32,8 @@ bool NeedsWeights(const LayerRequest& request);
 
 // How a layer of this request and input is quantized. `outliers` says the rule
 // and threshold of LLM.int8; they are of the smoothed input. A static range is
-// of the statistics, or, behind a smoothing or a rotation, of the kept rows.
+// of the statistics; behind a rotation, or behind a smoothing for calibrators
+// that need more than extremes, of the kept rows.
 //
 // Errors: FAILED_PRECONDITION when a scheme or method needs calibration to
 // have seen the input.

@@ -174,6 +174,36 @@ TEST_F(QuantizeMlp, RangesOfAFoldedInputAreOfTheDividedOne) {
   EXPECT_NEAR(range.absmax, largest.value, 0.02F * largest.value);
 }
 
+// Those kept are few, and what they lack would be clipped.
+TEST_F(QuantizeMlp, AStaticRangeBehindASmoothingIsOfAllRowsSeen) {
+  const OpenedModel opened = OpenFloat(checkpoint_.path());
+  CalibrationOptions options;
+  options.rows = 4;
+  Calibration few = NewCalibration("mlp", options);
+  std::vector<float> rows;
+  for (uint32_t seed = 100; seed < 104; ++seed) {
+    const model::ModelInput batch = Batch(30, seed);
+    ASSERT_THAT(ObserveInputs(*opened.model, batch, nullptr, few), IsOk());
+    rows.insert(rows.end(), batch.features.begin(), batch.features.end());
+  }
+  QuantizeJob job = Job();
+  job.calibration = &few;
+  job.request = Smoothed(Scheme::kW8A8Static);
+  ASSERT_THAT(Quantize(job), IsOk());
+  const auto files = bundle::OpenModelFiles(output_.path());
+  ASSERT_THAT(files, IsOk());
+  const auto inverse = Values<float>(*files->tensors, "fc1.inverse_smoothing");
+  ASSERT_EQ(inverse.size(), kMlpIn);
+  Range expected;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const float value = rows[i] * inverse[i % kMlpIn];
+    expected.min = std::min(expected.min, value);
+    expected.max = std::max(expected.max, value);
+  }
+  EXPECT_NEAR(Values<float>(*files->tensors, "fc1.input_scale").at(0),
+              AffineFromRange(expected.min, expected.max).scale, 1e-6);
+}
+
 TEST_F(QuantizeMlp, AFoldedPlanCanBeSaidToOtherEngines) {
   QuantizeJob job = Job();
   job.request.scheme = Scheme::kW8A8Dynamic;
