@@ -226,34 +226,33 @@ class Inference : public std::enable_shared_from_this<Inference> {
     const absl::Time start = absl::Now();
     InferAnswer answer;
     const absl::Status status =
-        Guarded([&] { return Encode(std::move(output), &answer); });
+        Guarded([&] { return Encode(output, &answer); });
     times_.compute_output = absl::Now() - start;
     if (!status.ok()) return End(status);
     End(std::move(answer));
   }
 
-  // Beside hidden states, the embedding is made of them.
-  absl::Status Encode(ModelOutput output, InferAnswer* answer) const {
+  // Beside hidden states, the embedding is made of them. Each output gives up
+  // its values to the answer.
+  absl::Status Encode(ModelOutput& output, InferAnswer* answer) const {
     answer->fields.set_model_name(request_.model_name());
     answer->fields.set_model_version(served_->version());
     answer->fields.set_id(request_.id());
     ModelOutput pooled;
-    if (Wants(kHiddenState) && Wants(kEmbedding)) {
+    const bool both = Wants(kHiddenState) && Wants(kEmbedding);
+    if (both) {
       ASSIGN_OR_RETURN(
           pooled, model::OutputOfHidden(served_->graph(), output, lengths_));
     }
     for (const OutputPlace& place : places_) {
-      if (place.name == kHiddenState) {
-        RETURN_IF_ERROR(AddHidden(place, std::move(output), answer));
-      } else {
-        RETURN_IF_ERROR(AddRows(
-            place, std::move(pooled.rows > 0 ? pooled : output), answer));
-      }
+      RETURN_IF_ERROR(place.name == kHiddenState
+                          ? AddHidden(place, output, answer)
+                          : AddRows(place, both ? pooled : output, answer));
     }
     return absl::OkStatus();
   }
 
-  absl::Status AddHidden(const OutputPlace& place, ModelOutput hidden,
+  absl::Status AddHidden(const OutputPlace& place, ModelOutput& hidden,
                          InferAnswer* answer) const {
     const auto cols = static_cast<int64_t>(hidden.cols);
     return AddOutput(place,
@@ -263,7 +262,7 @@ class Inference : public std::enable_shared_from_this<Inference> {
                      answer);
   }
 
-  static absl::Status AddRows(const OutputPlace& place, ModelOutput rows,
+  static absl::Status AddRows(const OutputPlace& place, ModelOutput& rows,
                               InferAnswer* answer) {
     return AddOutput(
         place,
