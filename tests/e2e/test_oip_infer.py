@@ -306,7 +306,7 @@ def test_what_is_not_there_is_said(oip, rows):
         oip.infer("nowhere", x)
     with fails(StatusCode.NOT_FOUND, "fc9"):
         oip.infer("mlp.fc9", x)
-    with fails(StatusCode.NOT_FOUND, "version '9'"):
+    with fails(StatusCode.NOT_FOUND, "version", "9"):
         oip.infer("mlp", x, model_version="9")
     with fails(StatusCode.INVALID_ARGUMENT, "model_version"):
         oip.infer("mlp", x, model_version="newest")
