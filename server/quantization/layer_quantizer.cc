@@ -28,7 +28,7 @@ constexpr size_t kRowsAtOnce = 256;  // what is held besides weights and codes
 
 absl::Status CheckPlan(std::string_view name, MatrixView<const float> weight,
                        const LayerPlan& plan) {
-  const auto fail = [&](std::string problem) {
+  const auto fail = [&](const std::string& problem) {
     return absl::InvalidArgumentError(StrCat("tensor '", name, "': ", problem));
   };
   if (!model::IsInt8(plan.scheme.scheme)) {
