@@ -25,6 +25,32 @@ absl::StatusOr<v1::MatMulResponse> MatMul(Connection& connection,
                &v1::InferenceService::Stub::MatMul, request);
 }
 
+MatMulStream::MatMulStream(Connection& connection)
+    : call_(connection),
+      stream_(connection.inference().StreamMatMul(&call_.context())) {}
+
+bool MatMulStream::Send(v1::MatMulRequest request) {
+  request.set_model(ResourceName("models", request.model()));
+  v1::StreamMatMulRequest message;
+  *message.mutable_request() = std::move(request);
+  return stream_->Write(message);
+}
+
+void MatMulStream::SendingDone() { stream_->WritesDone(); }
+
+bool MatMulStream::Receive(absl::StatusOr<v1::MatMulResponse>* response) {
+  v1::StreamMatMulResponse message;
+  if (!stream_->Read(&message)) return false;
+  if (message.has_status()) {
+    *response = FromProto(message.status());
+  } else {
+    *response = std::move(*message.mutable_response());
+  }
+  return true;
+}
+
+absl::Status MatMulStream::Finish() { return FromGrpc(stream_->Finish()); }
+
 v1::Tensor ToTensor(const Matrix& matrix) {
   v1::Tensor tensor;
   tensor.set_type(v1::DATA_TYPE_F32);

@@ -356,6 +356,33 @@ class Client(Calibrations):
         """x W^T + b of one linear layer."""
         return self.timed_matmul(model, layer, x)[0]
 
+    def stream_matmul(
+        self, model: str, layer: str, xs: Iterable[np.ndarray]
+    ) -> Iterator[np.ndarray | OctetError]:
+        """matmul of each x over one stream: the server works on many at a time
+        and answers in their order. Takes of `xs` as fast as the server does. An
+        x that cannot be multiplied gives its error in place of the array; what
+        breaks the stream is raised."""
+
+        def requests() -> Iterator[Any]:
+            name = _name("models", model)
+            for x in xs:
+                request = messages.MatMulRequest(
+                    model=name, layer=layer, x=to_tensor(x)
+                )
+                yield messages.StreamMatMulRequest(request=request)
+
+        with translated():
+            answers = self._methods.StreamMatMul(requests())
+            try:
+                for answer in answers:
+                    if answer.HasField("status"):
+                        yield from_status(answer.status)
+                    else:
+                        yield to_array(answer.response.y)
+            finally:
+                answers.cancel()
+
     def timed_matmul(
         self, model: str, layer: str, x: np.ndarray
     ) -> tuple[np.ndarray, Timings]:

@@ -1,7 +1,12 @@
 #include "client/lib/inference.h"
 
 #include <limits>
+#include <string>
+#include <utility>
 
+#include "grpcpp/security/server_credentials.h"
+#include "grpcpp/server.h"
+#include "grpcpp/server_builder.h"
 #include "gtest/gtest.h"
 
 namespace octet::client {
@@ -40,6 +45,63 @@ TEST(Tensors, AShapeThatDoesNotFitItsBytesIsRefused) {
   v1::Tensor half = Tensor(2, 2, 8);
   half.set_type(v1::DATA_TYPE_F16);
   EXPECT_FALSE(ToMatrix(half).ok());
+}
+
+// Answers with as many rows as it got; refuses layers that are "wrong".
+class Echo final : public v1::InferenceService::Service {
+  grpc::Status StreamMatMul(
+      grpc::ServerContext* /*context*/,
+      grpc::ServerReaderWriter<v1::StreamMatMulResponse,
+                               v1::StreamMatMulRequest>* stream) override {
+    v1::StreamMatMulRequest request;
+    while (stream->Read(&request)) {
+      EXPECT_EQ(request.request().model(), "models/m");
+      v1::StreamMatMulResponse response;
+      if (request.request().layer() == "wrong") {
+        response.mutable_status()->set_code(grpc::StatusCode::NOT_FOUND);
+        response.mutable_status()->set_message("layer 'wrong'");
+      } else {
+        *response.mutable_response()->mutable_y() = request.request().x();
+      }
+      stream->Write(response);
+    }
+    return grpc::Status::OK;
+  }
+};
+
+TEST(MatMulStream, GivesAnswersAndErrorsInOrder) {
+  Echo service;
+  int port = 0;
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
+                           &port);
+  builder.RegisterService(&service);
+  const auto server = builder.BuildAndStart();
+  const auto connection =
+      Connection::Open({.server = "127.0.0.1:" + std::to_string(port)});
+
+  MatMulStream stream(*connection);
+  for (const char* layer : {"a", "wrong", "b"}) {
+    v1::MatMulRequest request;
+    request.set_model("m");
+    request.set_layer(layer);
+    *request.mutable_x() = Tensor(2, 1, 8);
+    EXPECT_TRUE(stream.Send(std::move(request)));
+  }
+  stream.SendingDone();
+  absl::StatusOr<v1::MatMulResponse> response;
+  for (const bool good : {true, false, true}) {
+    ASSERT_TRUE(stream.Receive(&response));
+    EXPECT_EQ(response.ok(), good) << response.status();
+    if (good) {
+      EXPECT_EQ(response->y().shape(0), 2);
+    } else {
+      EXPECT_TRUE(absl::IsNotFound(response.status()));
+    }
+  }
+  EXPECT_FALSE(stream.Receive(&response));
+  EXPECT_TRUE(stream.Finish().ok());
+  server->Shutdown();
 }
 
 }  // namespace

@@ -82,6 +82,30 @@ def test_int8_forward_and_matmul_are_close_to_fp32(job, client, rows):
         assert 0 < error < 0.02
 
 
+def test_a_stream_of_products_comes_back_in_order(job, client, rows):
+    import octet_client
+
+    xs = [rows[: 1 + i % 4] for i in range(60)]
+    xs[7] = rows[:2, :-1]
+    answers = list(client.stream_matmul("mlp-int8", "fc1", iter(xs)))
+    assert len(answers) == len(xs)
+    wrong = answers.pop(7)
+    assert isinstance(wrong, octet_client.OctetError)
+    assert wrong.field_violations[0].field == "request.x"
+    del xs[7]
+    for x, answer in zip(xs, answers):
+        np.testing.assert_array_equal(
+            answer, client.matmul("mlp-int8", "fc1", x)
+        )
+
+
+def test_a_stream_that_is_left_early_ends(job, client, rows):
+    stream = client.stream_matmul("mlp-int8", "fc1", (rows for _ in range(500)))
+    next(stream)
+    stream.close()
+    assert client.matmul("mlp-int8", "fc1", rows).shape[0] == len(rows)
+
+
 def test_timings_add_up(job, client, rows):
     _, timings = client.timed_matmul("mlp-int8", "fc1", rows)
     assert timings.total > 0
