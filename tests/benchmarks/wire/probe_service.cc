@@ -16,7 +16,8 @@ using grpc::ServerUnaryReactor;
 
 class ProbeService final
     : public WireProbe::WithCallbackMethod_Empty<
-          WireProbe::WithRawCallbackMethod_Echo<WireProbe::Service>> {
+          WireProbe::WithRawCallbackMethod_Echo<
+              WireProbe::WithRawCallbackMethod_Sink<WireProbe::Service>>> {
   ServerUnaryReactor* Empty(CallbackServerContext* context,
                             const Bytes* /*request*/,
                             Bytes* /*response*/) override {
@@ -26,6 +27,13 @@ class ProbeService final
                            const ByteBuffer* request,
                            ByteBuffer* response) override {
     *response = *request;
+    return Done(context);
+  }
+  ServerUnaryReactor* Sink(CallbackServerContext* context,
+                           const ByteBuffer* /*request*/,
+                           ByteBuffer* response) override {
+    const grpc::Slice nothing("");
+    *response = ByteBuffer(&nothing, 1);
     return Done(context);
   }
 

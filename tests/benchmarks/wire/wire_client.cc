@@ -3,7 +3,8 @@
 //   octet_wire_client SERVER small MODEL LAYER COLUMNS TURNS
 //       {"empty_us": p50, "matmul_us": p50}       one call at a time
 //   octet_wire_client SERVER large MODEL LAYER COLUMNS TURNS [IN_FLIGHT]
-//       {"echo_mib_s": ..., "matmul_mib_s": ...}  of 16 MiB tensors
+//       {"echo_mib_s": ..., "sink_mib_s": ..., "matmul_mib_s": ...}
+//                                                 of 16 MiB tensors, sent
 //
 // Messages are serialized before and never parsed: the client does the same for
 // both methods of a pair.
@@ -35,6 +36,7 @@ using grpc::ByteBuffer;
 constexpr size_t kTensorBytes = size_t{16} << 20;
 constexpr char kEmpty[] = "/octet.benchmark.WireProbe/Empty";
 constexpr char kEcho[] = "/octet.benchmark.WireProbe/Echo";
+constexpr char kSink[] = "/octet.benchmark.WireProbe/Sink";
 constexpr char kMatMul[] = "/octet.v1.InferenceService/MatMul";
 
 struct Pair {
@@ -152,11 +154,15 @@ double MebibytesPerSecond(Caller& caller, const char* method,
 }
 
 void Large(Caller& caller, const Pair& pair, size_t in_flight) {
-  const double echo = MebibytesPerSecond(caller, kEcho, pair.probe, in_flight);
-  const double matmul =
-      MebibytesPerSecond(caller, kMatMul, pair.matmul, in_flight);
-  std::cout << nlohmann::json{{"echo_mib_s", echo}, {"matmul_mib_s", matmul}}
-            << std::endl;
+  nlohmann::json line;
+  const auto measure = [&](const char* name, const char* method,
+                           const ByteBuffer& request) {
+    line[name] = MebibytesPerSecond(caller, method, request, in_flight);
+  };
+  measure("echo_mib_s", kEcho, pair.probe);
+  measure("sink_mib_s", kSink, pair.probe);
+  measure("matmul_mib_s", kMatMul, pair.matmul);
+  std::cout << line << std::endl;
 }
 
 int Main(int argc, char** argv) {
