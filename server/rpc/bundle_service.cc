@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "kernels/status_macros.h"
 #include "octet/v1/bundle_service.grpc.pb.h"
@@ -23,6 +24,7 @@
 #include "server/rpc/report_messages.h"
 #include "server/rpc/resource_names.h"
 #include "server/rpc/services.h"
+#include "server/rpc/wire_message.h"
 
 namespace octet::rpc {
 namespace {
@@ -81,8 +83,7 @@ absl::StatusOr<bundle::Manifest> ReadManifest(
 // The tar of a bundle, piece by piece, as fast as the client reads.
 class Download {
  public:
-  explicit Download(Outbox<v1::DownloadBundleResponse>* outbox)
-      : outbox_(outbox) {}
+  explicit Download(Outbox<grpc::ByteBuffer>* outbox) : outbox_(outbox) {}
 
   absl::Status Run(const fs::path& directory) {
     RETURN_IF_ERROR(bundle::WriteArchive(
@@ -93,9 +94,11 @@ class Download {
  private:
   absl::Status Add(std::string_view bytes) {
     while (!bytes.empty()) {
-      const size_t room = kDownloadChunk - chunk_.size();
-      chunk_.append(bytes.substr(0, room));
-      bytes.remove_prefix(std::min(room, bytes.size()));
+      chunk_.reserve(kDownloadChunk);
+      const std::string_view piece =
+          bytes.substr(0, kDownloadChunk - chunk_.size());
+      chunk_.insert(chunk_.end(), piece.begin(), piece.end());
+      bytes.remove_prefix(piece.size());
       if (chunk_.size() == kDownloadChunk) RETURN_IF_ERROR(Send());
     }
     return absl::OkStatus();
@@ -104,15 +107,17 @@ class Download {
   absl::Status Send() {
     v1::DownloadBundleResponse response;
     response.set_offset(static_cast<int64_t>(offset_));
-    response.set_crc32c(bundle::Crc32c(chunk_));
+    response.set_crc32c(bundle::Crc32c({chunk_.data(), chunk_.size()}));
     offset_ += chunk_.size();
-    response.set_data(std::exchange(chunk_, {}));
-    if (outbox_->Send(std::move(response))) return absl::OkStatus();
+    const grpc::Slice data = SliceOf(std::exchange(chunk_, {}));
+    grpc::ByteBuffer message =
+        MakeMessage(LargeField(&response), response, {&data, 1});
+    if (outbox_->Send(std::move(message))) return absl::OkStatus();
     return absl::CancelledError("the client is gone");
   }
 
-  Outbox<v1::DownloadBundleResponse>* const outbox_;
-  std::string chunk_;
+  Outbox<grpc::ByteBuffer>* const outbox_;
+  std::vector<char> chunk_;
   uint64_t offset_ = 0;
 };
 
@@ -223,7 +228,17 @@ class UploadStream final : public StreamHandler<v1::UploadBundleRequest> {
   uint64_t received_ = 0;
 };
 
-class BundleService final : public v1::BundleService::CallbackService {
+// Downloads are written as slices.
+using RawService = v1::BundleService::WithRawCallbackMethod_DownloadBundle<
+    v1::BundleService::WithCallbackMethod_GetBundle<
+        v1::BundleService::WithCallbackMethod_ListBundles<
+            v1::BundleService::WithCallbackMethod_GetReport<
+                v1::BundleService::WithCallbackMethod_RenderReport<
+                    v1::BundleService::WithCallbackMethod_DeleteBundle<
+                        v1::BundleService::WithCallbackMethod_UploadBundle<
+                            v1::BundleService::Service>>>>>>>;
+
+class BundleService final : public RawService {
  public:
   BundleService(const Edge& edge, const Edge& transfers, Backend* backend)
       : edge_(edge), transfers_(transfers), backend_(*backend) {}
@@ -301,16 +316,16 @@ class BundleService final : public v1::BundleService::CallbackService {
                  });
   }
 
-  ServerWriteReactor<v1::DownloadBundleResponse>* DownloadBundle(
+  ServerWriteReactor<grpc::ByteBuffer>* DownloadBundle(
       CallbackServerContext* context,
-      const v1::DownloadBundleRequest* request) override {
-    auto* outbox = new Outbox<v1::DownloadBundleResponse>(
+      const grpc::ByteBuffer* message) override {
+    auto* outbox = new Outbox<grpc::ByteBuffer>(
         transfers_, "BundleService/DownloadBundle", context);
-    outbox->scope().Received(*request);
+    outbox->scope().Received(message->Length());
     Enqueue(
         outbox->scope(), /*context=*/nullptr,
-        [=, this](const Call&) {
-          outbox->Close(Guarded([&] { return Send(*request, outbox); }));
+        [=, this, request = *message](const Call&) {
+          outbox->Close(Guarded([&] { return Send(request, outbox); }));
         },
         [outbox](const absl::Status& status) { outbox->Close(status); });
     return outbox;
@@ -336,8 +351,10 @@ class BundleService final : public v1::BundleService::CallbackService {
     return backend_.bundles.Remove(id);
   }
 
-  absl::Status Send(const v1::DownloadBundleRequest& request,
-                    Outbox<v1::DownloadBundleResponse>* outbox) const {
+  absl::Status Send(grpc::ByteBuffer message,
+                    Outbox<grpc::ByteBuffer>* outbox) const {
+    v1::DownloadBundleRequest request;
+    RETURN_IF_ERROR(ReceivedBytes().Parse(WirePath(), &message, &request));
     ASSIGN_OR_RETURN(const std::string id,
                      ParseName("name", kBundles, request.name()));
     ASSIGN_OR_RETURN(const fs::path directory, backend_.bundles.Find(id));

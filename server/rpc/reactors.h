@@ -27,6 +27,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "grpcpp/server_context.h"
+#include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
 #include "server/rpc/status.h"
 #include "server/serving/work_queue.h"
@@ -68,6 +69,7 @@ class RpcScope {
   absl::Time arrival() const { return arrival_; }
   void Received(const google::protobuf::Message& message) const;
   void Received(size_t bytes) const;
+  void Sent(const grpc::ByteBuffer& message) const { Sent(message.Length()); }
   void Sent(const google::protobuf::Message& message) const;
   void Sent(size_t bytes) const;
 

@@ -71,9 +71,9 @@ grpc::Slice SliceOf(std::vector<T> values) {
 }
 
 // The message that `fields` would be with `large` in the field that `path`
-// leads to: one, unless it is repeated. Those on the way there have to be set
-// and the last of their messages; fields come in protobuf's order. What is
-// small is copied, so that small messages are one slice.
+// leads to: one, unless it is repeated. Messages on the way there have to be
+// set. The large field is the last of its message; everything else is where
+// protobuf writes it. What is small is copied, so that it is one slice.
 grpc::ByteBuffer MakeMessage(const WirePath& path,
                              const google::protobuf::MessageLite& fields,
                              absl::Span<const grpc::Slice> large);

@@ -29,6 +29,9 @@ constexpr std::array<uint32_t, 2> kStreamRawOutputs = {
     inference::ModelStreamInferResponse::kInferResponseFieldNumber,
     inference::ModelInferResponse::kRawOutputContentsFieldNumber};
 
+constexpr std::array<uint32_t, 1> kDownloadData = {
+    v1::DownloadBundleResponse::kDataFieldNumber};
+
 }  // namespace
 
 const WirePath& LargeField(const v1::MatMulRequest*) {
@@ -77,6 +80,11 @@ const WirePath& LargeField(const inference::ModelInferResponse*) {
 const WirePath& LargeField(const inference::ModelStreamInferResponse*) {
   static constexpr WirePath kPath = {.fields = kStreamRawOutputs,
                                      .repeated = true};
+  return kPath;
+}
+
+const WirePath& LargeField(const v1::DownloadBundleResponse*) {
+  static constexpr WirePath kPath = {.fields = kDownloadData};
   return kPath;
 }
 

@@ -4,6 +4,7 @@
 #define OCTET_SERVER_RPC_WIRE_PATHS_H_
 
 #include "inference/grpc_service.pb.h"
+#include "octet/v1/bundle_service.pb.h"
 #include "octet/v1/inference_service.pb.h"
 #include "server/rpc/wire_split.h"
 
@@ -22,6 +23,9 @@ const WirePath& LargeField(const v1::ForwardResponse*);       // output.data
 // raw_output_contents, infer_response.raw_output_contents
 const WirePath& LargeField(const inference::ModelInferResponse*);
 const WirePath& LargeField(const inference::ModelStreamInferResponse*);
+
+// data
+const WirePath& LargeField(const v1::DownloadBundleResponse*);
 
 }  // namespace octet::rpc
 

@@ -37,7 +37,7 @@ class Splitter {
       WireCursor start = *cursor;
       uint32_t tag = 0;
       if (!cursor->ReadTag(&tag)) return false;
-      if (tag == TagOf(path_.fields[depth])) {
+      if (!path_.fields.empty() && tag == TagOf(path_.fields[depth])) {
         if (!OnPath(depth, end, cursor)) return false;
         continue;
       }

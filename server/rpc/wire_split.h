@@ -47,7 +47,7 @@ bool SkipField(uint32_t tag, WireCursor* cursor);
 void AppendVarint(uint64_t value, std::string* to);
 
 // Where a message keeps its large field: numbers of the fields that lead there,
-// {3, 3} for MatMulRequest.x.data.
+// {3, 3} for MatMulRequest.x.data. None: no field is large.
 struct WirePath {
   absl::Span<const uint32_t> fields;
   bool repeated = false;  // the last field is; otherwise its last value counts
