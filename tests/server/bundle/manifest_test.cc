@@ -188,6 +188,16 @@ TEST(Manifest, EveryFieldIsRequired) {
   }
 }
 
+// Bundles were written before it was there.
+TEST(Manifest, AFieldThatCameLaterMayBeMissing) {
+  json text = json::parse(ToJson(Example()));
+  text["report"]["layers"][0].erase("smoothing_folded_into");
+  const auto parsed = ParseManifest(text.dump());
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->report.layers[0].smoothing_folded_into, "");
+  EXPECT_EQ(parsed->report.layers[0].smoothing_alpha, 0.5);
+}
+
 TEST(Manifest, RefusesWhatIsNotOneDocument) {
   const std::string good = ToJson(Example());
   std::string deep(200'000, '[');
