@@ -1,4 +1,6 @@
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "CLI/CLI.hpp"
@@ -14,7 +16,41 @@ namespace {
 struct Arguments {
   std::string id;
   std::string source;
+  int64_t version = 0;
+  std::optional<double> traffic_share;
 };
+
+v1::LoadModelRequest LoadRequest(const Arguments& arguments) {
+  v1::LoadModelRequest request;
+  request.set_model_id(arguments.id);
+  request.set_source(arguments.source);
+  request.set_version(arguments.version);
+  if (arguments.traffic_share) {
+    request.set_traffic_share(*arguments.traffic_share);
+  }
+  return request;
+}
+
+// The model, or the version of it that was asked for.
+std::string Name(const Arguments& arguments) {
+  if (arguments.version == 0) return arguments.id;
+  return absl::StrCat("models/", arguments.id, "/versions/", arguments.version);
+}
+
+std::string State(const v1::Model& model) {
+  switch (model.state()) {
+    case v1::MODEL_STATE_LOADING:
+      return "loading";
+    case v1::MODEL_STATE_READY:
+      return "ready";
+    case v1::MODEL_STATE_UNLOADING:
+      return "unloading";
+    case v1::MODEL_STATE_FAILED:
+      return "failed";
+    default:
+      return "";  // a server that does not say
+  }
+}
 
 std::string Isa(const v1::Model& model) {
   return model.isa().empty() ? "float" : model.isa();
@@ -52,14 +88,17 @@ void ShowLayers(Session& session, const v1::Model& model) {
 void ShowList(Session& session, const v1::ListModelsResponse& list) {
   Table table({{"MODEL", Align::kLeft, true},
                {"VERSION", Align::kRight},
+               {"STATE"},
+               {"SHARE", Align::kRight},
                {"SOURCE", Align::kLeft, true},
                {"FAMILY"},
                {"RESIDENT", Align::kRight},
                {"ISA"},
                {"LOADED", Align::kLeft, false, /*optional=*/true}});
   for (const auto& model : list.models()) {
-    table.AddRow({model.name(), absl::StrCat(model.version()), model.source(),
-                  model.family(),
+    table.AddRow({model.name(), absl::StrCat(model.version()), State(model),
+                  absl::StrFormat("%.4g", model.traffic_share()),
+                  model.source(), model.family(),
                   FormatBytes(model.resident_bytes(), session.exact()),
                   Isa(model), FormatTime(model.load_time())});
   }
@@ -129,20 +168,32 @@ void AddModelCommands(CLI::App& app, Session& session) {
       ->required();
   load->add_option("SOURCE", arguments->source, "bundles/ID or checkpoints/ID")
       ->required();
+  load->add_option("--version", arguments->version,
+                   "Its number; default: the next one")
+      ->check(CLI::PositiveNumber);
+  load->add_option("--traffic-share", arguments->traffic_share,
+                   "Serve it beside the versions that are served, with this "
+                   "share of the requests that name none; default: it takes "
+                   "their place")
+      ->check(CLI::Range(0.0, 1.0));
   load->callback([=, &session] {
     session.Choose([=](Session& s) {
-      return s.Show(
-          client::LoadModel(s.connection(), arguments->id, arguments->source),
-          [&](const auto& m) { ShowModel(s, m); });
+      return s.Show(client::LoadModel(s.connection(), LoadRequest(*arguments)),
+                    [&](const auto& m) { ShowModel(s, m); });
     });
   });
 
-  CLI::App* unload = group->add_subcommand("unload", "Stop serving one");
+  CLI::App* unload = group->add_subcommand(
+      "unload", "Stop serving one, after its last request");
   unload->add_option("ID", arguments->id)->required();
+  unload
+      ->add_option("--version", arguments->version,
+                   "Only this one; default: all versions")
+      ->check(CLI::PositiveNumber);
   unload->callback([=, &session] {
     session.Choose([=](Session& s) {
-      return s.Done(client::UnloadModel(s.connection(), arguments->id),
-                    absl::StrCat("unloaded ", arguments->id));
+      return s.Done(client::UnloadModel(s.connection(), Name(*arguments)),
+                    absl::StrCat("unloaded ", Name(*arguments)));
     });
   });
   AddReads(group, session, arguments);

@@ -10,6 +10,11 @@ absl::StatusOr<v1::Model> LoadModel(Connection& connection,
   v1::LoadModelRequest request;
   request.set_model_id(std::string(id));
   request.set_source(std::string(source));
+  return LoadModel(connection, request);
+}
+
+absl::StatusOr<v1::Model> LoadModel(Connection& connection,
+                                    const v1::LoadModelRequest& request) {
   return Unary(connection, connection.models(), &Stub::LoadModel, request);
 }
 

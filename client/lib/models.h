@@ -14,6 +14,11 @@ namespace octet::client {
 absl::StatusOr<v1::Model> LoadModel(Connection& connection,
                                     absl::string_view id,
                                     absl::string_view source);
+// With a version, a traffic share.
+absl::StatusOr<v1::Model> LoadModel(Connection& connection,
+                                    const v1::LoadModelRequest& request);
+
+// Here an `id` may also be "models/{id}/versions/{number}".
 absl::Status UnloadModel(Connection& connection, absl::string_view id);
 absl::StatusOr<v1::Model> GetModel(Connection& connection,
                                    absl::string_view id);

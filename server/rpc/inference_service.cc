@@ -189,8 +189,8 @@ class InferenceService final : public RawService {
 
  private:
   absl::StatusOr<ModelPtr> Find(const std::string& name) const {
-    ASSIGN_OR_RETURN(const std::string id, ParseName("model", kModels, name));
-    return backend_.models->Find(id);
+    ASSIGN_OR_RETURN(const ModelName model, ParseModelName("model", name));
+    return backend_.models->Find(model.id, model.version);
   }
 
   static ByteBuffer StreamAnswer(const std::string& id,

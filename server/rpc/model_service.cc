@@ -1,8 +1,11 @@
 // ModelService: what is served.
 
+#include <algorithm>
 #include <memory>
 #include <string>
 
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "kernels/status_macros.h"
 #include "octet/v1/model_service.grpc.pb.h"
 #include "server/bundle/directory_store.h"
@@ -32,6 +35,20 @@ v1::InputKind ToProto(model::InputKind kind) {
   return v1::INPUT_KIND_UNSPECIFIED;
 }
 
+v1::ModelState ToProto(serving::VersionInfo::State state) {
+  switch (state) {
+    case serving::VersionInfo::State::kLoading:
+      return v1::MODEL_STATE_LOADING;
+    case serving::VersionInfo::State::kReady:
+      return v1::MODEL_STATE_READY;
+    case serving::VersionInfo::State::kUnloading:
+      return v1::MODEL_STATE_UNLOADING;
+    case serving::VersionInfo::State::kFailed:
+      return v1::MODEL_STATE_FAILED;
+  }
+  return v1::MODEL_STATE_UNSPECIFIED;
+}
+
 void Fill(const serving::LoadedModel& loaded, v1::Model* out) {
   const model::Graph& graph = loaded.model().graph();
   out->set_name(ResourceName(kModels, loaded.id()));
@@ -52,10 +69,18 @@ void Fill(const serving::LoadedModel& loaded, v1::Model* out) {
   *out->mutable_load_time() = ToTimestamp(loaded.load_time());
 }
 
-void Fill(const serving::LoadedModel& loaded, v1::ModelStats* out) {
-  const serving::ModelStats stats = loaded.stats();
+void Fill(const serving::VersionInfo& version, v1::Model* out) {
+  out->set_name(ResourceName(kModels, version.id));
+  out->set_source(version.source);
+  out->set_version(version.version);
+  out->set_state(ToProto(version.state));
+  out->set_state_reason(std::string(version.error.message()));
+  out->set_traffic_share(version.traffic_share);
+  if (version.model != nullptr) Fill(*version.model, out);
+}
+
+void Fill(const serving::ModelStats& stats, v1::ModelStats* out) {
   constexpr double kSecondsPerNanosecond = 1e-9;
-  out->set_name(ResourceName(kModels, loaded.id()));
   out->set_forward_count(stats.forward_count);
   out->set_matmul_count(stats.matmul_count);
   out->set_row_count(stats.row_count);
@@ -75,6 +100,15 @@ absl::Status CheckSource(const std::string& source) {
                         "must be 'bundles/{id}' or 'checkpoints/{id}'");
 }
 
+// How long UnloadModel waits for the last request when its call has no
+// deadline, and what it leaves of a deadline to send the answer.
+constexpr absl::Duration kLongestUnload = absl::Seconds(30);
+constexpr absl::Duration kToAnswer = absl::Milliseconds(100);
+
+absl::Time UnloadDeadline(const Call& call) {
+  return std::min(call.deadline - kToAnswer, absl::Now() + kLongestUnload);
+}
+
 class ModelService final : public v1::ModelService::CallbackService {
  public:
   ModelService(const Edge& edge, Backend* backend)
@@ -88,11 +122,16 @@ class ModelService final : public v1::ModelService::CallbackService {
         [=, this](const Call&) -> absl::Status {
           RETURN_IF_ERROR(bundle::ValidateId("model_id", request->model_id()));
           RETURN_IF_ERROR(CheckSource(request->source()));
+          serving::LoadOptions options;
+          options.version = request->version();
+          if (request->has_traffic_share()) {
+            options.traffic_share = request->traffic_share();
+          }
           absl::ReaderMutexLock lock(&backend_.dependencies);
-          ASSIGN_OR_RETURN(
-              const auto loaded,
-              backend_.models->Load(request->model_id(), request->source()));
-          Fill(*loaded, response);
+          ASSIGN_OR_RETURN(const auto loaded,
+                           backend_.models->Load(request->model_id(),
+                                                 request->source(), options));
+          FillServed(*loaded, response);
           return absl::OkStatus();
         });
   }
@@ -100,21 +139,30 @@ class ModelService final : public v1::ModelService::CallbackService {
   ServerUnaryReactor* UnloadModel(CallbackServerContext* context,
                                   const v1::UnloadModelRequest* request,
                                   google::protobuf::Empty* response) override {
-    return Reply(edge_, "ModelService/UnloadModel", context, request, response,
-                 [=, this](const Call&) -> absl::Status {
-                   ASSIGN_OR_RETURN(
-                       const std::string id,
-                       ParseName("name", kModels, request->name()));
-                   return backend_.models->Unload(id);
-                 });
+    return Reply(
+        edge_, "ModelService/UnloadModel", context, request, response,
+        [=, this](const Call& call) -> absl::Status {
+          ASSIGN_OR_RETURN(const ModelName model,
+                           ParseModelName("name", request->name()));
+          RETURN_IF_ERROR(backend_.models->Unload(model.id, model.version));
+          return backend_.models->AwaitUnloaded(
+              model.id, model.version, UnloadDeadline(call), call.cancelled);
+        });
   }
 
   ServerUnaryReactor* GetModel(CallbackServerContext* context,
                                const v1::GetModelRequest* request,
                                v1::Model* response) override {
-    return Reply(
-        edge_, "ModelService/GetModel", context, request, response,
-        [=, this](const Call&) { return Describe(request->name(), response); });
+    return Reply(edge_, "ModelService/GetModel", context, request, response,
+                 [=, this](const Call&) -> absl::Status {
+                   ASSIGN_OR_RETURN(const ModelName name,
+                                    ParseModelName("name", request->name()));
+                   ASSIGN_OR_RETURN(
+                       const auto loaded,
+                       backend_.models->FindPrimary(name.id, name.version));
+                   FillServed(*loaded, response);
+                   return absl::OkStatus();
+                 });
   }
 
   ServerUnaryReactor* ListModels(CallbackServerContext* context,
@@ -122,8 +170,8 @@ class ModelService final : public v1::ModelService::CallbackService {
                                  v1::ListModelsResponse* response) override {
     return Reply(edge_, "ModelService/ListModels", context, request, response,
                  [=, this](const Call&) {
-                   for (const auto& loaded : backend_.models->List()) {
-                     Fill(*loaded, response->add_models());
+                   for (const auto& version : backend_.models->ListVersions()) {
+                     Fill(version, response->add_models());
                    }
                    return absl::OkStatus();
                  });
@@ -134,16 +182,36 @@ class ModelService final : public v1::ModelService::CallbackService {
                                     v1::ModelStats* response) override {
     return Reply(
         edge_, "ModelService/GetModelStats", context, request, response,
-        [=, this](const Call&) { return Describe(request->name(), response); });
+        [=, this](const Call&) -> absl::Status {
+          ASSIGN_OR_RETURN(const ModelName name,
+                           ParseModelName("name", request->name()));
+          RETURN_IF_ERROR(
+              backend_.models->FindPrimary(name.id, name.version).status());
+          response->set_name(request->name());
+          Fill(StatsOf(name), response);
+          return absl::OkStatus();
+        });
   }
 
  private:
-  template <typename Message>
-  absl::Status Describe(const std::string& name, Message* out) const {
-    ASSIGN_OR_RETURN(const std::string id, ParseName("name", kModels, name));
-    ASSIGN_OR_RETURN(const auto loaded, backend_.models->Find(id));
-    Fill(*loaded, out);
-    return absl::OkStatus();
+  // With its state and share, unless it was unloaded meanwhile.
+  void FillServed(const serving::LoadedModel& loaded, v1::Model* out) const {
+    Fill(loaded, out);
+    for (const auto& version : backend_.models->ListVersions()) {
+      if (version.model.get() == &loaded) Fill(version, out);
+    }
+  }
+
+  serving::ModelStats StatsOf(const ModelName& name) const {
+    serving::ModelStats sum;
+    for (const auto& loaded : backend_.models->List()) {
+      if (loaded->id() != name.id ||
+          (name.version && loaded->version() != *name.version)) {
+        continue;
+      }
+      sum += loaded->stats();
+    }
+    return sum;
   }
 
   const Edge edge_;

@@ -113,12 +113,7 @@ absl::StatusOr<Served> Resolve(const serving::ModelRegistry& models,
   ASSIGN_OR_RETURN(const std::optional<int64_t> wanted, ParseVersion(version));
   const size_t dot = name.find('.');
   Served served;
-  ASSIGN_OR_RETURN(served.model, models.Find(name.substr(0, dot)));
-  if (wanted && *wanted != served.model->version()) {
-    return absl::NotFoundError(
-        StrCat("version '", *wanted, "' of model '", served.model->id(),
-               "' is not loaded; version ", served.version(), " is"));
-  }
+  ASSIGN_OR_RETURN(served.model, models.Find(name.substr(0, dot), wanted));
   if (dot == std::string_view::npos) return served;
   served.layer = name.substr(dot + 1);
   RETURN_IF_ERROR(served.model->model().FindLinear(served.layer).status());

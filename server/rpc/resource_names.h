@@ -1,8 +1,10 @@
-// Resource names: "checkpoints/{id}".
+// Resource names: "checkpoints/{id}", "models/{id}/versions/{number}".
 
 #ifndef OCTET_SERVER_RPC_RESOURCE_NAMES_H_
 #define OCTET_SERVER_RPC_RESOURCE_NAMES_H_
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -22,6 +24,14 @@ std::string ResourceName(std::string_view collection, std::string_view id);
 absl::StatusOr<std::string> ParseName(std::string_view field,
                                       std::string_view collection,
                                       std::string_view name);
+
+// "models/{id}", or one version of it, "models/{id}/versions/{number}".
+struct ModelName {
+  std::string id;
+  std::optional<int64_t> version;
+};
+absl::StatusOr<ModelName> ParseModelName(std::string_view field,
+                                         std::string_view name);
 
 }  // namespace octet::rpc
 

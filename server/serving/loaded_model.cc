@@ -44,6 +44,14 @@ absl::Status CheckMatMulInput(const model::Linear& linear,
 
 }  // namespace
 
+ModelStats& ModelStats::operator+=(const ModelStats& other) {
+  forward_count += other.forward_count;
+  matmul_count += other.matmul_count;
+  row_count += other.row_count;
+  times += other.times;
+  return *this;
+}
+
 LoadedModel::LoadedModel(std::string id, std::string source, int64_t version,
                          std::unique_ptr<const model::Model> model,
                          telemetry::Metrics* metrics)
@@ -116,19 +124,16 @@ ModelStats LoadedModel::stats() const {
   return stats_;
 }
 
-void LoadedModel::Count(const ModelStats& call,
-                        const model::LayerKindTimes& by_kind,
+void LoadedModel::Count(ModelStats call, const model::LayerKindTimes& by_kind,
                         absl::Duration compute,
                         kernels::PhaseTimes* times) const {
   kernels::PhaseTimes sum;
   for (const auto& [kind, phases] : by_kind) sum += phases;
+  call.times = sum;
   if (times != nullptr) *times += sum;
   {
     std::lock_guard lock(mutex_);
-    stats_.forward_count += call.forward_count;
-    stats_.matmul_count += call.matmul_count;
-    stats_.row_count += call.row_count;
-    stats_.times += sum;
+    stats_ += call;
   }
   if (metrics_ == nullptr) return;
   for (const auto& [kind, phases] : by_kind) {
@@ -136,6 +141,8 @@ void LoadedModel::Count(const ModelStats& call,
   }
   metrics_->ComputeStages(id_, absl::ToDoubleSeconds(compute), sum);
   metrics_->Rows(id_, static_cast<size_t>(call.row_count));
+  metrics_->VersionComputed(id_, version_, static_cast<size_t>(call.row_count),
+                            absl::ToDoubleSeconds(compute));
 }
 
 }  // namespace octet::serving

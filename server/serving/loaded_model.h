@@ -28,6 +28,8 @@ struct ModelStats {
   int64_t matmul_count = 0;
   int64_t row_count = 0;
   kernels::PhaseTimes times;
+
+  ModelStats& operator+=(const ModelStats& other);
 };
 
 struct MatMulOptions {
@@ -67,7 +69,7 @@ class LoadedModel {
 
  private:
   // Adds one call that took `compute`, whose `times` are in `by_kind`.
-  void Count(const ModelStats& call, const model::LayerKindTimes& by_kind,
+  void Count(ModelStats call, const model::LayerKindTimes& by_kind,
              absl::Duration compute, kernels::PhaseTimes* times) const;
 
   const std::string id_;

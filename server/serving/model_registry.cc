@@ -1,46 +1,24 @@
 #include "server/serving/model_registry.h"
 
+#include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "kernels/status_macros.h"
+#include "server/model/str_cat.h"
 #include "server/serving/describe_model.h"
 #include "server/serving/state_file.h"
+#include "server/serving/warm_up.h"
 
 namespace octet::serving {
 namespace {
 
+using model::StrCat;
+
 constexpr std::string_view kBundles = "bundles/";
 constexpr std::string_view kCheckpoints = "checkpoints/";
-
-template <typename Entries>
-std::string LoadedNames(const Entries& entries) {
-  std::string names;
-  for (const auto& [id, entry] : entries) {
-    if (entry.model == nullptr) continue;
-    names += names.empty() ? "; loaded are: " : ", ";
-    names += id;
-  }
-  return names.empty() ? "; no model is loaded" : names;
-}
-
-template <typename Entries>
-std::vector<ServedModel> State(const Entries& entries) {
-  std::vector<ServedModel> models;
-  for (const auto& [id, entry] : entries) {
-    models.push_back(
-        {.id = id, .source = entry.source, .version = entry.version});
-  }
-  return models;
-}
-
-template <typename Entries>
-size_t Failed(const Entries& entries) {
-  size_t failed = 0;
-  for (const auto& [id, entry] : entries) failed += entry.model == nullptr;
-  return failed;
-}
 
 absl::Status WithOthers(const absl::Status& first, size_t failed) {
   if (failed < 2) return first;
@@ -48,16 +26,71 @@ absl::Status WithOthers(const absl::Status& first, size_t failed) {
                             std::to_string(failed - 1) + " more)"};
 }
 
+absl::Status Check(const LoadOptions& options) {
+  if (options.version < 0) {
+    return absl::InvalidArgumentError(StrCat("version: is ", options.version,
+                                             "; leave it out, or start at 1"));
+  }
+  if (const auto share = options.traffic_share;
+      share && !(*share >= 0 && *share <= 1)) {
+    return absl::InvalidArgumentError(
+        StrCat("traffic_share: is ", *share, "; it must be from 0 to 1"));
+  }
+  return absl::OkStatus();
+}
+
+std::vector<telemetry::VersionDescription> Describe(const ModelTable& table) {
+  std::vector<telemetry::VersionDescription> versions;
+  for (const auto& [id, model] : table.models()) {
+    for (const auto& [version, served] : model.versions) {
+      if (served.model == nullptr) continue;
+      versions.push_back({.model = id,
+                          .version = version,
+                          .source = served.source,
+                          .traffic_share = served.traffic_share});
+    }
+  }
+  return versions;
+}
+
+// SplitMix64 (Steele, Lea and Flood, 2014): the `n`th number of a sequence.
+uint64_t SplitMix(uint64_t seed, uint64_t n) {
+  uint64_t z = seed + (n + 1) * 0x9E3779B97F4A7C15U;
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9U;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBU;
+  return z ^ (z >> 31);
+}
+
 }  // namespace
+
+class ModelRegistry::LoadInProgress {
+ public:
+  LoadInProgress(ModelRegistry& registry, VersionInfo info)
+      : registry_(registry) {
+    const std::scoped_lock lock(registry_.mutex_);
+    at_ = registry_.loading_.insert(registry_.loading_.end(), std::move(info));
+  }
+  ~LoadInProgress() {
+    const std::scoped_lock lock(registry_.mutex_);
+    registry_.loading_.erase(at_);
+  }
+  LoadInProgress(const LoadInProgress&) = delete;
+  LoadInProgress& operator=(const LoadInProgress&) = delete;
+
+ private:
+  ModelRegistry& registry_;
+  std::list<VersionInfo>::iterator at_;
+};
 
 ModelRegistry::ModelRegistry(const bundle::DirectoryStore* checkpoints,
                              const bundle::DirectoryStore* bundles,
                              std::filesystem::path state_file,
-                             telemetry::Metrics* metrics)
+                             telemetry::Metrics* metrics, uint64_t seed)
     : checkpoints_(checkpoints),
       bundles_(bundles),
       state_file_(std::move(state_file)),
-      metrics_(metrics) {}
+      metrics_(metrics),
+      seed_(seed) {}
 
 absl::StatusOr<ModelRegistry::Loaded> ModelRegistry::Read(
     std::string_view source, bundle::Verify verify) const {
@@ -82,125 +115,226 @@ absl::StatusOr<ModelRegistry::Loaded> ModelRegistry::Read(
         "source: '" + std::string(source) +
         "' is neither 'bundles/{id}' nor 'checkpoints/{id}'");
   }
+  RETURN_IF_ERROR(WarmUp(*loaded.model));
   loaded.description.load_seconds = absl::ToDoubleSeconds(absl::Now() - start);
   return loaded;
 }
 
-absl::StatusOr<std::shared_ptr<const LoadedModel>> ModelRegistry::Load(
-    std::string_view id, std::string_view source) {
-  RETURN_IF_ERROR(bundle::ValidateId("model_id", id));
-  ASSIGN_OR_RETURN(Loaded loaded, Read(source, bundle::Verify::kDigests));
+std::shared_ptr<const LoadedModel> ModelRegistry::Make(std::string_view id,
+                                                       std::string_view source,
+                                                       int64_t version,
+                                                       Loaded& loaded) const {
+  return departures_.Track(std::make_unique<const LoadedModel>(
+      std::string(id), std::string(source), version, std::move(loaded.model),
+      metrics_));
+}
 
-  std::lock_guard writer(writer_);
-  Entries entries = Snapshot();
-  Entry& entry = entries[std::string(id)];
-  entry.source = std::string(source);
-  ++entry.version;
-  entry.error = absl::OkStatus();
-  entry.model = std::make_shared<const LoadedModel>(
-      std::string(id), entry.source, entry.version, std::move(loaded.model),
-      metrics_);
-  std::shared_ptr<const LoadedModel> model = entry.model;
-  RETURN_IF_ERROR(SaveState(state_file_, State(entries)));
+absl::StatusOr<bool> ModelRegistry::IsLoaded(const ModelTable& table,
+                                             std::string_view id,
+                                             std::string_view source,
+                                             int64_t version) const {
+  const ServedVersion* const served = table.Get(id, version);
+  if (served == nullptr || served->model == nullptr) return false;
+  if (served->source == source) return true;
+  return absl::AlreadyExistsError(
+      StrCat("version ", version, " of model '", id, "' is loaded from '",
+             served->source, "'; unload it, or load another version"));
+}
+
+absl::StatusOr<std::shared_ptr<const LoadedModel>> ModelRegistry::Load(
+    std::string_view id, std::string_view source, const LoadOptions& options) {
+  RETURN_IF_ERROR(bundle::ValidateId("model_id", id));
+  RETURN_IF_ERROR(Check(options));
+  const LoadInProgress in_progress(
+      *this, {.id = std::string(id),
+              .version = options.version,
+              .source = std::string(source),
+              .state = VersionInfo::State::kLoading,
+              .traffic_share = options.traffic_share.value_or(1)});
+  ASSIGN_OR_RETURN(bool is_loaded,
+                   IsLoaded(Snapshot(), id, source, options.version));
+  Loaded loaded;
+  if (!is_loaded) {
+    ASSIGN_OR_RETURN(loaded, Read(source, bundle::Verify::kDigests));
+  }
+
+  const std::scoped_lock writer(writer_);
+  ModelTable table = Snapshot();
+  // Other loads and unloads may have been faster.
+  const bool was_loaded = is_loaded;
+  ASSIGN_OR_RETURN(is_loaded, IsLoaded(table, id, source, options.version));
+  if (was_loaded && !is_loaded) {
+    return absl::AbortedError(StrCat("version ", options.version, " of model '",
+                                     id, "' was unloaded meanwhile"));
+  }
+  ServedVersion served;
+  served.source = std::string(source);
+  const int64_t version =
+      options.version == 0 ? table.NextVersion(id) : options.version;
+  served.model = is_loaded ? table.Get(id, version)->model
+                           : Make(id, source, version, loaded);
+  std::shared_ptr<const LoadedModel> model = served.model;
+  const ModelPointers leaving =
+      table.Put(id, version, std::move(served), options.traffic_share);
+  RETURN_IF_ERROR(SaveState(state_file_, table.State()));
   // Series first: the first request of a new model is to be seen.
-  if (metrics_ != nullptr) metrics_->ModelLoaded(id, loaded.description);
-  Publish(std::move(entries));
+  if (metrics_ != nullptr && !is_loaded) {
+    metrics_->ModelLoaded(id, loaded.description);
+  }
+  for (const auto& left : leaving) departures_.Begin(left);
+  Publish(std::move(table));
   return model;
 }
 
-absl::Status ModelRegistry::Unload(std::string_view id) {
-  std::lock_guard writer(writer_);
-  Entries entries = Snapshot();
-  const auto found = entries.find(id);
-  if (found == entries.end()) return Find(id).status();
-  entries.erase(found);
-  RETURN_IF_ERROR(SaveState(state_file_, State(entries)));
-  Publish(std::move(entries));
-  if (metrics_ != nullptr) metrics_->ModelUnloaded(id);
+absl::Status ModelRegistry::Unload(std::string_view id,
+                                   std::optional<int64_t> version) {
+  const std::scoped_lock writer(writer_);
+  ModelTable table = Snapshot();
+  ASSIGN_OR_RETURN(const ModelPointers leaving, table.Remove(id, version));
+  RETURN_IF_ERROR(SaveState(state_file_, table.State()));
+  const bool gone = !table.models().contains(id);
+  for (const auto& left : leaving) departures_.Begin(left);
+  Publish(std::move(table));
+  if (metrics_ != nullptr && gone) metrics_->ModelUnloaded(id);
   return absl::OkStatus();
 }
 
+absl::Status ModelRegistry::AwaitUnloaded(
+    std::string_view id, std::optional<int64_t> version, absl::Time deadline,
+    const std::function<bool()>& cancelled) const {
+  if (departures_.Await(id, version, deadline, cancelled)) {
+    return absl::OkStatus();
+  }
+  if (cancelled && cancelled()) {
+    return absl::CancelledError("cancelled while requests still used it");
+  }
+  std::string versions;
+  for (const auto& left : departures_.List()) {
+    if (left.id != id || (version && left.version != *version)) continue;
+    versions += versions.empty() ? "" : ", ";
+    versions += std::to_string(left.version);
+  }
+  return absl::DeadlineExceededError(
+      StrCat("model '", id,
+             "' takes no new requests, but admitted ones still "
+             "use version ",
+             versions, "; its memory is freed after the last"));
+}
+
 absl::StatusOr<std::shared_ptr<const LoadedModel>> ModelRegistry::Find(
-    std::string_view id) const {
-  std::shared_lock lock(mutex_);
-  const auto found = entries_.find(id);
-  if (found == entries_.end()) {
-    return absl::NotFoundError("model '" + std::string(id) + "' is not loaded" +
-                               LoadedNames(entries_));
-  }
-  if (found->second.model == nullptr) {
-    return absl::FailedPreconditionError(
-        "model '" + std::string(id) + "' could not be loaded from '" +
-        found->second.source + "' when the server started: " +
-        std::string(found->second.error.message()));
-  }
-  return found->second.model;
+    std::string_view id, std::optional<int64_t> version) const {
+  const std::shared_lock lock(mutex_);
+  const bool draws = !version && table_.IsSplit(id);
+  return table_.Find(id, version, draws ? Draw() : 0);
+}
+
+absl::StatusOr<std::shared_ptr<const LoadedModel>> ModelRegistry::FindPrimary(
+    std::string_view id, std::optional<int64_t> version) const {
+  const std::shared_lock lock(mutex_);
+  return version ? table_.Find(id, version, 0) : table_.Primary(id);
 }
 
 std::vector<std::shared_ptr<const LoadedModel>> ModelRegistry::List() const {
-  std::shared_lock lock(mutex_);
   std::vector<std::shared_ptr<const LoadedModel>> models;
-  for (const auto& [id, entry] : entries_) {
-    if (entry.model != nullptr) models.push_back(entry.model);
+  for (VersionInfo& info : ListVersions()) {
+    if (info.model != nullptr) models.push_back(std::move(info.model));
   }
   return models;
 }
 
-bool ModelRegistry::Uses(std::string_view source) const {
-  std::shared_lock lock(mutex_);
-  for (const auto& [id, entry] : entries_) {
-    if (entry.model != nullptr && entry.source == source) return true;
+std::vector<VersionInfo> ModelRegistry::ListVersions() const {
+  std::vector<VersionInfo> list;
+  {
+    const std::shared_lock lock(mutex_);
+    list.assign(loading_.begin(), loading_.end());
+    for (const auto& [id, model] : table_.models()) {
+      for (const auto& [version, served] : model.versions) {
+        const bool failed = served.model == nullptr;
+        list.push_back({.id = id,
+                        .version = version,
+                        .source = served.source,
+                        .state = failed ? VersionInfo::State::kFailed
+                                        : VersionInfo::State::kReady,
+                        .traffic_share = served.traffic_share,
+                        .error = served.error,
+                        .model = served.model});
+      }
+    }
   }
-  return false;
+  for (Departures::Leaving& left : departures_.List()) {
+    list.push_back({.id = std::move(left.id),
+                    .version = left.version,
+                    .source = std::move(left.source),
+                    .state = VersionInfo::State::kUnloading});
+  }
+  std::stable_sort(list.begin(), list.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.id, a.version) < std::tie(b.id, b.version);
+  });
+  return list;
+}
+
+bool ModelRegistry::Uses(std::string_view source) const {
+  const std::vector<std::shared_ptr<const LoadedModel>> models = List();
+  return std::any_of(models.begin(), models.end(), [&](const auto& model) {
+    return model->source() == source;
+  });
 }
 
 absl::Status ModelRegistry::Restore() {
-  ASSIGN_OR_RETURN(const std::vector<ServedModel> state,
-                   LoadState(state_file_));
-  std::lock_guard writer(writer_);
-  Entries entries = Snapshot();
+  ASSIGN_OR_RETURN(const std::vector<ModelState> state, LoadState(state_file_));
+  const std::scoped_lock writer(writer_);
+  ModelTable table = Snapshot();
   absl::Status first;
-  size_t failed = 0;
-  for (const ServedModel& served : state) {
-    // Its digests were checked when it was loaded first, and a published
-    // directory never changes: a restart reads each byte once, not twice.
-    absl::StatusOr<Loaded> loaded = Read(served.source, bundle::Verify::kSizes);
-    Entry entry;
-    entry.source = served.source;
-    entry.version = served.version;
-    if (loaded.ok()) {
-      entry.model = std::make_shared<const LoadedModel>(
-          served.id, served.source, served.version, std::move(loaded->model),
-          metrics_);
-      if (metrics_ != nullptr) {
-        metrics_->ModelLoaded(served.id, loaded->description);
+  for (const ModelState& model : state) {
+    for (const VersionState& version : model.versions) {
+      ServedVersion served{.source = version.source,
+                           .traffic_share = version.traffic_share};
+      // Its digests were checked when it was loaded first, and a published
+      // directory never changes: a restart reads each byte once, not twice.
+      absl::StatusOr<Loaded> loaded =
+          Read(version.source, bundle::Verify::kSizes);
+      if (loaded.ok()) {
+        served.model = Make(model.id, version.source, version.version, *loaded);
+        if (metrics_ != nullptr) {
+          metrics_->ModelLoaded(model.id, loaded->description);
+        }
+      } else {
+        served.error = loaded.status();
+        first.Update({served.error.code(),
+                      StrCat("model '", model.id, "' from '", version.source,
+                             "': ", served.error.message())});
       }
-    } else {
-      entry.error = loaded.status();
-      first.Update({entry.error.code(),
-                    "model '" + served.id + "' from '" + served.source +
-                        "': " + std::string(entry.error.message())});
-      ++failed;
+      table.PutBack(model.id, model.last_version, version.version,
+                    std::move(served));
     }
-    entries.insert_or_assign(served.id, std::move(entry));
   }
-  Publish(std::move(entries));
+  const size_t failed = table.failed();
+  Publish(std::move(table));
   return WithOthers(first, failed);
 }
 
-ModelRegistry::Entries ModelRegistry::Snapshot() const {
-  std::shared_lock lock(mutex_);
-  return entries_;
+ModelTable ModelRegistry::Snapshot() const {
+  const std::shared_lock lock(mutex_);
+  return table_;
 }
 
-void ModelRegistry::Publish(Entries entries) {
-  if (metrics_ != nullptr) metrics_->ModelsFailed(Failed(entries));
+void ModelRegistry::Publish(ModelTable table) {
+  if (metrics_ != nullptr) {
+    metrics_->ModelsFailed(table.failed());
+    metrics_->Versions(Describe(table));
+  }
   {
-    std::lock_guard lock(mutex_);
-    entries_.swap(entries);
+    const std::scoped_lock lock(mutex_);
+    std::swap(table_, table);
   }
   // The old table, and with it the last hold on an old model, goes here,
   // outside of the lock that requests take.
+}
+
+double ModelRegistry::Draw() const {
+  constexpr double kUnit = 0x1p-53;
+  const uint64_t n = draws_.fetch_add(1, std::memory_order_relaxed);
+  return static_cast<double>(SplitMix(seed_, n) >> 11) * kUnit;
 }
 
 }  // namespace octet::serving

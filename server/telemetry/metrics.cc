@@ -11,6 +11,7 @@
 #include "server/telemetry/build_info.h"
 #include "server/telemetry/model_series.h"
 #include "server/telemetry/rpc_series.h"
+#include "server/telemetry/version_series.h"
 
 namespace octet::telemetry {
 namespace {
@@ -55,6 +56,7 @@ class Metrics::Impl {
   explicit Impl(Registry& r)
       : rpc(r),
         models(r),
+        versions(r),
         models_loaded(
             GaugeFamily(r, "octet_models_loaded", "Models that are served.")
                 .Add({})),
@@ -105,6 +107,7 @@ class Metrics::Impl {
 
   RpcSeries rpc;
   ModelSeries models;
+  VersionSeries versions;
   Gauge& models_loaded;
   Gauge& models_failed;
   Gauge& queue_depth;
@@ -214,6 +217,15 @@ void Metrics::ModelLoaded(std::string_view model,
 void Metrics::ModelUnloaded(std::string_view model) {
   impl_->models.Unload(model);
   impl_->models_loaded.Set(static_cast<double>(impl_->models.loaded()));
+}
+
+void Metrics::Versions(const std::vector<VersionDescription>& versions) {
+  impl_->versions.Set(versions);
+}
+
+void Metrics::VersionComputed(std::string_view model, int64_t version,
+                              size_t rows, double seconds) {
+  impl_->versions.Computed(model, version, rows, seconds);
 }
 
 void Metrics::ModelsFailed(size_t count) {

@@ -58,6 +58,14 @@ struct ModelDescription {
   std::map<std::string, uint64_t> outlier_features_by_kind;
 };
 
+// A version that is served.
+struct VersionDescription {
+  std::string model;
+  int64_t version = 0;
+  std::string source;
+  double traffic_share = 0;
+};
+
 class Metrics {
  public:
   Metrics();
@@ -122,7 +130,12 @@ class Metrics {
   void ModelLoaded(std::string_view model, const ModelDescription& description);
   // Removes every series of the model.
   void ModelUnloaded(std::string_view model);
-  // octet_models_failed: those that should be served but could not be loaded
+  // Those of version_series.h: exactly these versions are served now, and what
+  // one of them did.
+  void Versions(const std::vector<VersionDescription>& versions);
+  void VersionComputed(std::string_view model, int64_t version, size_t rows,
+                       double seconds);
+  // octet_models_failed: versions that should be served but could not be loaded
   // again after a restart.
   void ModelsFailed(size_t count);
 

@@ -300,15 +300,33 @@ class Client(Calibrations):
 
     # Models
 
-    def load(self, model: str, source: str) -> Any:
-        """Serves `source`, "bundles/{id}" or "checkpoints/{id}", as `model`;
-        replaces what was served under that name."""
-        request = messages.LoadModelRequest(model_id=model, source=source)
+    # An `id` of a model may also be "models/{id}/versions/{number}".
+
+    def load(
+        self,
+        model: str,
+        source: str,
+        version: int = 0,
+        traffic_share: float | None = None,
+    ) -> Any:
+        """Serves `source`, "bundles/{id}" or "checkpoints/{id}", as `model`, as
+        the next version or the one asked for. It replaces what was served under
+        that name; with `traffic_share` it is served beside it, with that share
+        of the requests that name no version."""
+        request = messages.LoadModelRequest(
+            model_id=model,
+            source=source,
+            version=version,
+            traffic_share=traffic_share,
+        )
         return self._call("LoadModel", request)
 
-    def unload(self, model: str) -> None:
-        request = messages.UnloadModelRequest(name=_name("models", model))
-        self._call("UnloadModel", request)
+    def unload(self, model: str, version: int = 0) -> None:
+        """Stops serving all versions, or one, after their last request."""
+        name = _name("models", model)
+        if version:
+            name += f"/versions/{version}"
+        self._call("UnloadModel", messages.UnloadModelRequest(name=name))
 
     def get_model(self, id: str) -> Any:
         request = messages.GetModelRequest(name=_name("models", id))

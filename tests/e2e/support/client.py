@@ -242,9 +242,9 @@ class Client:
 
     # Models
 
-    def load(self, model_id, source):
+    def load(self, model_id, source, **options):
         return self.models.LoadModel(
-            pb.LoadModelRequest(model_id=model_id, source=source),
+            pb.LoadModelRequest(model_id=model_id, source=source, **options),
             timeout=self.timeout,
         )
 

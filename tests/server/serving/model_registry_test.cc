@@ -199,7 +199,16 @@ TEST_F(RegistryTest, LoadingAFailedModelAgainMendsIt) {
 
 TEST_F(RegistryTest, ADamagedStateFileIsReportedNotGuessed) {
   for (const char* text :
-       {"", "{", "[]", R"({"format_version": 2, "models": []})",
+       {"", "{", "[]", R"({"format_version": 3, "models": []})",
+        R"({"format_version": 2, "models": [{"id": "a", "last_version": 1}]})",
+        R"({"format_version": 2, "models": [{"id": "a", "last_version": 1,
+             "versions": [{"version": 1, "source": "bundles/x",
+                           "traffic_share": 1.5}]}]})",
+        R"({"format_version": 2, "models": [{"id": "a", "last_version": 1,
+             "versions": [{"version": 1, "source": "bundles/x",
+                           "traffic_share": 1},
+                          {"version": 1, "source": "bundles/y",
+                           "traffic_share": 0}]}]})",
         R"({"format_version": 1})",
         R"({"format_version": 1, "models": [{"id": "a"}]})",
         R"({"format_version": 1, "models": [3]})",
