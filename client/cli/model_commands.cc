@@ -18,6 +18,7 @@ struct Arguments {
   std::string source;
   int64_t version = 0;
   std::optional<double> traffic_share;
+  double shadow_rate = 0;
 };
 
 v1::LoadModelRequest LoadRequest(const Arguments& arguments) {
@@ -25,6 +26,7 @@ v1::LoadModelRequest LoadRequest(const Arguments& arguments) {
   request.set_model_id(arguments.id);
   request.set_source(arguments.source);
   request.set_version(arguments.version);
+  request.set_shadow_rate(arguments.shadow_rate);
   if (arguments.traffic_share) {
     request.set_traffic_share(*arguments.traffic_share);
   }
@@ -175,6 +177,10 @@ void AddModelCommands(CLI::App& app, Session& session) {
                    "Serve it beside the versions that are served, with this "
                    "share of the requests that name none; default: it takes "
                    "their place")
+      ->check(CLI::Range(0.0, 1.0));
+  load->add_option("--shadow-rate", arguments->shadow_rate,
+                   "Compute this share of its requests again in float, off "
+                   "their path; metrics say how far the answers differ")
       ->check(CLI::Range(0.0, 1.0));
   load->callback([=, &session] {
     session.Choose([=](Session& s) {

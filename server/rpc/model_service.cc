@@ -66,6 +66,7 @@ void Fill(const serving::LoadedModel& loaded, v1::Model* out) {
   out->set_resident_bytes(
       static_cast<int64_t>(loaded.model().resident_bytes()));
   out->set_isa(loaded.isa());
+  out->set_shadow_rate(loaded.watch().shadow_rate);
   *out->mutable_load_time() = ToTimestamp(loaded.load_time());
 }
 
@@ -124,6 +125,7 @@ class ModelService final : public v1::ModelService::CallbackService {
           RETURN_IF_ERROR(CheckSource(request->source()));
           serving::LoadOptions options;
           options.version = request->version();
+          options.shadow_rate = request->shadow_rate();
           if (request->has_traffic_share()) {
             options.traffic_share = request->traffic_share();
           }

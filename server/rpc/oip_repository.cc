@@ -78,7 +78,7 @@ absl::StatusOr<std::string> SourceOf(
   ASSIGN_OR_RETURN(std::string asked, AskedSource(request));
   if (!asked.empty()) return asked;
   const std::string& name = request.model_name();
-  const auto served = backend.models->Find(name);
+  const auto served = backend.models->FindPrimary(name);
   if (served.ok()) return (*served)->source();
   if (backend.bundles.Find(name).ok()) return ResourceName(kBundles, name);
   if (backend.checkpoints.Find(name).ok()) {

@@ -24,6 +24,7 @@
 #include "server/rpc/reactors.h"
 #include "server/rpc/services.h"
 #include "server/serving/model_registry.h"
+#include "server/serving/watcher.h"
 #include "server/serving/scheduler.h"
 #include "server/serving/work_queue.h"
 #include "server/telemetry/exposer.h"
@@ -127,6 +128,7 @@ class Server::Impl {
         std::move(checkpoints), std::move(bundles), std::move(calibrations));
     models_ = std::make_unique<serving::ModelRegistry>(
         &backend_->checkpoints, &backend_->bundles, data_.models(), &metrics_);
+    models_->set_watcher(&watcher_);
     ASSIGN_OR_RETURN(operations_,
                      quantization::Operations::Open(
                          data_.operations(), options.max_waiting_operations));
@@ -191,6 +193,7 @@ class Server::Impl {
   // Destroyed from the last to the first: what uses comes after what is used.
   DataDirectory data_;
   telemetry::Metrics metrics_;
+  serving::Watcher watcher_{&metrics_};
   telemetry::SecurityMetrics security_metrics_{metrics_.registry()};
   std::unique_ptr<Security> security_;
   kernels::ThreadPool pool_;

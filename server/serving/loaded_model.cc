@@ -54,13 +54,16 @@ ModelStats& ModelStats::operator+=(const ModelStats& other) {
 
 LoadedModel::LoadedModel(std::string id, std::string source, int64_t version,
                          std::unique_ptr<const model::Model> model,
-                         telemetry::Metrics* metrics)
+                         telemetry::Metrics* metrics, Watch watch,
+                         Watcher* watcher)
     : id_(std::move(id)),
       source_(std::move(source)),
       version_(version),
       load_time_(absl::Now()),
       model_(std::move(model)),
-      metrics_(metrics) {
+      metrics_(metrics),
+      watch_(std::move(watch)),
+      watcher_(watcher) {
   for (const model::Linear* linear : model_->graph().Linears()) {
     linears_.emplace(linear->layer, linear);
   }
@@ -80,12 +83,14 @@ absl::StatusOr<model::ModelOutput> LoadedModel::Forward(
     kernels::PhaseTimes* times) const {
   model::LayerKindTimes by_kind;
   if (options.times == nullptr) options.times = &by_kind;
+  const model::OutputKind kind = options.output;
   const absl::Time start = absl::Now();
   ASSIGN_OR_RETURN(model::ModelOutput output, model_->Forward(input, options));
   ModelStats call;
   call.forward_count = 1;
   call.row_count = static_cast<int64_t>(input.rows());
   Count(call, *options.times, absl::Now() - start, times);
+  if (watcher_ != nullptr) watcher_->Answered(*this, input, kind, output);
   return output;
 }
 

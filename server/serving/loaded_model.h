@@ -19,6 +19,7 @@
 #include "kernels/thread_pool.h"
 #include "server/model/graph.h"
 #include "server/model/model.h"
+#include "server/serving/watcher.h"
 #include "server/telemetry/metrics.h"
 
 namespace octet::serving {
@@ -38,17 +39,20 @@ struct MatMulOptions {
 };
 
 // Immutable but for its counts; safe to use from many threads.
-class LoadedModel {
+class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
  public:
+  // `watcher`, which may be nullptr, gets to see what `watch` asks for.
   LoadedModel(std::string id, std::string source, int64_t version,
               std::unique_ptr<const model::Model> model,
-              telemetry::Metrics* metrics);
+              telemetry::Metrics* metrics, Watch watch = {},
+              Watcher* watcher = nullptr);
 
   const std::string& id() const { return id_; }
   const std::string& source() const { return source_; }  // "bundles/x"
   int64_t version() const { return version_; }
   absl::Time load_time() const { return load_time_; }
   const model::Model& model() const { return *model_; }
+  const Watch& watch() const { return watch_; }
   std::string isa() const;  // of its INT8 layers; "" without any
 
   // Runs and counts. Exports rows, phase times and the stages of compute: all
@@ -78,6 +82,8 @@ class LoadedModel {
   const absl::Time load_time_;
   const std::unique_ptr<const model::Model> model_;
   telemetry::Metrics* const metrics_;
+  const Watch watch_;
+  Watcher* const watcher_;
   std::map<std::string, const model::Linear*, std::less<>> linears_;
   mutable std::mutex mutex_;
   mutable ModelStats stats_;  // guarded by mutex_

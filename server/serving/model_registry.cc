@@ -9,6 +9,8 @@
 #include "kernels/status_macros.h"
 #include "server/model/str_cat.h"
 #include "server/serving/describe_model.h"
+#include "server/serving/drift.h"
+#include "server/serving/split_mix.h"
 #include "server/serving/state_file.h"
 #include "server/serving/warm_up.h"
 
@@ -36,6 +38,10 @@ absl::Status Check(const LoadOptions& options) {
     return absl::InvalidArgumentError(
         StrCat("traffic_share: is ", *share, "; it must be from 0 to 1"));
   }
+  if (!(options.shadow_rate >= 0 && options.shadow_rate <= 1)) {
+    return absl::InvalidArgumentError(StrCat(
+        "shadow_rate: is ", options.shadow_rate, "; it must be from 0 to 1"));
+  }
   return absl::OkStatus();
 }
 
@@ -53,12 +59,11 @@ std::vector<telemetry::VersionDescription> Describe(const ModelTable& table) {
   return versions;
 }
 
-// SplitMix64 (Steele, Lea and Flood, 2014): the `n`th number of a sequence.
-uint64_t SplitMix(uint64_t seed, uint64_t n) {
-  uint64_t z = seed + (n + 1) * 0x9E3779B97F4A7C15U;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9U;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBU;
-  return z ^ (z >> 31);
+// What a comparison of answers needs of two models.
+bool AnswerAlike(const model::Graph& a, const model::Graph& b) {
+  return a.family == b.family && a.input == b.input &&
+         a.vocabulary == b.vocabulary && a.input_width == b.input_width &&
+         a.Linears().size() == b.Linears().size();
 }
 
 }  // namespace
@@ -103,6 +108,8 @@ absl::StatusOr<ModelRegistry::Loaded> ModelRegistry::Read(
                      bundle::OpenBundle(directory, verify));
     ASSIGN_OR_RETURN(loaded.model, bundle::LoadModel(opened));
     loaded.description = Describe(*loaded.model, *opened.files.tensors);
+    loaded.watch.limits = LimitsOf(opened);
+    loaded.checkpoint = opened.manifest.provenance.checkpoint;
   } else if (source.starts_with(kCheckpoints)) {
     ASSIGN_OR_RETURN(const std::filesystem::path directory,
                      checkpoints_->Find(source.substr(kCheckpoints.size())));
@@ -126,7 +133,49 @@ std::shared_ptr<const LoadedModel> ModelRegistry::Make(std::string_view id,
                                                        Loaded& loaded) const {
   return departures_.Track(std::make_unique<const LoadedModel>(
       std::string(id), std::string(source), version, std::move(loaded.model),
-      metrics_));
+      metrics_, std::move(loaded.watch), watcher_));
+}
+
+absl::Status ModelRegistry::AddReference(double shadow_rate,
+                                         Loaded& loaded) const {
+  if (shadow_rate == 0) return absl::OkStatus();
+  std::string_view name = loaded.checkpoint;
+  if (!name.starts_with(kCheckpoints)) {
+    return absl::FailedPreconditionError(
+        "shadow_rate: only a bundle that was quantized from a checkpoint has a "
+        "float reference");
+  }
+  name.remove_prefix(kCheckpoints.size());
+  const auto directory = checkpoints_->Find(name);
+  if (!directory.ok()) {
+    return absl::FailedPreconditionError(
+        StrCat("shadow_rate: the bundle was made from '", loaded.checkpoint,
+               "', which is needed in float: ", directory.status().message()));
+  }
+  ASSIGN_OR_RETURN(const bundle::ModelFiles files,
+                   bundle::OpenCheckpoint(*directory));
+  ASSIGN_OR_RETURN(loaded.watch.reference, bundle::LoadFloatModel(files));
+  if (!AnswerAlike(loaded.model->graph(), loaded.watch.reference->graph())) {
+    return absl::FailedPreconditionError(
+        StrCat("shadow_rate: '", loaded.checkpoint,
+               "' is not the checkpoint that the bundle was made from any "
+               "more"));
+  }
+  loaded.watch.shadow_rate = shadow_rate;
+  return absl::OkStatus();
+}
+
+void ModelRegistry::AddSeries(const telemetry::ModelDescription& description,
+                              const LoadedModel& loaded) const {
+  if (metrics_ == nullptr) return;
+  metrics_->ModelLoaded(loaded.id(), description);
+  if (watcher_ == nullptr) return;
+  telemetry::WatchDescription watch;
+  watch.shadow = loaded.watch().reference != nullptr;
+  for (const auto& [layer, limits] : loaded.watch().limits) {
+    watch.layer_kinds.push_back(limits.kind);
+  }
+  metrics_->ModelWatched(loaded.id(), watch);
 }
 
 absl::StatusOr<bool> ModelRegistry::IsLoaded(const ModelTable& table,
@@ -156,6 +205,7 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ModelRegistry::Load(
   Loaded loaded;
   if (!is_loaded) {
     ASSIGN_OR_RETURN(loaded, Read(source, bundle::Verify::kDigests));
+    RETURN_IF_ERROR(AddReference(options.shadow_rate, loaded));
   }
 
   const std::scoped_lock writer(writer_);
@@ -168,19 +218,21 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ModelRegistry::Load(
                                      id, "' was unloaded meanwhile"));
   }
   ServedVersion served;
-  served.source = std::string(source);
   const int64_t version =
       options.version == 0 ? table.NextVersion(id) : options.version;
-  served.model = is_loaded ? table.Get(id, version)->model
-                           : Make(id, source, version, loaded);
+  if (is_loaded) {
+    served = *table.Get(id, version);
+  } else {
+    served.source = std::string(source);
+    served.shadow_rate = options.shadow_rate;
+    served.model = Make(id, source, version, loaded);
+  }
   std::shared_ptr<const LoadedModel> model = served.model;
   const ModelPointers leaving =
       table.Put(id, version, std::move(served), options.traffic_share);
   RETURN_IF_ERROR(SaveState(state_file_, table.State()));
   // Series first: the first request of a new model is to be seen.
-  if (metrics_ != nullptr && !is_loaded) {
-    metrics_->ModelLoaded(id, loaded.description);
-  }
+  if (!is_loaded) AddSeries(loaded.description, *model);
   for (const auto& left : leaving) departures_.Begin(left);
   Publish(std::move(table));
   return model;
@@ -288,16 +340,17 @@ absl::Status ModelRegistry::Restore() {
   for (const ModelState& model : state) {
     for (const VersionState& version : model.versions) {
       ServedVersion served{.source = version.source,
-                           .traffic_share = version.traffic_share};
+                           .traffic_share = version.traffic_share,
+                           .shadow_rate = version.shadow_rate};
       // Its digests were checked when it was loaded first, and a published
       // directory never changes: a restart reads each byte once, not twice.
       absl::StatusOr<Loaded> loaded =
           Read(version.source, bundle::Verify::kSizes);
       if (loaded.ok()) {
+        // It is served without its reference rather than not at all.
+        first.Update(AddReference(version.shadow_rate, *loaded));
         served.model = Make(model.id, version.source, version.version, *loaded);
-        if (metrics_ != nullptr) {
-          metrics_->ModelLoaded(model.id, loaded->description);
-        }
+        AddSeries(loaded->description, *served.model);
       } else {
         served.error = loaded.status();
         first.Update({served.error.code(),
@@ -332,9 +385,7 @@ void ModelRegistry::Publish(ModelTable table) {
 }
 
 double ModelRegistry::Draw() const {
-  constexpr double kUnit = 0x1p-53;
-  const uint64_t n = draws_.fetch_add(1, std::memory_order_relaxed);
-  return static_cast<double>(SplitMix(seed_, n) >> 11) * kUnit;
+  return UniformDraw(seed_, draws_.fetch_add(1, std::memory_order_relaxed));
 }
 
 }  // namespace octet::serving

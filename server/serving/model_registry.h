@@ -30,6 +30,7 @@
 #include "server/serving/departures.h"
 #include "server/serving/loaded_model.h"
 #include "server/serving/model_table.h"
+#include "server/serving/watcher.h"
 #include "server/telemetry/metrics.h"
 
 namespace octet::serving {
@@ -41,6 +42,9 @@ struct LoadOptions {
   // In [0, 1], of the requests that name no version; the other versions stay.
   // Without it the new one takes every request and the others leave.
   std::optional<double> traffic_share = std::nullopt;
+  // In [0, 1], of its requests: computed again by the checkpoint that the
+  // bundle was made from, which stays in memory for that (watcher.h).
+  double shadow_rate = 0;
 };
 
 // A version as it is listed.
@@ -69,11 +73,15 @@ class ModelRegistry {
                 std::filesystem::path state_file, telemetry::Metrics* metrics,
                 uint64_t seed = 0);
 
+  // Sees the answers of what is loaded from now on; must outlive it.
+  void set_watcher(Watcher* watcher) { watcher_ = watcher; }
+
   // `source` is "bundles/{id}" or "checkpoints/{id}". What was served under
   // `id` stays when this fails. Errors: INVALID_ARGUMENT (id, source, files,
   // version, traffic_share), NOT_FOUND (source), DATA_LOSS (a file's digest),
   // ALREADY_EXISTS (the version is loaded from elsewhere),
-  // FAILED_PRECONDITION (the model gives no answer).
+  // FAILED_PRECONDITION (the model gives no answer; a shadow_rate without the
+  // float checkpoint).
   absl::StatusOr<std::shared_ptr<const LoadedModel>> Load(
       std::string_view id, std::string_view source,
       const LoadOptions& options = {});
@@ -117,12 +125,18 @@ class ModelRegistry {
   struct Loaded {
     std::unique_ptr<const model::Model> model;
     telemetry::ModelDescription description;
+    Watch watch;
+    std::string checkpoint;  // that a bundle was made from
   };
   // The load that is listed as LOADING while it lives.
   class LoadInProgress;
 
   absl::StatusOr<Loaded> Read(std::string_view source,
                               bundle::Verify verify) const;
+  // The float checkpoint for comparisons, of the same shape as `loaded`.
+  absl::Status AddReference(double shadow_rate, Loaded& loaded) const;
+  void AddSeries(const telemetry::ModelDescription& description,
+                 const LoadedModel& loaded) const;
   std::shared_ptr<const LoadedModel> Make(std::string_view id,
                                           std::string_view source,
                                           int64_t version,
@@ -139,6 +153,7 @@ class ModelRegistry {
   const bundle::DirectoryStore* const bundles_;
   const std::filesystem::path state_file_;
   telemetry::Metrics* const metrics_;
+  Watcher* watcher_ = nullptr;
   const uint64_t seed_;
   mutable std::atomic<uint64_t> draws_ = 0;
   const Departures departures_;

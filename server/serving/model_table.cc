@@ -196,7 +196,8 @@ std::vector<ModelState> ModelTable::State() const {
     for (const auto& [version, served] : model.versions) {
       entry.versions.push_back({.version = version,
                                 .source = served.source,
-                                .traffic_share = served.traffic_share});
+                                .traffic_share = served.traffic_share,
+                                .shadow_rate = served.shadow_rate});
     }
   }
   return state;

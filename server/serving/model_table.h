@@ -31,6 +31,7 @@ namespace octet::serving {
 struct ServedVersion {
   std::string source;
   double traffic_share = 0;
+  double shadow_rate = 0;
   std::shared_ptr<const LoadedModel> model = nullptr;  // failed to load
   absl::Status error = absl::OkStatus();               // why
 };

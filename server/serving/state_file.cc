@@ -36,6 +36,11 @@ bool HasVersion(const json& object, const char* key) {
          object[key].get<int64_t>() >= 1;
 }
 
+bool IsShare(const json& value) {
+  return value.is_number() && value.get<double>() >= 0 &&
+         value.get<double>() <= 1;
+}
+
 // Of either format; what is wrong with it otherwise.
 absl::StatusOr<VersionState> ParseVersion(const json& entry, int format) {
   if (!entry.is_object() || !HasText(entry, "source") ||
@@ -45,12 +50,13 @@ absl::StatusOr<VersionState> ParseVersion(const json& entry, int format) {
   VersionState version{.version = entry["version"].get<int64_t>(),
                        .source = entry["source"].get<std::string>()};
   if (format == 1) return version;
-  const json share = entry.value("traffic_share", json());
-  if (!share.is_number() || share.get<double>() < 0 ||
-      share.get<double>() > 1) {
-    return absl::DataLossError("must have a traffic_share from 0 to 1");
+  if (!IsShare(entry.value("traffic_share", json())) ||
+      !IsShare(entry.value("shadow_rate", json(0)))) {
+    return absl::DataLossError(
+        "must have a traffic_share, and a shadow_rate if any, from 0 to 1");
   }
-  version.traffic_share = share.get<double>();
+  version.traffic_share = entry["traffic_share"].get<double>();
+  version.shadow_rate = entry.value("shadow_rate", 0.0);
   return version;
 }
 
@@ -89,7 +95,8 @@ json ToJson(const ModelState& model) {
   for (const VersionState& version : model.versions) {
     versions.push_back({{"version", version.version},
                         {"source", version.source},
-                        {"traffic_share", version.traffic_share}});
+                        {"traffic_share", version.traffic_share},
+                        {"shadow_rate", version.shadow_rate}});
   }
   return {{"id", model.id},
           {"last_version", model.last_version},

@@ -2,7 +2,7 @@
 //   {"format_version": 2,
 //    "models": [{"id": "x", "last_version": 3,
 //                "versions": [{"version": 3, "source": "bundles/x",
-//                              "traffic_share": 1.0}]}]}
+//                              "traffic_share": 1.0, "shadow_rate": 0}]}]}
 //
 // Format 1, which had one version of each model ("id", "source", "version"),
 // is read too.
@@ -24,6 +24,7 @@ struct VersionState {
   int64_t version = 0;
   std::string source;
   double traffic_share = 1;
+  double shadow_rate = 0;
 
   friend bool operator==(const VersionState&, const VersionState&) = default;
 };

@@ -12,6 +12,7 @@
 #include "server/telemetry/model_series.h"
 #include "server/telemetry/rpc_series.h"
 #include "server/telemetry/version_series.h"
+#include "server/telemetry/watch_series.h"
 
 namespace octet::telemetry {
 namespace {
@@ -57,6 +58,7 @@ class Metrics::Impl {
       : rpc(r),
         models(r),
         versions(r),
+        watches(r),
         models_loaded(
             GaugeFamily(r, "octet_models_loaded", "Models that are served.")
                 .Add({})),
@@ -108,6 +110,7 @@ class Metrics::Impl {
   RpcSeries rpc;
   ModelSeries models;
   VersionSeries versions;
+  WatchSeries watches;
   Gauge& models_loaded;
   Gauge& models_failed;
   Gauge& queue_depth;
@@ -216,6 +219,7 @@ void Metrics::ModelLoaded(std::string_view model,
 
 void Metrics::ModelUnloaded(std::string_view model) {
   impl_->models.Unload(model);
+  impl_->watches.Remove(model);
   impl_->models_loaded.Set(static_cast<double>(impl_->models.loaded()));
 }
 
@@ -226,6 +230,26 @@ void Metrics::Versions(const std::vector<VersionDescription>& versions) {
 void Metrics::VersionComputed(std::string_view model, int64_t version,
                               size_t rows, double seconds) {
   impl_->versions.Computed(model, version, rows, seconds);
+}
+
+void Metrics::ModelWatched(std::string_view model,
+                           const WatchDescription& description) {
+  impl_->watches.Add(model, description);
+}
+
+void Metrics::ShadowCompared(std::string_view model, double sqnr_db,
+                             double cosine) {
+  impl_->watches.Compared(model, sqnr_db, cosine);
+}
+
+void Metrics::ShadowDropped(std::string_view model) {
+  impl_->watches.Dropped(model);
+}
+
+void Metrics::Drift(std::string_view model, std::string_view layer_kind,
+                    const std::vector<float>& range_ratios, uint64_t codes,
+                    uint64_t saturated) {
+  impl_->watches.Drift(model, layer_kind, range_ratios, codes, saturated);
 }
 
 void Metrics::ModelsFailed(size_t count) {

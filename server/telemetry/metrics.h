@@ -66,6 +66,12 @@ struct VersionDescription {
   double traffic_share = 0;
 };
 
+// What is watched of a model.
+struct WatchDescription {
+  bool shadow = false;                   // compared with a float reference
+  std::vector<std::string> layer_kinds;  // whose inputs are watched
+};
+
 class Metrics {
  public:
   Metrics();
@@ -135,6 +141,14 @@ class Metrics {
   void Versions(const std::vector<VersionDescription>& versions);
   void VersionComputed(std::string_view model, int64_t version, size_t rows,
                        double seconds);
+  // Those of watch_series.h.
+  void ModelWatched(std::string_view model,
+                    const WatchDescription& description);
+  void ShadowCompared(std::string_view model, double sqnr_db, double cosine);
+  void ShadowDropped(std::string_view model);
+  void Drift(std::string_view model, std::string_view layer_kind,
+             const std::vector<float>& range_ratios, uint64_t codes,
+             uint64_t saturated);
   // octet_models_failed: versions that should be served but could not be loaded
   // again after a restart.
   void ModelsFailed(size_t count);

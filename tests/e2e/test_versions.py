@@ -152,18 +152,19 @@ def test_swaps_every_50_ms_under_load_show_no_error(server, prepared, expected):
         thread.join()
     assert not errors
     assert min(answered) > 0
-    assert prepared.models.GetModel(
-        pb.GetModelRequest(name="models/swapped")
-    ).version == swaps + 1
+    assert (
+        prepared.models.GetModel(
+            pb.GetModelRequest(name="models/swapped")
+        ).version
+        == swaps + 1
+    )
 
 
 def test_series_of_a_version_come_and_go_with_it(server, prepared):
     prepared.load("counted", SOURCES[0])
     prepared.forward("counted", feature_inputs(ROWS))
     samples = Samples(server.metrics_text())
-    rows = samples.get(
-        "octet_version_rows_total", model="counted", version="1"
-    )
+    rows = samples.get("octet_version_rows_total", model="counted", version="1")
     assert rows == len(ROWS)
     prepared.unload("counted")
     samples = Samples(server.metrics_text())

@@ -308,16 +308,19 @@ class Client(Calibrations):
         source: str,
         version: int = 0,
         traffic_share: float | None = None,
+        shadow_rate: float = 0,
     ) -> Any:
         """Serves `source`, "bundles/{id}" or "checkpoints/{id}", as `model`, as
         the next version or the one asked for. It replaces what was served under
         that name; with `traffic_share` it is served beside it, with that share
-        of the requests that name no version."""
+        of the requests that name no version. `shadow_rate` of its requests are
+        computed again in float, for metrics."""
         request = messages.LoadModelRequest(
             model_id=model,
             source=source,
             version=version,
             traffic_share=traffic_share,
+            shadow_rate=shadow_rate,
         )
         return self._call("LoadModel", request)
 

@@ -95,6 +95,9 @@ void WriteBundle(const fs::path& directory, float weight) {
   manifest.family = "mlp";
   manifest.plan["fc1"].scheme = model::Scheme::kW8A8Dynamic;
   manifest.plan["fc2"].scheme = model::Scheme::kFp16;
+  manifest.statistics["fc1"] = {
+      .rows = 100, .min = -4, .max = 3, .absmax = 4, .sigma = 1};
+  manifest.provenance.checkpoint = "checkpoints/c";
   manifest.provenance.create_time = "2024-01-01T00:00:00Z";
   ASSERT_EQ(bundle::WriteManifest(directory, manifest), absl::OkStatus());
 }

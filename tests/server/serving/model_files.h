@@ -22,7 +22,8 @@ namespace octet::serving {
 // fc2's weights are `weight` instead of 2, to tell models apart.
 void WriteCheckpoint(const std::filesystem::path& directory, float weight);
 
-// The same, fc1 as w8a8_dynamic and fc2 in FP16.
+// The same, fc1 as w8a8_dynamic and fc2 in FP16; made from "checkpoints/c",
+// whose calibration saw |x| up to 4 in fc1.
 void WriteBundle(const std::filesystem::path& directory, float weight);
 
 // A data directory of its own, with two stores, and a registry over them.

@@ -122,6 +122,7 @@ TEST(Exposer, ExportsExactlyTheDocumentedMetrics) {
   description.outlier_features_by_kind = {{"query", 1}};
   metrics.ModelLoaded("m", description);
   metrics.Versions({{"m", 1, "bundles/b", 1}});
+  metrics.ModelWatched("m", {.shadow = true, .layer_kinds = {"query"}});
   const auto exposer = Exposer::Start("127.0.0.1:0", metrics);
   ASSERT_TRUE(exposer.ok()) << exposer.status();
   HttpGet((*exposer)->port(), "/metrics");  // the exposer counts its scrapes

@@ -1,0 +1,189 @@
+#include "server/serving/watcher.h"
+
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "server/serving/loaded_model.h"
+#include "server/serving/split_mix.h"
+
+namespace octet::serving {
+namespace {
+
+constexpr int kLowestPriority = 19;
+constexpr absl::Duration kShortestPause = absl::Milliseconds(50);
+
+// Of this thread alone, as Linux does it. What cannot be lowered stays.
+void LowerPriority() {
+  const auto thread = static_cast<id_t>(syscall(SYS_gettid));
+  (void)setpriority(PRIO_PROCESS, thread, kLowestPriority);
+}
+
+struct Comparison {
+  double sqnr_db = 0;  // infinite where they agree exactly
+  double cosine = 1;
+};
+
+Comparison Compare(const std::vector<float>& answer,
+                   const std::vector<float>& reference) {
+  double squares = 0;
+  double answer_squares = 0;
+  double products = 0;
+  double errors = 0;
+  for (size_t i = 0; i < reference.size(); ++i) {
+    const double a = answer[i];
+    const double r = reference[i];
+    squares += r * r;
+    answer_squares += a * a;
+    products += a * r;
+    errors += (a - r) * (a - r);
+  }
+  Comparison result;
+  result.sqnr_db = 10 * std::log10(squares / errors);
+  if (errors == 0) result.sqnr_db = HUGE_VAL;
+  const double norms = std::sqrt(squares) * std::sqrt(answer_squares);
+  if (norms > 0) result.cosine = products / norms;
+  return result;
+}
+
+size_t BytesOf(const model::ModelInput& input,
+               const model::ModelOutput& output) {
+  return (input.token_ids.size() + input.lengths.size()) * sizeof(int32_t) +
+         (input.features.size() + output.values.size()) * sizeof(float);
+}
+
+}  // namespace
+
+Watcher::Watcher(telemetry::Metrics* metrics)
+    : metrics_(metrics), thread_([this] { Run(); }) {}
+
+Watcher::~Watcher() {
+  {
+    const std::scoped_lock lock(mutex_);
+    stop_ = true;
+    wake_.notify_all();
+  }
+  thread_.join();
+}
+
+void Watcher::Answered(const LoadedModel& model, const model::ModelInput& input,
+                       model::OutputKind kind,
+                       const model::ModelOutput& output) {
+  const Watch& watch = model.watch();
+  const bool shadow = DrawShadow(watch);
+  const bool drift = !watch.limits.empty() && DriftIsDue();
+  if (!shadow && !drift) return;
+  Sample sample{.model = model.weak_from_this(),
+                .input = {},
+                .kind = kind,
+                .output = {},
+                .shadow = shadow,
+                .drift = drift,
+                .bytes = BytesOf(input, output)};
+  if (sample.bytes <= kMaxWaitingBytes) {
+    sample.input = input;
+    if (shadow) sample.output = output;
+  }
+  Take(std::move(sample), model);
+}
+
+bool Watcher::DriftIsDue() {
+  int64_t due = drift_due_.load(std::memory_order_relaxed);
+  if (absl::GetCurrentTimeNanos() < due) return false;
+  // One request at a time; Look says when the next is due.
+  return drift_due_.compare_exchange_strong(due, INT64_MAX,
+                                            std::memory_order_relaxed);
+}
+
+bool Watcher::DrawShadow(const Watch& watch) {
+  if (watch.reference == nullptr) return false;
+  return UniformDraw(/*seed=*/0,
+                     draws_.fetch_add(1, std::memory_order_relaxed)) <
+         watch.shadow_rate;
+}
+
+void Watcher::Take(Sample sample, const LoadedModel& model) {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (waiting_.size() < kMaxWaiting &&
+        waiting_bytes_ + sample.bytes <= kMaxWaitingBytes) {
+      waiting_bytes_ += sample.bytes;
+      waiting_.push_back(std::move(sample));
+      wake_.notify_one();
+      return;
+    }
+  }
+  if (sample.drift) drift_due_.store(0, std::memory_order_relaxed);
+  if (sample.shadow && metrics_ != nullptr) {
+    metrics_->ShadowDropped(model.id());
+  }
+}
+
+void Watcher::AwaitIdle() {
+  std::unique_lock lock(mutex_);
+  idle_.wait(lock, [this] { return waiting_.empty() && !looking_; });
+}
+
+void Watcher::Run() {
+  LowerPriority();
+  std::unique_lock lock(mutex_);
+  while (true) {
+    wake_.wait(lock, [this] { return stop_ || !waiting_.empty(); });
+    if (stop_) return;
+    {
+      const Sample sample = std::move(waiting_.front());
+      waiting_.pop_front();
+      waiting_bytes_ -= sample.bytes;
+      looking_ = true;
+      lock.unlock();
+      Look(sample);
+    }
+    lock.lock();
+    looking_ = false;
+    if (waiting_.empty()) idle_.notify_all();
+  }
+}
+
+void Watcher::Look(const Sample& sample) {
+  const std::shared_ptr<const LoadedModel> model = sample.model.lock();
+  const absl::Time start = absl::Now();
+  if (model != nullptr && sample.drift) {
+    DriftObserver observer(model->watch().limits);
+    model::RunOptions options;
+    options.output = sample.kind;
+    options.observer = &observer;
+    if (model->model().Forward(sample.input, options).ok() &&
+        metrics_ != nullptr) {
+      for (const auto& [kind, drift] : observer.drift()) {
+        metrics_->Drift(model->id(), kind, drift.range_ratios, drift.codes,
+                        drift.saturated);
+      }
+    }
+  }
+  if (sample.drift) {
+    const absl::Time now = absl::Now();
+    const absl::Duration pause =
+        std::max((now - start) / kDriftShare, kShortestPause);
+    drift_due_.store(absl::ToUnixNanos(now + pause), std::memory_order_relaxed);
+  }
+  if (model == nullptr || !sample.shadow) return;
+  model::RunOptions options;
+  options.output = sample.kind;
+  const auto reference =
+      model->watch().reference->Forward(sample.input, options);
+  if (!reference.ok() ||
+      reference->values.size() != sample.output.values.size()) {
+    return;  // NaN that the server lets pass
+  }
+  const Comparison result = Compare(sample.output.values, reference->values);
+  if (metrics_ != nullptr) {
+    metrics_->ShadowCompared(model->id(), result.sqnr_db, result.cosine);
+  }
+}
+
+}  // namespace octet::serving
