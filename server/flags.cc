@@ -41,6 +41,7 @@ struct Raw {
   uint64_t grpc_memory_mib = 4096;
   double idle_seconds = 3600;
   double age_seconds = 0;
+  double batch_wait_ms = 0;
 };
 
 rpc::Reflection ParseReflection(const std::string& word) {
@@ -94,9 +95,19 @@ void AddFlags(CLI::App& app, Raw& raw) {
       "quota count)")
       ->check(CLI::Range(0, 1024));
   Add(app, "queue-capacity", server.queue_capacity,
-      "Requests that may wait for a thread; more are refused at once with "
+      "Requests that may wait for each model; more are refused at once with "
       "RESOURCE_EXHAUSTED")
       ->check(CLI::Range(1, 1'000'000));
+  Add(app, "queue-rows", server.queue_rows,
+      "Rows (tokens, feature rows) that may wait for each model, likewise")
+      ->check(CLI::Range(1, 1'000'000'000));
+  Add(app, "batch-rows", server.batch_rows,
+      "Rows that a thread takes at once, of several requests or a part of one; "
+      "a sequence stays whole")
+      ->check(CLI::Range(1, 1'000'000));
+  Add(app, "batch-wait-ms", raw.batch_wait_ms,
+      "How long fewer rows than that wait for more; 0 never waits")
+      ->check(CLI::Range(0.0, 10'000.0));
   Add(app, "max-message-bytes", server.max_message_bytes,
       "Largest request message")
       ->check(CLI::Range(int64_t{1} << 10,
@@ -175,6 +186,7 @@ std::optional<Flags> ParseFlags(int argc, char** argv, int* exit_code) {
   transport.memory_bytes = raw.grpc_memory_mib << 20;
   transport.connection_idle = absl::Seconds(raw.idle_seconds);
   transport.connection_age = absl::Seconds(raw.age_seconds);
+  raw.flags.server.batch_wait = absl::Milliseconds(raw.batch_wait_ms);
   raw.flags.grace = absl::Seconds(raw.grace_seconds);
   raw.flags.drain = absl::Seconds(raw.drain_seconds);
   return raw.flags;

@@ -11,12 +11,12 @@
 #include "octet/v1/inference_service.grpc.pb.h"
 #include "server/model/model.h"
 #include "server/rpc/backend.h"
-#include "server/rpc/messages.h"
 #include "server/rpc/reactors.h"
 #include "server/rpc/resource_names.h"
 #include "server/rpc/services.h"
 #include "server/rpc/status.h"
 #include "server/rpc/tensors.h"
+#include "server/rpc/timings.h"
 #include "server/rpc/wire_message.h"
 #include "server/rpc/wire_reactors.h"
 #include "server/serving/model_registry.h"
@@ -68,14 +68,8 @@ class StageTimer {
                            absl::ToDoubleSeconds(queued));
   }
 
-  void Fill(const kernels::PhaseTimes& times, v1::Timings* out) const {
-    *out->mutable_queue() = ToDuration(queued_);
-    *out->mutable_quantize() = ToDuration(absl::Nanoseconds(times.quantize_ns));
-    *out->mutable_dot() = ToDuration(absl::Nanoseconds(times.dot_ns));
-    *out->mutable_dequantize() =
-        ToDuration(absl::Nanoseconds(times.dequantize_ns));
-    *out->mutable_outlier() = ToDuration(absl::Nanoseconds(times.outlier_ns));
-    *out->mutable_total() = ToDuration(absl::Now() - arrival_);
+  CallTimes Times(const kernels::PhaseTimes& phases) const {
+    return {queued_, phases, absl::Now() - arrival_};
   }
 
  private:
@@ -84,6 +78,27 @@ class StageTimer {
   absl::Duration queued_;
   absl::Time mark_;
 };
+
+absl::StatusOr<serving::Priority> PriorityOf(v1::Priority priority) {
+  switch (priority) {
+    case v1::PRIORITY_HIGH:
+      return serving::Priority::kHigh;
+    case v1::PRIORITY_UNSPECIFIED:
+    case v1::PRIORITY_NORMAL:
+      return serving::Priority::kNormal;
+    case v1::PRIORITY_LOW:
+      return serving::Priority::kLow;
+    default:
+      return FieldViolation("priority", "is no known priority");
+  }
+}
+
+// In the message, and in the trailing metadata of a unary call.
+void Report(const CallTimes& times, CallbackServerContext* unary,
+            v1::Timings* timings) {
+  FillTimings(times, timings);
+  if (unary != nullptr) AddServerTiming(times, unary);
+}
 
 // An answer whose tensor is still apart from its message.
 template <typename Message>
@@ -104,6 +119,7 @@ struct MatMulJob {
   v1::MatMulRequest fields;
   ReceivedBytes bytes;  // x.data
   StageTimer timer;
+  CallbackServerContext* unary = nullptr;
   MatMulDone done = nullptr;
   ModelPtr model = nullptr;
   v1::DataType output_type = v1::DATA_TYPE_F32;
@@ -112,6 +128,7 @@ struct MatMulJob {
 // The same of a whole model.
 struct ForwardJob {
   StageTimer timer;
+  CallbackServerContext* unary;
   WireAnswer answer;
   ModelPtr model = nullptr;
   v1::DataType output_type = v1::DATA_TYPE_F32;
@@ -146,7 +163,8 @@ class InferenceService final : public RawService {
           auto job = std::make_shared<MatMulJob>(
               MatMulJob{.fields = std::move(received.fields),
                         .bytes = std::move(received.bytes),
-                        .timer = timer});
+                        .timer = timer,
+                        .unary = wire.unary});
           job->done = [answer = std::move(answer)](
                           const absl::StatusOr<MatMulResult>& result) {
             if (!result.ok()) return answer(result.status());
@@ -213,8 +231,12 @@ class InferenceService final : public RawService {
     ASSIGN_OR_RETURN(job->model, Find(fields.model()));
     ASSIGN_OR_RETURN(job->output_type, OutputType(fields.output_type()));
     serving::Task task;
+    ASSIGN_OR_RETURN(task.priority, PriorityOf(fields.priority()));
     task.model = job->model;
-    task.rows = RowsOf(fields.x(), job->bytes.tensor().size());
+    const size_t bytes = job->bytes.tensor().size();
+    task.rows = RowsOf(fields.x(), bytes);
+    task.multiply_adds =
+        job->model->MultiplyAdds(fields.layer(), bytes / sizeof(float));
     task.deadline = wire.deadline;
     task.cancelled = wire.cancelled;
     task.run = [this, job](const serving::Turn& turn) {
@@ -251,7 +273,7 @@ class InferenceService final : public RawService {
     result->tensor =
         Encode(std::move(y), job->output_type, response.mutable_y());
     timer.End(model, telemetry::Stage::kEncode);
-    timer.Fill(times, response.mutable_timings());
+    Report(timer.Times(times), job->unary, response.mutable_timings());
     return absl::OkStatus();
   }
 
@@ -259,6 +281,7 @@ class InferenceService final : public RawService {
     Received<v1::ForwardRequest> received;
     auto job = std::make_shared<ForwardJob>(
         ForwardJob{.timer = StageTimer(edge_.metrics, wire.arrival),
+                   .unary = wire.unary,
                    .answer = std::move(answer)});
     RETURN_IF_ERROR(received.Parse(&wire.bytes));
     const v1::ForwardRequest& fields = received.fields;
@@ -267,6 +290,7 @@ class InferenceService final : public RawService {
     serving::Step step;
     step.model = job->model;
     ASSIGN_OR_RETURN(step.output, OutputKindOf(fields.output()));
+    ASSIGN_OR_RETURN(step.priority, PriorityOf(fields.priority()));
     auto input = DecodeInputs(fields.inputs(), received.bytes.tensor(),
                               job->model->model().graph());
     if (!input.ok()) return AboutInput("inputs", input.status());
@@ -297,7 +321,8 @@ class InferenceService final : public RawService {
     answer->tensor = Encode(std::move(result.output), job->output_type,
                             answer->fields.mutable_output());
     job->timer.End(*job->model, telemetry::Stage::kEncode);
-    job->timer.Fill(result.times, answer->fields.mutable_timings());
+    Report(job->timer.Times(result.times), job->unary,
+           answer->fields.mutable_timings());
   }
 
   const Edge edge_;
@@ -306,9 +331,9 @@ class InferenceService final : public RawService {
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> MakeInferenceService(const Edge& compute,
+std::unique_ptr<grpc::Service> MakeInferenceService(const Edge& edge,
                                                     Backend* backend) {
-  return std::make_unique<InferenceService>(compute, backend);
+  return std::make_unique<InferenceService>(edge, backend);
 }
 
 }  // namespace octet::rpc

@@ -2,12 +2,11 @@
 //
 //   Reply      unary: the work runs on a worker, its status is the answer's
 //   Consume    client stream: a handler sees one message after the other
-//   Converse   bidirectional: one answer per message, in order
 //   Outbox     server stream: whoever has something to say puts it in
 //
 // gRPC's own threads never compute and never touch a disk: everything a
-// service does for a message runs on the WorkQueue of its Edge. Every RPC is
-// counted under the method label "InferenceService/Forward" and a code label
+// service does for a message runs on the WorkQueue of its Edge, or where the
+// Scheduler puts it (wire_reactors.h). Every RPC is counted under the method label "InferenceService/Forward" and a code label
 // such as "OK" or "INVALID_ARGUMENT".
 
 #ifndef OCTET_SERVER_RPC_REACTORS_H_
@@ -160,62 +159,6 @@ grpc::ServerReadReactor<Request>* Consume(
     std::unique_ptr<StreamHandler<Request>> handler) {
   return new ConsumeReactor<Request>(edge, method, context, response,
                                      std::move(handler));
-}
-
-template <typename Request, typename Response>
-class ConverseReactor final
-    : public grpc::ServerBidiReactor<Request, Response> {
- public:
-  using Answer =
-      std::function<absl::Status(const Request&, const Call&, Response*)>;
-
-  ConverseReactor(const Edge& edge, std::string_view method,
-                  grpc::CallbackServerContext* context, Answer answer)
-      : scope_(edge, method, context),
-        context_(context),
-        answer_(std::move(answer)) {
-    this->StartRead(&request_);
-  }
-
-  void OnReadDone(bool ok) override {
-    if (!ok) return End(absl::OkStatus());
-    Enqueue(
-        scope_, context_, [this](const Call& call) { Step(call); },
-        [this](const absl::Status& status) { End(status); });
-  }
-  void OnWriteDone(bool ok) override {
-    if (!ok) return End(absl::CancelledError("the client is gone"));
-    this->StartRead(&request_);
-  }
-  void OnDone() override { delete this; }
-
- private:
-  void Step(const Call& call) {
-    scope_.Received(request_);
-    response_.Clear();
-    const absl::Status status =
-        Guarded([&] { return answer_(request_, call, &response_); });
-    if (!status.ok()) return End(status);
-    scope_.Sent(response_);
-    this->StartWrite(&response_);
-  }
-
-  void End(const absl::Status& status) { this->Finish(scope_.Finish(status)); }
-
-  const RpcScope scope_;
-  grpc::CallbackServerContext* const context_;
-  const Answer answer_;
-  Request request_;
-  Response response_;
-};
-
-template <typename Request, typename Response>
-grpc::ServerBidiReactor<Request, Response>* Converse(
-    const Edge& edge, std::string_view method,
-    grpc::CallbackServerContext* context,
-    typename ConverseReactor<Request, Response>::Answer answer) {
-  return new ConverseReactor<Request, Response>(edge, method, context,
-                                                std::move(answer));
 }
 
 // Lives until it was closed and its last message is written. Whoever holds it

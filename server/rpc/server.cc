@@ -61,6 +61,19 @@ void AddMethodSeries(telemetry::Metrics& metrics) {
   }
 }
 
+serving::SchedulerOptions ScheduleOf(const ServerOptions& options,
+                                     kernels::ThreadPool* pool) {
+  serving::SchedulerOptions schedule;
+  schedule.workers = pool->threads();
+  schedule.pool = pool;
+  schedule.allow_non_finite = options.allow_non_finite;
+  schedule.queue_requests = options.queue_capacity;
+  schedule.queue_rows = options.queue_rows;
+  schedule.batch_rows = options.batch_rows;
+  schedule.batch_wait = options.batch_wait;
+  return schedule;
+}
+
 }  // namespace
 
 class Server::Impl {
@@ -68,10 +81,9 @@ class Server::Impl {
   Impl(DataDirectory data, const ServerOptions& options)
       : data_(std::move(data)),
         pool_(options.threads),
-        compute_queue_(pool_.threads(), options.queue_capacity, &metrics_),
-        scheduler_({&pool_, options.allow_non_finite}, &compute_queue_),
-        file_queue_(kFileWorkers, kFileQueue, nullptr),
-        transfer_queue_(kTransferWorkers, kTransferQueue, nullptr) {}
+        scheduler_(ScheduleOf(options, &pool_), &metrics_),
+        file_queue_(kFileWorkers, kFileQueue),
+        transfer_queue_(kTransferWorkers, kTransferQueue) {}
 
   ~Impl() { Shutdown(absl::ZeroDuration(), absl::ZeroDuration()); }
 
@@ -106,7 +118,7 @@ class Server::Impl {
     server_->Wait();
     operation_metrics_->AwaitIdle(deadline);
     operations_.reset();
-    compute_queue_.Drain(absl::InfinitePast());
+    scheduler_.Drain(absl::InfinitePast());
     file_queue_.Drain(absl::InfinitePast());
     transfer_queue_.Drain(absl::InfinitePast());
     server_.reset();
@@ -149,7 +161,6 @@ class Server::Impl {
   }
 
   void MakeServices() {
-    const Edge compute = {&metrics_, &compute_queue_, &ready_};
     const Edge files = {&metrics_, &file_queue_, &ready_};
     const Edge transfers = {&metrics_, &transfer_queue_, &ready_};
     Backend* backend = backend_.get();
@@ -158,8 +169,8 @@ class Server::Impl {
     services_.push_back(MakeQuantizationService(files, backend));
     services_.push_back(MakeBundleService(files, transfers, backend));
     services_.push_back(MakeModelService(files, backend));
-    services_.push_back(MakeInferenceService(compute, backend));
-    services_.push_back(MakeOpenInferenceService(files, compute, backend));
+    services_.push_back(MakeInferenceService(files, backend));
+    services_.push_back(MakeOpenInferenceService(files, files, backend));
   }
 
   absl::Status Listen(const ServerOptions& options) {
@@ -202,7 +213,6 @@ class Server::Impl {
   std::unique_ptr<serving::ModelRegistry> models_;
   std::unique_ptr<OperationMetrics> operation_metrics_;
   std::unique_ptr<quantization::Operations> operations_;
-  serving::WorkQueue compute_queue_;
   serving::Scheduler scheduler_;
   serving::WorkQueue file_queue_;
   serving::WorkQueue transfer_queue_;

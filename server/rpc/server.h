@@ -29,7 +29,11 @@ struct ServerOptions {
   std::string metrics_address = "0.0.0.0:8002";
   std::filesystem::path data_directory = "octet-data";
   size_t threads = 0;  // that compute; 0: the CPUs this process may use
-  size_t queue_capacity = 256;  // requests that wait for a thread
+  // SchedulerOptions; capacity are the requests that wait for each model.
+  size_t queue_capacity = 256;
+  size_t queue_rows = size_t{1} << 16;
+  size_t batch_rows = 128;
+  absl::Duration batch_wait = absl::ZeroDuration();
   size_t max_waiting_operations = 16;
   size_t max_message_bytes = size_t{64} << 20;
   uint64_t max_upload_bytes = uint64_t{64} << 30;  // one checkpoint or bundle

@@ -16,8 +16,8 @@ namespace octet::rpc {
 struct Backend;
 struct Edge;
 
-// `files` is where work runs that touches disks and stores, `compute` where
-// requests are computed, `transfers` where a worker may wait for a client.
+// `files` is where work runs that touches disks and stores, `transfers` where a
+// worker may wait for a client. Inference runs where the scheduler puts it.
 std::unique_ptr<grpc::Service> MakeCheckpointService(const Edge& files,
                                                      Backend* backend);
 std::unique_ptr<grpc::Service> MakeCalibrationService(const Edge& files,
@@ -30,7 +30,7 @@ std::unique_ptr<grpc::Service> MakeBundleService(const Edge& files,
                                                  Backend* backend);
 std::unique_ptr<grpc::Service> MakeModelService(const Edge& files,
                                                 Backend* backend);
-std::unique_ptr<grpc::Service> MakeInferenceService(const Edge& compute,
+std::unique_ptr<grpc::Service> MakeInferenceService(const Edge& edge,
                                                     Backend* backend);
 std::unique_ptr<grpc::Service> MakeOpenInferenceService(const Edge& files,
                                                         const Edge& compute,

@@ -19,7 +19,7 @@ using grpc::CallbackServerContext;
 
 // Hands a request to the handler unless the server is still starting.
 absl::Status Handle(const RpcScope& scope, const WireHandler& handler,
-                    ByteBuffer* bytes, WireAnswer answer) {
+                    bool unary, ByteBuffer* bytes, WireAnswer answer) {
   scope.Received(bytes->Length());
   if (!scope.edge().ready->load(std::memory_order_relaxed)) {
     return absl::UnavailableError("the server is starting");
@@ -30,6 +30,7 @@ absl::Status Handle(const RpcScope& scope, const WireHandler& handler,
   request.arrival = absl::Now();
   request.deadline = absl::FromChrono(context->deadline());
   request.cancelled = [context] { return context->IsCancelled(); };
+  if (unary) request.unary = context;
   return Guarded([&] { return handler(request, std::move(answer)); });
 }
 
@@ -40,7 +41,7 @@ class ReplyReactor final : public grpc::ServerUnaryReactor {
                ByteBuffer* response, const WireHandler& handler)
       : scope_(edge, method, context), response_(response) {
     const absl::Status taken = Handle(
-        scope_, handler, request,
+        scope_, handler, /*unary=*/true, request,
         [this](absl::StatusOr<ByteBuffer> answer) { End(std::move(answer)); });
     if (!taken.ok()) End(taken);
   }
@@ -179,7 +180,7 @@ class PipelineReactor final
       ++computing_;
     }
     const absl::Status taken =
-        Handle(scope_, handler_, &bytes,
+        Handle(scope_, handler_, /*unary=*/false, &bytes,
                [this, slot](absl::StatusOr<ByteBuffer> answer) {
                  Change([&] { Answered(slot, std::move(answer)); });
                });

@@ -29,6 +29,9 @@ struct WireRequest {
   absl::Time deadline;
   // Until it is answered.
   std::function<bool()> cancelled;
+  // For trailing metadata, until it is answered; nullptr on streams, which have
+  // one trailer for all of their answers.
+  grpc::CallbackServerContext* unary = nullptr;
 };
 
 // The answer, once, from any thread. An error is the call's, and ends it.

@@ -10,6 +10,7 @@
 #include "kernels/finite.h"
 #include "kernels/status_macros.h"
 #include "server/model/linear_layer.h"
+#include "server/model/values.h"
 
 namespace octet::serving {
 namespace {
@@ -64,8 +65,13 @@ LoadedModel::LoadedModel(std::string id, std::string source, int64_t version,
       metrics_(metrics),
       watch_(std::move(watch)),
       watcher_(watcher) {
-  for (const model::Linear* linear : model_->graph().Linears()) {
+  const model::Graph& graph = model_->graph();
+  pools_sequences_ =
+      graph.output && model::LayOutValues(graph, *graph.output).per_sequence;
+  for (const model::Linear* linear : graph.Linears()) {
     linears_.emplace(linear->layer, linear);
+    multiply_adds_per_row_ +=
+        uint64_t{linear->in_features} * linear->out_features;
   }
 }
 
@@ -78,8 +84,26 @@ std::string LoadedModel::isa() const {
   return "";
 }
 
+uint64_t LoadedModel::MultiplyAdds(std::string_view layer,
+                                   size_t values) const {
+  const auto found = linears_.find(layer);
+  return found == linears_.end() ? 0 : values * found->second->out_features;
+}
+
 absl::StatusOr<model::ModelOutput> LoadedModel::Forward(
     const model::ModelInput& input, model::RunOptions options,
+    kernels::PhaseTimes* times) const {
+  kernels::PhaseTimes sum;
+  const absl::Time start = absl::Now();
+  ASSIGN_OR_RETURN(model::ModelOutput output,
+                   ForwardBatch(input, 1, std::move(options), &sum));
+  ExportStages(absl::Now() - start, sum);
+  if (times != nullptr) *times += sum;
+  return output;
+}
+
+absl::StatusOr<model::ModelOutput> LoadedModel::ForwardBatch(
+    const model::ModelInput& input, size_t requests, model::RunOptions options,
     kernels::PhaseTimes* times) const {
   model::LayerKindTimes by_kind;
   if (options.times == nullptr) options.times = &by_kind;
@@ -87,9 +111,9 @@ absl::StatusOr<model::ModelOutput> LoadedModel::Forward(
   const absl::Time start = absl::Now();
   ASSIGN_OR_RETURN(model::ModelOutput output, model_->Forward(input, options));
   ModelStats call;
-  call.forward_count = 1;
+  call.forward_count = static_cast<int64_t>(requests);
   call.row_count = static_cast<int64_t>(input.rows());
-  Count(call, *options.times, absl::Now() - start, times);
+  *times += Count(call, *options.times, absl::Now() - start);
   if (watcher_ != nullptr) watcher_->Answered(*this, input, kind, output);
   return output;
 }
@@ -120,7 +144,11 @@ absl::StatusOr<model::ModelOutput> LoadedModel::MatMul(
   ModelStats call;
   call.matmul_count = 1;
   call.row_count = static_cast<int64_t>(x.rows);
-  Count(call, {{model::LayerKind(layer), phases}}, absl::Now() - start, times);
+  const absl::Duration compute = absl::Now() - start;
+  const kernels::PhaseTimes sum =
+      Count(call, {{model::LayerKind(layer), phases}}, compute);
+  ExportStages(compute, sum);
+  if (times != nullptr) *times += sum;
   return output;
 }
 
@@ -129,25 +157,31 @@ ModelStats LoadedModel::stats() const {
   return stats_;
 }
 
-void LoadedModel::Count(ModelStats call, const model::LayerKindTimes& by_kind,
-                        absl::Duration compute,
-                        kernels::PhaseTimes* times) const {
+kernels::PhaseTimes LoadedModel::Count(ModelStats call,
+                                       const model::LayerKindTimes& by_kind,
+                                       absl::Duration compute) const {
   kernels::PhaseTimes sum;
   for (const auto& [kind, phases] : by_kind) sum += phases;
   call.times = sum;
-  if (times != nullptr) *times += sum;
   {
     std::lock_guard lock(mutex_);
     stats_ += call;
   }
-  if (metrics_ == nullptr) return;
+  if (metrics_ == nullptr) return sum;
   for (const auto& [kind, phases] : by_kind) {
     if (Any(phases)) metrics_->LinearSeconds(id_, kind, phases);
   }
-  metrics_->ComputeStages(id_, absl::ToDoubleSeconds(compute), sum);
-  metrics_->Rows(id_, static_cast<size_t>(call.row_count));
+  metrics_->Batch(id_, static_cast<size_t>(call.row_count),
+                  static_cast<size_t>(call.forward_count + call.matmul_count));
   metrics_->VersionComputed(id_, version_, static_cast<size_t>(call.row_count),
                             absl::ToDoubleSeconds(compute));
+  return sum;
+}
+
+void LoadedModel::ExportStages(absl::Duration compute,
+                               const kernels::PhaseTimes& times) const {
+  if (metrics_ == nullptr) return;
+  metrics_->ComputeStages(id_, absl::ToDoubleSeconds(compute), times);
 }
 
 }  // namespace octet::serving

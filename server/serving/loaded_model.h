@@ -54,6 +54,14 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   const model::Model& model() const { return *model_; }
   const Watch& watch() const { return watch_; }
   std::string isa() const;  // of its INT8 layers; "" without any
+  // Whether an output has a row for each sequence, not for each token.
+  bool PoolsSequences(model::OutputKind output) const {
+    return output == model::OutputKind::kOutput && pools_sequences_;
+  }
+  // Of all linears, for one row: what a row costs compared with other models'.
+  uint64_t multiply_adds_per_row() const { return multiply_adds_per_row_; }
+  // Of a product of that many input values with a layer; 0 for unknown ones.
+  uint64_t MultiplyAdds(std::string_view layer, size_t values) const;
 
   // Runs and counts. Exports rows, phase times and the stages of compute: all
   // of a request's metrics but decode, queue and encode, which are the
@@ -62,6 +70,11 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   absl::StatusOr<model::ModelOutput> Forward(const model::ModelInput& input,
                                              model::RunOptions options,
                                              kernels::PhaseTimes* times) const;
+  // As Forward, for rows of several requests, of which `requests` end here;
+  // exports no stages.
+  absl::StatusOr<model::ModelOutput> ForwardBatch(
+      const model::ModelInput& input, size_t requests,
+      model::RunOptions options, kernels::PhaseTimes* times) const;
   // x [M, K] -> y [M, N]. NOT_FOUND names the layer; INVALID_ARGUMENT opens
   // with the field, "x: " for a width, "x[1][2]: " for a non-finite value.
   absl::StatusOr<model::ModelOutput> MatMul(std::string_view layer,
@@ -72,9 +85,13 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   ModelStats stats() const;
 
  private:
-  // Adds one call that took `compute`, whose `times` are in `by_kind`.
-  void Count(ModelStats call, const model::LayerKindTimes& by_kind,
-             absl::Duration compute, kernels::PhaseTimes* times) const;
+  // Adds `call`, which took `compute` and whose phases are in `by_kind`.
+  // Returns their sum.
+  kernels::PhaseTimes Count(ModelStats call,
+                            const model::LayerKindTimes& by_kind,
+                            absl::Duration compute) const;
+  void ExportStages(absl::Duration compute,
+                    const kernels::PhaseTimes& times) const;
 
   const std::string id_;
   const std::string source_;
@@ -85,6 +102,8 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   const Watch watch_;
   Watcher* const watcher_;
   std::map<std::string, const model::Linear*, std::less<>> linears_;
+  bool pools_sequences_ = false;
+  uint64_t multiply_adds_per_row_ = 0;
   mutable std::mutex mutex_;
   mutable ModelStats stats_;  // guarded by mutex_
 };

@@ -1,71 +1,345 @@
 #include "server/serving/scheduler.h"
 
+#include <algorithm>
+#include <condition_variable>
+#include <map>
 #include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/time/clock.h"
+#include "server/model/str_cat.h"
+#include "server/serving/batch.h"
+#include "server/serving/model_queue.h"
+#include "server/serving/step_run.h"
+#include "server/serving/why_stopped.h"
 
 namespace octet::serving {
 namespace {
 
-bool Gone(const Step& step) {
-  return (step.cancelled && step.cancelled()) || absl::Now() >= step.deadline;
+// Dividing fewer rows between workers costs more than it gains: the weights are
+// read by each.
+constexpr size_t kLeastRows = 16;
+// Work of fewer multiply-adds than this stays on one thread even when others
+// are idle: an encoder's pass is dozens of parallel operations, and where each
+// takes well below 100 us, meeting after each of them costs what it gains.
+constexpr uint64_t kAloneProducts = uint64_t{1} << 29;
+// A full queue is searched for what nobody waits for any more, but no more
+// often than this.
+constexpr absl::Duration kSweepInterval = absl::Milliseconds(1);
+
+absl::Status ShuttingDown() {
+  return absl::UnavailableError("the server is shutting down");
 }
 
-// A run that stopped for its deadline says so.
-absl::Status WhyNot(const Step& step, const absl::Status& status) {
-  if (absl::IsCancelled(status) && absl::Now() >= step.deadline) {
-    return absl::DeadlineExceededError(
-        "the deadline passed while the request was computed");
-  }
-  return status;
-}
-
-absl::StatusOr<StepResult> Run(const Step& step, absl::Duration queued,
-                               const SchedulerOptions& how) {
-  model::RunOptions options;
-  options.output = step.output;
-  options.pool = how.pool;
-  options.allow_non_finite = how.allow_non_finite;
-  options.cancelled = [&step] { return Gone(step); };
-  StepResult result;
-  result.queued = queued;
-  const absl::Time start = absl::Now();
-  absl::StatusOr<model::ModelOutput> output =
-      step.model->Forward(step.input, std::move(options), &result.times);
-  if (!output.ok()) return WhyNot(step, output.status());
-  result.output = *std::move(output);
-  result.compute = absl::Now() - start;
-  return result;
+SchedulerOptions Sane(SchedulerOptions options) {
+  options.workers = std::max<size_t>(options.workers, 1);
+  options.queue_requests = std::max<size_t>(options.queue_requests, 1);
+  options.batch_rows = std::max<size_t>(options.batch_rows, 1);
+  return options;
 }
 
 }  // namespace
 
-Scheduler::Scheduler(const SchedulerOptions& options, WorkQueue* queue)
-    : options_(options), queue_(*queue) {}
+class Scheduler::Impl {
+ public:
+  Impl(const SchedulerOptions& options, telemetry::Metrics* metrics)
+      : options_(Sane(options)), metrics_(metrics) {
+    if (metrics_ != nullptr) {
+      metrics_->QueueCapacity(options_.queue_requests, options_.queue_rows);
+      metrics_->Workers(options_.workers);
+    }
+    threads_.reserve(options_.workers);
+    for (size_t i = 0; i < options_.workers; ++i) {
+      threads_.emplace_back([this] { Serve(); });
+    }
+  }
+
+  ~Impl() {
+    Drain(absl::InfiniteFuture());
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+  absl::Status Submit(Step step) {
+    Waiting waiting;
+    waiting.step = std::make_shared<StepRun>(
+        std::move(step), options_.allow_non_finite, metrics_);
+    waiting.since = waiting.step->since();
+    waiting.rest = {0, waiting.step->items(), 0, waiting.step->rows()};
+    const std::string_view id = waiting.step->step().model->id();
+    return Admit(id, std::move(waiting));
+  }
+
+  absl::Status Submit(Task task) {
+    Waiting waiting;
+    waiting.task = std::make_unique<Task>(std::move(task));
+    waiting.since = absl::Now();
+    const std::string_view id = waiting.task->model->id();
+    return Admit(id, std::move(waiting));
+  }
+
+  void Drain(absl::Time deadline) {
+    std::unique_lock lock(mutex_);
+    draining_ = true;
+    wake_.notify_all();
+    const auto idle = [this] { return Idle(); };
+    if (!idle_.wait_until(lock, absl::ToChronoTime(deadline), idle)) {
+      for (auto& [id, queue] : queues_) {
+        Discard(queue->TakeAll(), ShuttingDown());
+        Changed(*queue);
+      }
+      DropDiscarded(lock);
+    }
+    idle_.wait(lock, idle);
+  }
+
+ private:
+  using Queues =
+      std::map<std::string, std::unique_ptr<ModelQueue>, std::less<>>;
+
+  // Work that will not run, and why.
+  struct Discarded {
+    Waiting work;
+    absl::Status why;
+  };
+
+  absl::Status Admit(std::string_view id, Waiting waiting) {
+    std::unique_lock lock(mutex_);
+    if (draining_) {
+      Rejected("draining");
+      return ShuttingDown();
+    }
+    ModelQueue& queue = QueueOf(id);
+    if (IsFull(queue, waiting.rows())) Sweep(queue);
+    if (IsFull(queue, waiting.rows())) {
+      Rejected("queue_full");
+      return absl::ResourceExhaustedError(model::StrCat(
+          "the queue of model '", id, "' is full: ", queue.requests(),
+          " requests of ", queue.rows(), " rows are waiting; try again later"));
+    }
+    if (queue.empty()) queue.StartAt(clock_);
+    queue.Push(std::move(waiting));
+    waiting_ += 1;
+    Changed(queue);
+    const bool wake = sleepers_ > 0;
+    lock.unlock();
+    if (wake) wake_.notify_one();
+    return absl::OkStatus();
+  }
+
+  ModelQueue& QueueOf(std::string_view id) {
+    const auto found = queues_.find(id);
+    if (found != queues_.end()) return *found->second;
+    // Models come and go: queues that owe nothing are forgotten.
+    std::erase_if(queues_, [this](const auto& entry) {
+      const ModelQueue& queue = *entry.second;
+      return queue.empty() && (Idle() || queue.paid() <= clock_);
+    });
+    const std::string name(id);
+    return *(queues_[name] = std::make_unique<ModelQueue>(name));
+  }
+
+  bool IsFull(const ModelQueue& queue, size_t rows) const {
+    if (queue.empty()) return false;
+    return queue.requests() >= options_.queue_requests ||
+           queue.rows() + rows > options_.queue_rows;
+  }
+
+  // Room for those that are waited for.
+  void Sweep(ModelQueue& queue) {
+    const absl::Time now = absl::Now();
+    if (now - swept_ < kSweepInterval) return;
+    swept_ = now;
+    std::vector<Waiting> stopped = queue.TakeStopped();
+    if (stopped.empty()) return;
+    waiting_ -= stopped.size();
+    for (Waiting& work : stopped) {
+      absl::Status why = work.WhyStop();
+      discarded_.push_back({std::move(work), std::move(why)});
+    }
+    Changed(queue);
+    wake_.notify_one();
+  }
+
+  void Discard(std::vector<Waiting> all, const absl::Status& why) {
+    waiting_ -= all.size();
+    for (Waiting& work : all) discarded_.push_back({std::move(work), why});
+  }
+
+  bool Idle() const {
+    return waiting_ == 0 && discarded_.empty() && busy_ == 0;
+  }
+
+  // A worker's life: ends when the scheduler drains and nothing waits.
+  void Serve() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+      if (!discarded_.empty()) {
+        DropDiscarded(lock);
+        continue;
+      }
+      absl::Time ready = absl::InfiniteFuture();
+      ModelQueue* const queue = Next(&ready);
+      if (queue != nullptr) {
+        TakeTurn(*queue, lock);
+      } else if (draining_) {
+        return;
+      } else {
+        Sleep(ready, lock);
+      }
+    }
+  }
+
+  void Sleep(absl::Time until, std::unique_lock<std::mutex>& lock) {
+    ++sleepers_;
+    if (until == absl::InfiniteFuture()) {
+      wake_.wait(lock);
+    } else {
+      wake_.wait_until(lock, absl::ToChronoTime(until));
+    }
+    --sleepers_;
+  }
+
+  // The queue whose turn it is; none: `ready` is when there will be one if
+  // nothing else comes.
+  ModelQueue* Next(absl::Time* ready) const {
+    ModelQueue* next = nullptr;
+    for (const auto& [id, queue] : queues_) {
+      if (queue->empty()) continue;
+      if (const absl::Time at = ReadyAt(*queue); at > absl::InfinitePast()) {
+        *ready = std::min(*ready, at);
+        continue;
+      }
+      if (next == nullptr || queue->paid() < next->paid()) next = queue.get();
+    }
+    return next;
+  }
+
+  // InfinitePast: now.
+  absl::Time ReadyAt(const ModelQueue& queue) const {
+    if (options_.batch_wait == absl::ZeroDuration() || draining_ ||
+        queue.tasks() > 0 || queue.rows() >= options_.batch_rows) {
+      return absl::InfinitePast();
+    }
+    const absl::Time at = queue.OldestSince() + options_.batch_wait;
+    return at <= absl::Now() ? absl::InfinitePast() : at;
+  }
+
+  // Idle workers divide what waits.
+  size_t BudgetFor(const ModelQueue& queue) const {
+    const size_t idle = options_.workers - busy_;
+    const size_t share = (queue.rows() + idle - 1) / idle;
+    return std::min(options_.batch_rows, std::max(kLeastRows, share));
+  }
+
+  void TakeTurn(ModelQueue& queue, std::unique_lock<std::mutex>& lock) {
+    const bool first = busy_ == 0;
+    const size_t requests = queue.requests();
+    clock_ = std::max(clock_, queue.paid());
+    Turned turned = queue.Take(BudgetFor(queue));
+    waiting_ -= requests - queue.requests();
+    ++busy_;
+    Changed(queue);
+    const bool alone = first && waiting_ == 0;
+    const bool wake = waiting_ > 0 && sleepers_ > 0;
+    lock.unlock();
+    if (wake) wake_.notify_one();
+    Run(std::move(turned), alone);
+    lock.lock();
+    --busy_;
+    if (Idle()) idle_.notify_all();
+  }
+
+  void DropDiscarded(std::unique_lock<std::mutex>& lock) {
+    std::vector<Discarded> discarded = std::exchange(discarded_, {});
+    ++busy_;
+    lock.unlock();
+    for (const Discarded& each : discarded) {
+      each.work.Drop(each.why, metrics_);
+    }
+    discarded.clear();  // what callbacks hold is released before Drain returns
+    lock.lock();
+    --busy_;
+    if (Idle()) idle_.notify_all();
+  }
+
+  void Run(Turned turned, bool alone) {
+    const absl::Time start = absl::Now();
+    kernels::ThreadPool* const pool = alone ? options_.pool : nullptr;
+    if (turned.task != nullptr) {
+      RunTask(*turned.task, start - turned.since, pool);
+    } else {
+      const BatchOptions how = {IsLarge(turned) ? pool : nullptr,
+                                options_.allow_non_finite};
+      RunBatch(std::move(turned.pieces), how);
+    }
+    if (metrics_ == nullptr) return;
+    metrics_->WorkerBusy(absl::ToDoubleSeconds(absl::Now() - start));
+  }
+
+  static bool IsLarge(const Turned& turned) {
+    uint64_t products = 0;
+    for (const Piece& piece : turned.pieces) {
+      products +=
+          piece.range.rows * piece.run->step().model->multiply_adds_per_row();
+    }
+    return products >= kAloneProducts;
+  }
+
+  void RunTask(const Task& task, absl::Duration queued,
+               kernels::ThreadPool* pool) const {
+    if (absl::Status why = WhyStopped(task.cancelled, task.deadline);
+        !why.ok()) {
+      CountDropped(why, "queue", metrics_);
+      return task.drop(why);
+    }
+    task.run({queued, pool});
+  }
+
+  void Rejected(const char* reason) {
+    if (metrics_ != nullptr) metrics_->WorkRejected(reason);
+  }
+
+  // Under the lock, so that an older depth never overwrites a newer one.
+  void Changed(const ModelQueue& queue) {
+    if (metrics_ == nullptr) return;
+    metrics_->QueueDepth(queue.id(), queue.requests(), queue.rows());
+  }
+
+  const SchedulerOptions options_;
+  telemetry::Metrics* const metrics_;
+  std::mutex mutex_;              // guards what follows, but for the threads
+  std::condition_variable wake_;  // work came, or the scheduler drains
+  std::condition_variable idle_;  // nothing waits and nothing runs
+  Queues queues_;
+  size_t waiting_ = 0;  // in all queues
+  std::vector<Discarded> discarded_;
+  double clock_ = 0;  // what the queue that was served last had paid
+  absl::Time swept_ = absl::InfinitePast();
+  size_t busy_ = 0;
+  size_t sleepers_ = 0;
+  bool draining_ = false;
+  std::vector<std::thread> threads_;
+};
+
+Scheduler::Scheduler(const SchedulerOptions& options,
+                     telemetry::Metrics* metrics)
+    : impl_(std::make_unique<Impl>(options, metrics)) {}
+
+Scheduler::~Scheduler() = default;
 
 absl::Status Scheduler::Submit(Step step) {
-  const auto shared = std::make_shared<Step>(std::move(step));
-  Work work;
-  work.deadline = shared->deadline;
-  work.cancelled = shared->cancelled;
-  work.run = [this, shared](absl::Duration queued) {
-    shared->done(Run(*shared, queued, options_));
-  };
-  work.drop = [shared](absl::Status why) { shared->done(std::move(why)); };
-  return queue_.Submit(std::move(work));
+  return impl_->Submit(std::move(step));
 }
 
 absl::Status Scheduler::Submit(Task task) {
-  Work work;
-  work.deadline = task.deadline;
-  work.cancelled = std::move(task.cancelled);
-  work.run = [run = std::move(task.run), model = std::move(task.model),
-              pool = options_.pool](absl::Duration queued) {
-    run({queued, pool});
-  };
-  work.drop = std::move(task.drop);
-  return queue_.Submit(std::move(work));
+  return impl_->Submit(std::move(task));
 }
+
+void Scheduler::Drain(absl::Time deadline) { impl_->Drain(deadline); }
 
 }  // namespace octet::serving

@@ -20,7 +20,7 @@
 #include "kernels/thread_pool.h"
 #include "server/model/model.h"
 #include "server/serving/loaded_model.h"
-#include "server/serving/work_queue.h"
+#include "server/telemetry/metrics.h"
 
 namespace octet::serving {
 
@@ -42,7 +42,7 @@ struct Step {
   Priority priority = Priority::kNormal;
   absl::Time deadline = absl::InfiniteFuture();
   // Whether nobody waits for the result any more; may be empty. Called from
-  // any worker until `done` is.
+  // any thread until `done` is; must not call the scheduler.
   std::function<bool()> cancelled;
   // Once, on a worker (or in Drain). Errors: INVALID_ARGUMENT about the input,
   // as model::Model::Forward says it; CANCELLED and DEADLINE_EXCEEDED, before
@@ -72,22 +72,41 @@ struct Task {
 };
 
 struct SchedulerOptions {
-  kernels::ThreadPool* pool = nullptr;
-  bool allow_non_finite = false;  // in features; such rows come out as NaN
+  size_t workers = 1;                   // threads; at least 1
+  kernels::ThreadPool* pool = nullptr;  // for large work that is alone
+  bool allow_non_finite = false;        // such feature rows come out as NaN
+  // What may wait for each model. A step of more rows than that is admitted
+  // when nothing waits.
+  size_t queue_requests = 256;
+  size_t queue_rows = size_t{1} << 16;
+  // Rows that a worker takes at once, if so many wait. Whole sequences: one
+  // longer than that is a batch of its own.
+  size_t batch_rows = 128;
+  // How long a batch of fewer rows waits for more.
+  absl::Duration batch_wait = absl::ZeroDuration();
 };
 
+// Each model has a queue of its own, and idle workers divide what waits between
+// them. A step of more rows than a batch has is computed in pieces, which take
+// turns with other work. Models get equal shares of the multiply-adds.
 class Scheduler {
  public:
-  Scheduler(const SchedulerOptions& options, WorkQueue* queue);
+  // `metrics` may be nullptr and must outlive the scheduler.
+  Scheduler(const SchedulerOptions& options, telemetry::Metrics* metrics);
+  ~Scheduler();  // drains: what was admitted is finished
 
   // RESOURCE_EXHAUSTED, at once, when the model's queue is full; UNAVAILABLE
   // after Drain. Nothing of `step` or `task` is called then.
   absl::Status Submit(Step step);
   absl::Status Submit(Task task);
 
+  // Admits no more and waits until what was admitted is done. What has not
+  // started by `deadline` is dropped; what has started is always waited for.
+  void Drain(absl::Time deadline);
+
  private:
-  const SchedulerOptions options_;
-  WorkQueue& queue_;
+  class Impl;
+  const std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace octet::serving

@@ -30,13 +30,9 @@ absl::Status WhyDrop(const Work& work) {
 
 class WorkQueue::Impl {
  public:
-  Impl(size_t workers, size_t capacity, telemetry::Metrics* metrics)
-      : capacity_(std::max<size_t>(capacity, 1)), metrics_(metrics) {
+  Impl(size_t workers, size_t capacity)
+      : capacity_(std::max<size_t>(capacity, 1)) {
     const size_t threads = std::max<size_t>(workers, 1);
-    if (metrics_ != nullptr) {
-      metrics_->QueueCapacity(capacity_);
-      metrics_->Workers(threads);
-    }
     threads_.reserve(threads);
     for (size_t i = 0; i < threads; ++i) {
       threads_.emplace_back([this] { Serve(); });
@@ -51,17 +47,14 @@ class WorkQueue::Impl {
   absl::Status Submit(Work work) {
     std::lock_guard lock(mutex_);
     if (draining_) {
-      Rejected("draining");
       return absl::UnavailableError("the server is shutting down");
     }
     if (waiting_.size() >= capacity_) {
-      Rejected("queue_full");
       return absl::ResourceExhaustedError(
           "the queue is full: " + std::to_string(capacity_) +
           " requests are waiting; try again later");
     }
     waiting_.push_back({std::move(work), absl::Now()});
-    DepthChanged();
     wake_.notify_one();
     return absl::OkStatus();
   }
@@ -75,12 +68,10 @@ class WorkQueue::Impl {
       const auto idle = [this] { return Idle(); };
       if (!idle_.wait_until(lock, absl::ToChronoTime(deadline), idle)) {
         late.swap(waiting_);
-        DepthChanged();
       }
     }
     for (Waiting& item : late) {
-      Drop(item.work, absl::UnavailableError("the server is shutting down"),
-           "shutdown");
+      Drop(item.work, absl::UnavailableError("the server is shutting down"));
     }
     std::unique_lock lock(mutex_);
     idle_.wait(lock, [this] { return Idle(); });
@@ -105,7 +96,6 @@ class WorkQueue::Impl {
         item = std::move(waiting_.front());
         waiting_.pop_front();
         ++running_;
-        DepthChanged();
       }
       Finish(item);
       item = {};  // what the callbacks hold is released before Drain returns
@@ -117,34 +107,16 @@ class WorkQueue::Impl {
 
   void Finish(const Waiting& item) {
     if (absl::Status why = WhyDrop(item.work); !why.ok()) {
-      const char* reason =
-          absl::IsCancelled(why) ? "cancelled" : "deadline_exceeded";
-      Drop(item.work, std::move(why), reason);
-      return;
+      return Drop(item.work, std::move(why));
     }
-    const absl::Time start = absl::Now();
-    item.work.run(start - item.since);
-    if (metrics_ != nullptr) {
-      metrics_->WorkerBusy(absl::ToDoubleSeconds(absl::Now() - start));
-    }
+    item.work.run(absl::Now() - item.since);
   }
 
-  void Drop(const Work& work, absl::Status why, const char* reason) {
-    if (metrics_ != nullptr) metrics_->WorkDropped(reason, "queue");
+  static void Drop(const Work& work, absl::Status why) {
     if (work.drop) work.drop(std::move(why));
   }
 
-  void Rejected(const char* reason) {
-    if (metrics_ != nullptr) metrics_->WorkRejected(reason);
-  }
-
-  // Under the lock, so that an older depth never overwrites a newer one.
-  void DepthChanged() {
-    if (metrics_ != nullptr) metrics_->QueueDepth(waiting_.size());
-  }
-
   const size_t capacity_;
-  telemetry::Metrics* const metrics_;
   std::mutex mutex_;              // guards what follows, but for the threads
   std::condition_variable wake_;  // work came, or the queue drains
   std::condition_variable idle_;  // nothing waits and nothing runs
@@ -154,9 +126,8 @@ class WorkQueue::Impl {
   std::vector<std::thread> threads_;
 };
 
-WorkQueue::WorkQueue(size_t workers, size_t capacity,
-                     telemetry::Metrics* metrics)
-    : impl_(std::make_unique<Impl>(workers, capacity, metrics)) {}
+WorkQueue::WorkQueue(size_t workers, size_t capacity)
+    : impl_(std::make_unique<Impl>(workers, capacity)) {}
 
 WorkQueue::~WorkQueue() = default;
 

@@ -1,5 +1,6 @@
-// Work that waits for a compute thread, bounded, so that overload is answered
-// at once and gRPC's own threads never compute.
+// Work that waits for a thread, bounded, so that overload is answered at once
+// and gRPC's own threads never touch a disk. What is computed goes through the
+// Scheduler (scheduler.h).
 
 #ifndef OCTET_SERVER_SERVING_WORK_QUEUE_H_
 #define OCTET_SERVER_SERVING_WORK_QUEUE_H_
@@ -10,7 +11,6 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "server/telemetry/metrics.h"
 
 namespace octet::serving {
 
@@ -28,8 +28,8 @@ struct Work {
 class WorkQueue {
  public:
   // At most `capacity` requests wait, besides the `workers` that run; both are
-  // at least 1. `metrics` may be nullptr and must outlive the queue.
-  WorkQueue(size_t workers, size_t capacity, telemetry::Metrics* metrics);
+  // at least 1.
+  WorkQueue(size_t workers, size_t capacity);
   ~WorkQueue();  // drains: what was admitted is finished
 
   // RESOURCE_EXHAUSTED, at once, when the queue is full; neither `run` nor

@@ -34,6 +34,12 @@ inline const Buckets& RowBuckets() {
   return buckets;
 }
 
+// Requests of one computation.
+inline const Buckets& RequestBuckets() {
+  static const Buckets buckets = {0, 1, 2, 4, 8, 16, 32, 64, 128, 256};
+  return buckets;
+}
+
 // A quantization: under a second for a small model, an hour for a large one.
 inline const Buckets& JobBuckets() {
   static const Buckets buckets = {0.5, 1,   2,   5,   10,   30,

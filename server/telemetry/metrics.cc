@@ -65,12 +65,6 @@ class Metrics::Impl {
         models_failed(GaugeFamily(r, "octet_models_failed",
                                   "Models that a restart could not load again.")
                           .Add({})),
-        queue_depth(GaugeFamily(r, "octet_queue_depth",
-                                "Requests that wait for a worker.")
-                        .Add({})),
-        queue_capacity(GaugeFamily(r, "octet_queue_capacity",
-                                   "Requests that may wait for a worker.")
-                           .Add({})),
         workers(GaugeFamily(r, "octet_workers", "Threads that run requests.")
                     .Add({})),
         worker_busy(CounterFamily(r, "octet_worker_busy_seconds_total",
@@ -113,8 +107,6 @@ class Metrics::Impl {
   WatchSeries watches;
   Gauge& models_loaded;
   Gauge& models_failed;
-  Gauge& queue_depth;
-  Gauge& queue_capacity;
   Gauge& workers;
   Counter& worker_busy;
   // Rare events: the families' own lookup is good enough.
@@ -181,16 +173,16 @@ void Metrics::LinearSeconds(std::string_view model, std::string_view layer_kind,
   impl_->models.AddLinearSeconds(model, layer_kind, Seconds(times));
 }
 
-void Metrics::Rows(std::string_view model, size_t rows) {
-  impl_->models.ObserveRows(model, rows);
+void Metrics::Batch(std::string_view model, size_t rows, size_t requests) {
+  impl_->models.ObserveBatch(model, rows, requests);
 }
 
-void Metrics::QueueDepth(size_t depth) {
-  impl_->queue_depth.Set(static_cast<double>(depth));
+void Metrics::QueueDepth(std::string_view model, size_t requests, size_t rows) {
+  impl_->models.SetQueue(model, requests, rows);
 }
 
-void Metrics::QueueCapacity(size_t capacity) {
-  impl_->queue_capacity.Set(static_cast<double>(capacity));
+void Metrics::QueueCapacity(size_t requests, size_t rows) {
+  impl_->models.SetQueueCapacity(requests, rows);
 }
 
 void Metrics::Workers(size_t count) {

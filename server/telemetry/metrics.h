@@ -112,17 +112,22 @@ class Metrics {
   void LinearSeconds(std::string_view model, std::string_view layer_kind,
                      const kernels::PhaseTimes& times);
 
-  // octet_batch_rows{model}, octet_rows_total{model}
-  void Rows(std::string_view model, size_t rows);
+  // octet_batch_rows{model}, octet_batch_requests{model},
+  // octet_rows_total{model}: one computation, and the requests that end with
+  // it.
+  void Batch(std::string_view model, size_t rows, size_t requests);
 
-  // octet_queue_depth, octet_queue_capacity, octet_workers,
-  // octet_worker_busy_seconds_total, octet_work_rejected_total{reason},
-  // octet_work_dropped_total{reason,stage}
+  // octet_queue_depth{model}, octet_queue_rows{model}: requests that wait, and
+  // their rows. octet_queue_capacity{model}, octet_queue_rows_capacity{model}:
+  // how many may, for each model that is loaded later.
+  void QueueDepth(std::string_view model, size_t requests, size_t rows);
+  void QueueCapacity(size_t requests, size_t rows);
+
+  // octet_workers, octet_worker_busy_seconds_total,
+  // octet_work_rejected_total{reason}, octet_work_dropped_total{reason,stage}
   //
   // Reasons to reject: "queue_full", "draining". Reasons to drop:
   // "cancelled", "deadline_exceeded", "shutdown"; stages: "queue", "compute".
-  void QueueDepth(size_t depth);
-  void QueueCapacity(size_t capacity);
   void Workers(size_t count);
   void WorkerBusy(double seconds);
   void WorkRejected(std::string_view reason);

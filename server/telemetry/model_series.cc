@@ -33,6 +33,9 @@ struct ModelSeries::Model {
   std::string id;
   std::array<prometheus::Histogram*, kStages> stages{};
   prometheus::Histogram* batch_rows = nullptr;
+  prometheus::Histogram* batch_requests = nullptr;
+  prometheus::Gauge* queue_depth = nullptr;
+  prometheus::Gauge* queue_rows = nullptr;
   prometheus::Counter* rows = nullptr;
   std::shared_mutex mutex;  // guards phases and undo
   std::map<std::string, Phases, std::less<>> phases;
@@ -52,8 +55,23 @@ ModelSeries::ModelSeries(prometheus::Registry& registry)
       batch_rows_(Register(registry, prometheus::BuildHistogram(),
                            "octet_batch_rows",
                            "Rows (tokens) of one computation.")),
+      batch_requests_(Register(registry, prometheus::BuildHistogram(),
+                               "octet_batch_requests",
+                               "Requests that end with one computation.")),
       rows_(Register(registry, prometheus::BuildCounter(), "octet_rows_total",
                      "Rows (tokens) computed.")),
+      queue_depth_(Register(registry, prometheus::BuildGauge(),
+                            "octet_queue_depth",
+                            "Requests that wait for a worker.")),
+      queue_rows_(Register(registry, prometheus::BuildGauge(),
+                           "octet_queue_rows",
+                           "Rows (tokens) that wait for a worker.")),
+      queue_capacity_(Register(registry, prometheus::BuildGauge(),
+                               "octet_queue_capacity",
+                               "Requests that may wait for a worker.")),
+      queue_rows_capacity_(Register(registry, prometheus::BuildGauge(),
+                                    "octet_queue_rows_capacity",
+                                    "Rows that may wait for a worker.")),
       weights_bytes_(Register(registry, prometheus::BuildGauge(),
                               "octet_weights_bytes",
                               "Stored weights, by precision.")),
@@ -100,7 +118,16 @@ std::unique_ptr<ModelSeries::Model> ModelSeries::MakeModel(
   }
   made->batch_rows =
       AddTo(batch_rows_, {{"model", model}}, made->undo, RowBuckets());
+  made->batch_requests =
+      AddTo(batch_requests_, {{"model", model}}, made->undo, RequestBuckets());
   made->rows = AddTo(rows_, {{"model", model}}, made->undo);
+  const auto gauge = [&](prometheus::Family<prometheus::Gauge>& family) {
+    return AddTo(family, {{"model", model}}, made->undo);
+  };
+  made->queue_depth = gauge(queue_depth_);
+  made->queue_rows = gauge(queue_rows_);
+  gauge(queue_capacity_)->Set(static_cast<double>(most_requests_));
+  gauge(queue_rows_capacity_)->Set(static_cast<double>(most_rows_));
   return made;
 }
 
@@ -199,12 +226,29 @@ void ModelSeries::AddLinearSeconds(std::string_view model,
   for (size_t i = 0; i < kPhases; ++i) phases[i]->Increment(seconds[i]);
 }
 
-void ModelSeries::ObserveRows(std::string_view model, size_t rows) {
+void ModelSeries::ObserveBatch(std::string_view model, size_t rows,
+                               size_t requests) {
   std::shared_lock lock(mutex_);
   const auto found = models_.find(model);
   if (found == models_.end()) return;
   found->second->batch_rows->Observe(static_cast<double>(rows));
+  found->second->batch_requests->Observe(static_cast<double>(requests));
   found->second->rows->Increment(static_cast<double>(rows));
+}
+
+void ModelSeries::SetQueue(std::string_view model, size_t requests,
+                           size_t rows) {
+  std::shared_lock lock(mutex_);
+  const auto found = models_.find(model);
+  if (found == models_.end()) return;
+  found->second->queue_depth->Set(static_cast<double>(requests));
+  found->second->queue_rows->Set(static_cast<double>(rows));
+}
+
+void ModelSeries::SetQueueCapacity(size_t requests, size_t rows) {
+  std::unique_lock lock(mutex_);
+  most_requests_ = requests;
+  most_rows_ = rows;
 }
 
 }  // namespace octet::telemetry

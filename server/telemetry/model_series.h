@@ -52,7 +52,10 @@ class ModelSeries {
   void ObserveStage(std::string_view model, StageLabel stage, double seconds);
   void AddLinearSeconds(std::string_view model, std::string_view layer_kind,
                         const std::array<double, kPhases>& seconds);
-  void ObserveRows(std::string_view model, size_t rows);
+  void ObserveBatch(std::string_view model, size_t rows, size_t requests);
+  void SetQueue(std::string_view model, size_t requests, size_t rows);
+  // Of models that are loaded later.
+  void SetQueueCapacity(size_t requests, size_t rows);
 
  private:
   using Phases = std::array<prometheus::Counter*, kPhases>;
@@ -71,7 +74,12 @@ class ModelSeries {
   prometheus::Family<prometheus::Histogram>& stage_;
   prometheus::Family<prometheus::Counter>& linear_seconds_;
   prometheus::Family<prometheus::Histogram>& batch_rows_;
+  prometheus::Family<prometheus::Histogram>& batch_requests_;
   prometheus::Family<prometheus::Counter>& rows_;
+  prometheus::Family<prometheus::Gauge>& queue_depth_;
+  prometheus::Family<prometheus::Gauge>& queue_rows_;
+  prometheus::Family<prometheus::Gauge>& queue_capacity_;
+  prometheus::Family<prometheus::Gauge>& queue_rows_capacity_;
   prometheus::Family<prometheus::Gauge>& weights_bytes_;
   prometheus::Family<prometheus::Gauge>& compression_;
   prometheus::Family<prometheus::Gauge>& linear_compression_;
@@ -81,6 +89,8 @@ class ModelSeries {
   prometheus::Family<prometheus::Gauge>& outlier_features_;
 
   mutable std::shared_mutex mutex_;  // guards what follows
+  size_t most_requests_ = 0;
+  size_t most_rows_ = 0;
   std::map<std::string, std::unique_ptr<Model>, std::less<>> models_;
 };
 

@@ -95,6 +95,33 @@ def test_a_neighbour_with_outliers_changes_nothing(models):
         np.testing.assert_array_equal(mixed[1:], alone, scheme)
 
 
+def test_a_crowd_changes_nothing(models):
+    """Requests of one sequence and of more than a batch, of single tokens and
+    long ones, pooled and not, of all priorities, all at once."""
+    rng = np.random.default_rng(5)
+    sequences = random_sequences(5, 200)
+    kinds = (pb.OUTPUT_KIND_MODEL, pb.OUTPUT_KIND_HIDDEN_STATES)
+    priorities = (pb.PRIORITY_HIGH, pb.PRIORITY_NORMAL, pb.PRIORITY_LOW)
+    requests = []
+    for i, size in enumerate(rng.choice([1, 1, 1, 2, 5, 40], 60)):
+        first = rng.integers(0, 160)
+        batch = sequences[first : first + size]
+        if i % 4 == 0:
+            batch = [sequence[:1] for sequence in batch]
+        requests.append(
+            pb.ForwardRequest(
+                model="models/bert-dynamic",
+                inputs=token_inputs(batch),
+                output=kinds[i % 2],
+                priority=priorities[i % 3],
+            )
+        )
+    alone = [models.inference.Forward(r, timeout=60) for r in requests]
+    crowd = [models.inference.Forward.future(r, timeout=60) for r in requests]
+    for i, call in enumerate(crowd):
+        assert call.result().output == alone[i].output, f"request {i}"
+
+
 def test_real_model_on_other_thread_counts(
     start_server, model_dir, held_out, tmp_path
 ):

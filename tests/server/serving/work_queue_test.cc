@@ -6,14 +6,10 @@
 #include <vector>
 
 #include "absl/time/clock.h"
-#include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/server/telemetry/scrape.h"
 
 namespace octet::serving {
 namespace {
-
-using ::testing::Optional;
 
 // Keeps one worker busy until it is released.
 class Blocker {
@@ -45,7 +41,7 @@ Work Counting(std::atomic<int>& runs, std::atomic<int>& drops) {
 TEST(WorkQueue, RunsEachWorkOnceInOrderOnOneWorker) {
   std::vector<int> order;
   {
-    WorkQueue queue(1, 100, nullptr);
+    WorkQueue queue(1, 100);
     for (int i = 0; i < 50; ++i) {
       Work work;
       work.run = [&order, i](absl::Duration queued) {
@@ -60,12 +56,11 @@ TEST(WorkQueue, RunsEachWorkOnceInOrderOnOneWorker) {
 }
 
 TEST(WorkQueue, AFullQueueRefusesAtOnceAndCallsNothing) {
-  telemetry::Metrics metrics;
   std::atomic<int> runs = 0;
   std::atomic<int> drops = 0;
   Blocker blocker;
   {
-    WorkQueue queue(1, 2, &metrics);
+    WorkQueue queue(1, 2);
     ASSERT_TRUE(queue.Submit(blocker.work()).ok());
     blocker.WaitUntilItRuns();
     ASSERT_TRUE(queue.Submit(Counting(runs, drops)).ok());
@@ -73,27 +68,18 @@ TEST(WorkQueue, AFullQueueRefusesAtOnceAndCallsNothing) {
     // Returns although nothing can move: the worker is ours.
     const absl::Status refused = queue.Submit(Counting(runs, drops));
     EXPECT_TRUE(absl::IsResourceExhausted(refused)) << refused;
-    const auto scrape = telemetry::Collect(metrics);
-    EXPECT_THAT(scrape.Value("octet_queue_depth"), Optional(2));
-    EXPECT_THAT(scrape.Value("octet_queue_capacity"), Optional(2));
-    EXPECT_THAT(
-        scrape.Value("octet_work_rejected_total{reason=\"queue_full\"}"),
-        Optional(1));
     blocker.Release();
   }
   EXPECT_EQ(runs, 2);
   EXPECT_EQ(drops, 0);
-  EXPECT_THAT(telemetry::Collect(metrics).Value("octet_queue_depth"),
-              Optional(0));
 }
 
 TEST(WorkQueue, CancelledWorkIsDroppedBeforeItRuns) {
-  telemetry::Metrics metrics;
   std::atomic<bool> cancelled = false;
   absl::Status dropped;
   Blocker blocker;
   {
-    WorkQueue queue(1, 2, &metrics);
+    WorkQueue queue(1, 2);
     ASSERT_TRUE(queue.Submit(blocker.work()).ok());
     blocker.WaitUntilItRuns();
     Work work;
@@ -105,19 +91,14 @@ TEST(WorkQueue, CancelledWorkIsDroppedBeforeItRuns) {
     blocker.Release();
   }
   EXPECT_TRUE(absl::IsCancelled(dropped)) << dropped;
-  EXPECT_THAT(
-      telemetry::Collect(metrics).Value(
-          "octet_work_dropped_total{reason=\"cancelled\",stage=\"queue\"}"),
-      Optional(1));
 }
 
 TEST(WorkQueue, ExpiredWorkIsDroppedBeforeItRuns) {
-  telemetry::Metrics metrics;
   absl::Status dropped;
   std::atomic<int> runs = 0;
   std::atomic<int> drops = 0;
   {
-    WorkQueue queue(1, 2, &metrics);
+    WorkQueue queue(1, 2);
     Work work;
     work.run = [](absl::Duration) { FAIL() << "expired work ran"; };
     work.drop = [&](absl::Status why) { dropped = std::move(why); };
@@ -129,16 +110,12 @@ TEST(WorkQueue, ExpiredWorkIsDroppedBeforeItRuns) {
   }
   EXPECT_TRUE(absl::IsDeadlineExceeded(dropped)) << dropped;
   EXPECT_EQ(runs, 1);
-  EXPECT_THAT(telemetry::Collect(metrics).Value(
-                  "octet_work_dropped_total{reason=\"deadline_exceeded\","
-                  "stage=\"queue\"}"),
-              Optional(1));
 }
 
 TEST(WorkQueue, DrainFinishesWhatWasAdmittedAndAdmitsNoMore) {
   std::atomic<int> runs = 0;
   std::atomic<int> drops = 0;
-  WorkQueue queue(2, 100, nullptr);
+  WorkQueue queue(2, 100);
   for (int i = 0; i < 60; ++i) {
     ASSERT_TRUE(queue.Submit(Counting(runs, drops)).ok());
   }
@@ -152,12 +129,11 @@ TEST(WorkQueue, DrainFinishesWhatWasAdmittedAndAdmitsNoMore) {
 }
 
 TEST(WorkQueue, DrainDropsWhatHasNotStartedInTimeAndWaitsForWhatHas) {
-  telemetry::Metrics metrics;
   std::atomic<int> runs = 0;
   std::vector<absl::Status> dropped;
   std::atomic<bool> blocker_done = false;
   Blocker blocker;
-  WorkQueue queue(1, 10, &metrics);
+  WorkQueue queue(1, 10);
   Work first = blocker.work();
   first.run = [&, run = first.run](absl::Duration queued) {
     run(queued);
@@ -181,21 +157,16 @@ TEST(WorkQueue, DrainDropsWhatHasNotStartedInTimeAndWaitsForWhatHas) {
   for (const absl::Status& why : dropped) {
     EXPECT_TRUE(absl::IsUnavailable(why)) << why;
   }
-  EXPECT_THAT(
-      telemetry::Collect(metrics).Value(
-          "octet_work_dropped_total{reason=\"shutdown\",stage=\"queue\"}"),
-      Optional(3));
 }
 
 TEST(WorkQueue, ManyProducersGetOneAnswerForEachWork) {
   constexpr int kProducers = 6;
   constexpr int kEach = 400;
-  telemetry::Metrics metrics;
   std::atomic<int> runs = 0;
   std::atomic<int> drops = 0;
   std::atomic<int> refusals = 0;
   {
-    WorkQueue queue(3, 8, &metrics);
+    WorkQueue queue(3, 8);
     std::vector<std::thread> producers;
     for (int p = 0; p < kProducers; ++p) {
       producers.emplace_back([&, p] {
@@ -209,13 +180,6 @@ TEST(WorkQueue, ManyProducersGetOneAnswerForEachWork) {
     for (std::thread& producer : producers) producer.join();
   }
   EXPECT_EQ(runs + drops + refusals, kProducers * kEach);
-  const auto scrape = telemetry::Collect(metrics);
-  EXPECT_THAT(scrape.Value("octet_work_rejected_total{reason=\"queue_full\"}"),
-              Optional(refusals.load()));
-  EXPECT_THAT(
-      scrape.Value(
-          "octet_work_dropped_total{reason=\"cancelled\",stage=\"queue\"}"),
-      Optional(drops.load()));
 }
 
 TEST(WorkQueue, SubmittingWhileDrainingNeverLosesWork) {
@@ -223,7 +187,7 @@ TEST(WorkQueue, SubmittingWhileDrainingNeverLosesWork) {
   std::atomic<int> drops = 0;
   std::atomic<int> refusals = 0;
   constexpr int kEach = 300;
-  WorkQueue queue(2, 16, nullptr);
+  WorkQueue queue(2, 16);
   std::vector<std::thread> producers;
   for (int p = 0; p < 3; ++p) {
     producers.emplace_back([&] {
@@ -235,20 +199,6 @@ TEST(WorkQueue, SubmittingWhileDrainingNeverLosesWork) {
   queue.Drain(absl::Now() + absl::Milliseconds(1));
   for (std::thread& producer : producers) producer.join();
   EXPECT_EQ(runs + drops + refusals, 3 * kEach);
-}
-
-TEST(WorkQueue, WorkersReportTheTimeTheyWereBusy) {
-  telemetry::Metrics metrics;
-  {
-    WorkQueue queue(1, 4, &metrics);
-    Work work;
-    work.run = [](absl::Duration) { absl::SleepFor(absl::Milliseconds(20)); };
-    ASSERT_TRUE(queue.Submit(std::move(work)).ok());
-  }
-  const auto scrape = telemetry::Collect(metrics);
-  EXPECT_THAT(scrape.Value("octet_workers"), Optional(1));
-  EXPECT_THAT(scrape.Value("octet_worker_busy_seconds_total"),
-              Optional(testing::Ge(0.02)));
 }
 
 }  // namespace

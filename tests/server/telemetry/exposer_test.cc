@@ -32,7 +32,7 @@ TEST(Exposer, AnswersTheTextFormat) {
   EXPECT_GT((*exposer)->port(), 0);
   const std::string answer = HttpGet((*exposer)->port(), "/metrics");
   EXPECT_THAT(answer, HasSubstr("Content-Type: text/plain"));
-  EXPECT_THAT(answer, HasSubstr("# TYPE octet_queue_depth gauge\n"));
+  EXPECT_THAT(answer, HasSubstr("# TYPE octet_workers gauge\n"));
 }
 
 TEST(Exposer, ShowsWhatWasCountedBetweenTwoScrapes) {

@@ -104,8 +104,7 @@ TEST(Metrics, WhatRulesReadIsThereBeforeTheFirstRequest) {
   const Metrics metrics;
   const Scrape scrape = Collect(metrics);
   for (const char* sample :
-       {"octet_queue_depth", "octet_queue_capacity", "octet_workers",
-        "octet_worker_busy_seconds_total", "octet_models_loaded",
+       {"octet_workers", "octet_worker_busy_seconds_total", "octet_models_loaded",
         "octet_models_failed", "octet_work_rejected_total{reason=\"draining\"}",
         "octet_work_rejected_total{reason=\"queue_full\"}",
         "octet_work_dropped_total{reason=\"cancelled\",stage=\"queue\"}",
@@ -186,8 +185,8 @@ TEST(Metrics, LinearSecondsAddUpByKindAndPhase) {
 TEST(Metrics, ALoadedModelSaysItsBytesKernelsAndOutliers) {
   Metrics metrics;
   metrics.ModelLoaded("m", Description());
-  metrics.Rows("m", 3);
-  metrics.Rows("m", 40);
+  metrics.Batch("m", 3, 1);
+  metrics.Batch("m", 40, 2);
   const Scrape scrape = Collect(metrics);
   EXPECT_THAT(scrape.Value("octet_models_loaded"), Optional(1));
   EXPECT_THAT(
@@ -219,7 +218,7 @@ TEST(Metrics, ALoadedModelSaysItsBytesKernelsAndOutliers) {
 TEST(Metrics, ANewVersionKeepsCountersAndReplacesTheRest) {
   Metrics metrics;
   metrics.ModelLoaded("m", Description());
-  metrics.Rows("m", 5);
+  metrics.Batch("m", 5, 1);
   ModelDescription next = Description();
   next.bytes.int8 = 64;
   next.kernels = {{"avx2", "dot_new"}};
@@ -240,7 +239,7 @@ TEST(Metrics, AnUnloadedModelLeavesNoSeriesAndLateReportsBringNoneBack) {
   EXPECT_GT(Collect(metrics).CountWith("model=\"gone\""), 0);
   const size_t of_other = Collect(metrics).CountWith("model=\"stays\"");
   metrics.ModelUnloaded("gone");
-  metrics.Rows("gone", 1);
+  metrics.Batch("gone", 1, 1);
   metrics.LinearSeconds("gone", "query", {.dot_ns = 1});
   metrics.StageDuration("gone", Stage::kQueue, 1);
   metrics.ComputeStages("gone", 1, {});
@@ -276,10 +275,10 @@ TEST(Metrics, NothingIsLostWhileManyThreadsReportAndModelsComeAndGo) {
       for (int i = 0; i < kCalls; ++i) {
         const std::string method = "a/" + std::to_string(i % 5);
         metrics.RpcStarted(method);
-        metrics.Rows("stays", 2);
+        metrics.Batch("stays", 2, 1);
         metrics.LinearSeconds("stays", "kind" + std::to_string(i % 3),
                               {.dot_ns = 1'000'000'000});
-        metrics.Rows("flickers", 1);
+        metrics.Batch("flickers", 1, 1);
         metrics.RpcFinished(method, "OK", 1e-4);
         if (t == 0) metrics.ModelLoaded("flickers", Description());
         if (t == 1) metrics.ModelUnloaded("flickers");

@@ -1,0 +1,42 @@
+// Where the time of an inference call went, as its answer says it: in the
+// message, and in trailing metadata for clients of any protocol:
+//
+//   server-timing: queue;dur=0.012, quantize;dur=0.161, dot;dur=1.204,
+//                  dequantize;dur=0.094, outlier;dur=0.000, total;dur=1.871
+//
+// in milliseconds, on one line (https://www.w3.org/TR/server-timing). queue is
+// the time until the computation began; the phases are CPU time of the INT8
+// linears, in a batch the share of the call's rows; total ends with the answer.
+
+#ifndef OCTET_SERVER_RPC_TIMINGS_H_
+#define OCTET_SERVER_RPC_TIMINGS_H_
+
+#include <string>
+
+#include "absl/time/time.h"
+#include "grpcpp/server_context.h"
+#include "kernels/phase_clock.h"
+#include "octet/v1/inference_service.pb.h"
+
+namespace octet::rpc {
+
+inline constexpr char kServerTiming[] = "server-timing";
+
+struct CallTimes {
+  absl::Duration queue = absl::ZeroDuration();
+  kernels::PhaseTimes phases = {};
+  absl::Duration total = absl::ZeroDuration();
+};
+
+void FillTimings(const CallTimes& times, v1::Timings* out);
+
+// The value of the metadata.
+std::string ServerTiming(const CallTimes& times);
+
+// Before the call is finished.
+void AddServerTiming(const CallTimes& times,
+                     grpc::CallbackServerContext* context);
+
+}  // namespace octet::rpc
+
+#endif  // OCTET_SERVER_RPC_TIMINGS_H_
