@@ -96,7 +96,7 @@ class Inference : public std::enable_shared_from_this<Inference> {
   absl::Status Read() {
     ASSIGN_OR_RETURN(served_,
                      Resolve(*context_.backend->models, request_.model_name(),
-                             request_.model_version()));
+                             request_.model_version(), Purpose::kUse));
     ASSIGN_OR_RETURN(priority_, PriorityOf(request_.parameters()));
     ASSIGN_OR_RETURN(deadline_, DeadlineOf(request_.parameters(), caller_));
     const std::vector<TensorSpec> specs = InputsOf(*served_);

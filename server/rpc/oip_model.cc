@@ -105,19 +105,36 @@ std::string Served::name() const {
 std::string Served::version() const { return std::to_string(model->version()); }
 
 absl::StatusOr<Served> Resolve(const serving::ModelRegistry& models,
-                               std::string_view name,
-                               std::string_view version) {
+                               std::string_view name, std::string_view version,
+                               Purpose purpose) {
   if (name.empty()) {
     return FieldViolation("model_name", "is empty; name a model");
   }
   ASSIGN_OR_RETURN(const std::optional<int64_t> wanted, ParseVersion(version));
   const size_t dot = name.find('.');
   Served served;
-  ASSIGN_OR_RETURN(served.model, models.Find(name.substr(0, dot), wanted));
+  const std::string_view id = name.substr(0, dot);
+  ASSIGN_OR_RETURN(served.model, purpose == Purpose::kUse
+                                     ? models.Find(id, wanted)
+                                     : models.FindPrimary(id, wanted));
   if (dot == std::string_view::npos) return served;
   served.layer = name.substr(dot + 1);
   RETURN_IF_ERROR(served.model->model().FindLinear(served.layer).status());
   return served;
+}
+
+std::vector<Served> AllVersions(const serving::ModelRegistry& models,
+                                const Served& served) {
+  std::vector<Served> versions;
+  for (const auto& model : models.List()) {
+    if (model->id() != served.model->id()) continue;
+    if (!served.layer.empty() &&
+        !model->model().FindLinear(served.layer).ok()) {
+      continue;
+    }
+    versions.push_back({model, served.layer});
+  }
+  return versions;
 }
 
 const TensorSpec* FindSpec(const std::vector<TensorSpec>& specs,
@@ -172,10 +189,10 @@ std::vector<TensorSpec> OutputsOf(const Served& served) {
   return outputs;
 }
 
-void FillMetadata(const Served& served,
+void FillMetadata(const Served& served, const std::vector<Served>& versions,
                   inference::ModelMetadataResponse* response) {
   response->set_name(served.name());
-  response->add_versions(served.version());
+  for (const Served& one : versions) response->add_versions(one.version());
   response->set_platform(Platform(served));
   for (const TensorSpec& spec : InputsOf(served)) {
     FillTensor(spec, response->add_inputs());

@@ -45,10 +45,20 @@ struct Served {
   std::string version() const;  // "3"
 };
 
+enum class Purpose : uint8_t {
+  kUse,       // without a version, one is drawn by traffic shares
+  kDescribe,  // without a version, the one with the largest share
+};
+
 // Errors: NOT_FOUND (model, layer, version), INVALID_ARGUMENT (a version that
 // is no number), FAILED_PRECONDITION (could not be loaded after a restart).
 absl::StatusOr<Served> Resolve(const serving::ModelRegistry& models,
-                               std::string_view name, std::string_view version);
+                               std::string_view name, std::string_view version,
+                               Purpose purpose);
+
+// Versions of the model that take requests.
+std::vector<Served> AllVersions(const serving::ModelRegistry& models,
+                                const Served& served);
 
 struct TensorSpec {
   std::string_view name;
@@ -67,7 +77,8 @@ std::string Names(const std::vector<TensorSpec>& specs);
 std::vector<TensorSpec> InputsOf(const Served& served);
 std::vector<TensorSpec> OutputsOf(const Served& served);
 
-void FillMetadata(const Served& served,
+// `versions` of the same name.
+void FillMetadata(const Served& served, const std::vector<Served>& versions,
                   inference::ModelMetadataResponse* response);
 // `threads` that compute it.
 void FillConfig(const Served& served, size_t threads,

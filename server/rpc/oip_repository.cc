@@ -30,12 +30,28 @@ absl::Status CheckRepository(std::string_view name) {
              " does not exist; there is one, without a name"));
 }
 
-void AddServed(const serving::LoadedModel& model, const std::string& layer,
-               inference::RepositoryIndexResponse* response) {
+std::string_view StateName(serving::VersionInfo::State state) {
+  using State = serving::VersionInfo::State;
+  switch (state) {
+    case State::kLoading:
+      return "LOADING";
+    case State::kReady:
+      return "READY";
+    case State::kUnloading:
+      return "UNLOADING";
+    case State::kFailed:
+      return "UNAVAILABLE";
+  }
+  return "";
+}
+
+void AddVersion(const serving::VersionInfo& info, const std::string& name,
+                inference::RepositoryIndexResponse* response) {
   auto* entry = response->add_models();
-  entry->set_name(layer.empty() ? model.id() : StrCat(model.id(), ".", layer));
-  entry->set_version(std::to_string(model.version()));
-  entry->set_state("READY");
+  entry->set_name(name);
+  if (info.version > 0) entry->set_version(std::to_string(info.version));
+  entry->set_state(std::string(StateName(info.state)));
+  if (!info.error.ok()) entry->set_reason(std::string(info.error.message()));
 }
 
 // "bundles/x" in {"parameters": {"source": {"string_value": "bundles/x"}}}
@@ -97,13 +113,16 @@ absl::Status ListRepository(const Backend& backend,
                             inference::RepositoryIndexResponse* response) {
   RETURN_IF_ERROR(CheckRepository(request.repository_name()));
   std::set<std::string> known;
-  for (const auto& model : backend.models->List()) {
-    known.insert(model->id());
-    AddServed(*model, "", response);
-    const model::Graph& graph = model->model().graph();
+  for (const serving::VersionInfo& info : backend.models->ListVersions()) {
+    known.insert(info.id);
+    const bool ready = info.state == serving::VersionInfo::State::kReady;
+    if (request.ready() && !ready) continue;
+    AddVersion(info, info.id, response);
+    if (info.model == nullptr) continue;
+    const model::Graph& graph = info.model->model().graph();
     if (graph.input != model::InputKind::kNone) continue;
     for (const model::Linear* linear : graph.Linears()) {
-      AddServed(*model, linear->layer, response);
+      AddVersion(info, StrCat(info.id, ".", linear->layer), response);
     }
   }
   if (request.ready()) return absl::OkStatus();

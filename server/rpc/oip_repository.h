@@ -10,8 +10,9 @@
 
 namespace octet::rpc::oip {
 
-// What is served is READY; a set of layers with each of its layers, since they
-// are what can be asked for. What is not served is UNAVAILABLE.
+// Every version that is loaded, with its state; a set of layers with each of
+// its layers, since they are what can be asked for. What is not loaded, or
+// could not be, is UNAVAILABLE.
 absl::Status ListRepository(const Backend& backend,
                             const inference::RepositoryIndexRequest& request,
                             inference::RepositoryIndexResponse* response);

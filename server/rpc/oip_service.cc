@@ -156,7 +156,9 @@ class OpenInferenceService final : public RawService {
                   request, response, [&]() -> absl::Status {
                     ASSIGN_OR_RETURN(const oip::Served served,
                                      Find(request->name(), request->version()));
-                    oip::FillMetadata(served, response);
+                    oip::FillMetadata(
+                        served, oip::AllVersions(*backend_.models, served),
+                        response);
                     return absl::OkStatus();
                   });
   }
@@ -181,16 +183,9 @@ class OpenInferenceService final : public RawService {
       inference::ModelStatisticsResponse* response) override {
     return AtOnce(compute_, "GRPCInferenceService/ModelStatistics", context,
                   request, response, [&]() -> absl::Status {
-                    std::vector<oip::Served> served;
-                    if (request->name().empty()) {
-                      for (auto& model : backend_.models->List()) {
-                        served.push_back({std::move(model), ""});
-                      }
-                    } else {
-                      ASSIGN_OR_RETURN(
-                          served.emplace_back(),
-                          Find(request->name(), request->version()));
-                    }
+                    ASSIGN_OR_RETURN(
+                        const std::vector<oip::Served> served,
+                        FindAll(request->name(), request->version()));
                     statistics_.Fill(served, response);
                     return absl::OkStatus();
                   });
@@ -370,7 +365,24 @@ class OpenInferenceService final : public RawService {
 
   absl::StatusOr<oip::Served> Find(const std::string& name,
                                    const std::string& version) const {
-    return oip::Resolve(*backend_.models, name, version);
+    return oip::Resolve(*backend_.models, name, version,
+                        oip::Purpose::kDescribe);
+  }
+
+  // Without a version all of them, without a name all models.
+  absl::StatusOr<std::vector<oip::Served>> FindAll(
+      const std::string& name, const std::string& version) const {
+    std::vector<oip::Served> all;
+    if (name.empty()) {
+      for (auto& model : backend_.models->List()) {
+        all.push_back({std::move(model), ""});
+      }
+      return all;
+    }
+    ASSIGN_OR_RETURN(oip::Served served, Find(name, version));
+    if (version.empty()) return oip::AllVersions(*backend_.models, served);
+    all.push_back(std::move(served));
+    return all;
   }
 
   const Edge files_;
