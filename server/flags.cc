@@ -27,7 +27,8 @@ constexpr char kExamples[] =
     "  octet-server --grpc-address 127.0.0.1:9000 --data-dir /var/lib/octet\n"
     "  OCTET_THREADS=4 OCTET_LOG_LEVEL=debug octet-server\n\n"
     "SIGTERM and SIGINT stop it: health turns NOT_SERVING, admitted work is\n"
-    "finished, the exit code is 0. The service answers grpc.health.v1 and\n"
+    "finished, the exit code is 0; a second one ends it at once. The service "
+    "answers grpc.health.v1 and\n"
     "server reflection, so that grpcurl and load balancers work with it.";
 
 // What CLI11 parses into; durations as seconds.
@@ -39,6 +40,8 @@ struct Raw {
   double drain_seconds = 20;
   uint64_t measure_memory_mib = 2048;
   uint64_t grpc_memory_mib = 4096;
+  uint64_t client_max_mib = 1024;
+  double slow_seconds = 1;
   double idle_seconds = 3600;
   double age_seconds = 0;
   double batch_wait_ms = 0;
@@ -115,6 +118,12 @@ void AddFlags(CLI::App& app, Raw& raw) {
   Add(app, "max-upload-bytes", server.max_upload_bytes,
       "Largest checkpoint or bundle upload")
       ->check(CLI::PositiveNumber);
+  Add(app, "client-max-calls", server.client_limits.calls,
+      "Calls that one client may have in flight; 0: any number")
+      ->check(CLI::Range(0, 10'000'000));
+  Add(app, "client-max-mib", raw.client_max_mib,
+      "What the requests that one client has in flight may weigh; 0: anything")
+      ->check(CLI::Range(uint64_t{0}, uint64_t{1} << 24));
   Add(app, "max-connection-streams", server.transport.streams_per_connection,
       "Calls in progress on one connection; more wait at the client")
       ->check(CLI::Range(1, 1'000'000));
@@ -159,6 +168,9 @@ void AddFlags(CLI::App& app, Raw& raw) {
       "After that: how long admitted calls and quantizations may take to "
       "finish before they are cancelled")
       ->check(CLI::Range(0.0, 86400.0));
+  Add(app, "slow-request-seconds", raw.slow_seconds,
+      "Unary calls that take as long are logged, besides those that fail")
+      ->check(CLI::Range(0.0, 1e6));
   Add(app, "log-level", raw.flags.log_level, "How much is logged, to stderr")
       ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}));
 }
@@ -182,6 +194,8 @@ std::optional<Flags> ParseFlags(int argc, char** argv, int* exit_code) {
   raw.flags.server.data_directory = raw.data_directory;
   raw.flags.server.security.reflection = ParseReflection(raw.reflection);
   raw.flags.server.max_measure_bytes = raw.measure_memory_mib << 20;
+  raw.flags.server.client_limits.bytes = raw.client_max_mib << 20;
+  raw.flags.server.request_log.slow = absl::Seconds(raw.slow_seconds);
   rpc::TransportOptions& transport = raw.flags.server.transport;
   transport.memory_bytes = raw.grpc_memory_mib << 20;
   transport.connection_idle = absl::Seconds(raw.idle_seconds);

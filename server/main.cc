@@ -1,10 +1,12 @@
 // octet-server: flags, wiring, signals; nothing else.
 
+#include <atomic>
 #include <csignal>
 #include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 
 #include "absl/status/statusor.h"
 #include "server/flags.h"
@@ -37,6 +39,24 @@ sigset_t BlockStopSignals() {
   return signals;
 }
 
+// A second signal cuts it short.
+void Drain(octet::rpc::Server& server, const octet::Flags& flags,
+           const sigset_t& signals) {
+  std::atomic<bool> done = false;
+  std::thread stopper([&] {
+    server.Shutdown(flags.grace, flags.drain);
+    done = true;
+  });
+  constexpr timespec kLookAgain = {.tv_sec = 0, .tv_nsec = 20'000'000};
+  while (!done) {
+    const int signal = sigtimedwait(&signals, nullptr, &kLookAgain);
+    if (signal < 0) continue;
+    spdlog::warn("stopping at once: signal {}", signal);
+    server.Hurry();
+  }
+  stopper.join();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -62,6 +82,7 @@ int main(int argc, char** argv) {
   int signal = 0;
   sigwait(&signals, &signal);
   spdlog::info("stopping: signal {}", signal);
-  (*server)->Shutdown(flags->grace, flags->drain);
+  Drain(**server, *flags, signals);
+  spdlog::info("stopped");
   return EXIT_SUCCESS;
 }

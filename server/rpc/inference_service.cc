@@ -54,8 +54,11 @@ absl::StatusOr<model::OutputKind> OutputKindOf(v1::OutputKind kind) {
 // computation are exported where it is done.
 class StageTimer {
  public:
-  StageTimer(telemetry::Metrics* metrics, absl::Time arrival)
-      : metrics_(*metrics), arrival_(arrival), mark_(absl::Now()) {}
+  StageTimer(telemetry::Metrics* metrics, const WireRequest& wire)
+      : metrics_(*metrics),
+        call_(*wire.scope),
+        arrival_(wire.arrival),
+        mark_(absl::Now()) {}
 
   void Start() { mark_ = absl::Now(); }
   void End(const serving::LoadedModel& model, telemetry::Stage stage) {
@@ -64,6 +67,7 @@ class StageTimer {
   }
   void Queued(const serving::LoadedModel& model, absl::Duration queued) {
     queued_ = queued;
+    call_.Queued(queued);
     metrics_.StageDuration(model.id(), telemetry::Stage::kQueue,
                            absl::ToDoubleSeconds(queued));
   }
@@ -74,6 +78,7 @@ class StageTimer {
 
  private:
   telemetry::Metrics& metrics_;
+  const RpcScope& call_;
   const absl::Time arrival_;
   absl::Duration queued_;
   absl::Time mark_;
@@ -158,7 +163,7 @@ class InferenceService final : public RawService {
         edge_, "InferenceService/MatMul", context, request, response,
         [this](WireRequest& wire, WireAnswer answer) -> absl::Status {
           Received<v1::MatMulRequest> received;
-          StageTimer timer(edge_.metrics, wire.arrival);
+          StageTimer timer(edge_.metrics, wire);
           RETURN_IF_ERROR(received.Parse(&wire.bytes));
           auto job = std::make_shared<MatMulJob>(
               MatMulJob{.fields = std::move(received.fields),
@@ -180,7 +185,7 @@ class InferenceService final : public RawService {
         edge_, "InferenceService/StreamMatMul", context, PipelineOptions(),
         [this](WireRequest& wire, WireAnswer answer) -> absl::Status {
           Received<v1::StreamMatMulRequest> received;
-          StageTimer timer(edge_.metrics, wire.arrival);
+          StageTimer timer(edge_.metrics, wire);
           RETURN_IF_ERROR(received.Parse(&wire.bytes));
           auto job = std::make_shared<MatMulJob>(
               MatMulJob{.fields = std::move(*received.fields.mutable_request()),
@@ -228,6 +233,7 @@ class InferenceService final : public RawService {
   absl::Status SubmitMatMul(std::shared_ptr<MatMulJob> job,
                             const WireRequest& wire) const {
     const v1::MatMulRequest& fields = job->fields;
+    wire.scope->About(fields.model());
     ASSIGN_OR_RETURN(job->model, Find(fields.model()));
     ASSIGN_OR_RETURN(job->output_type, OutputType(fields.output_type()));
     serving::Task task;
@@ -280,11 +286,12 @@ class InferenceService final : public RawService {
   absl::Status SubmitForward(WireRequest& wire, WireAnswer answer) const {
     Received<v1::ForwardRequest> received;
     auto job = std::make_shared<ForwardJob>(
-        ForwardJob{.timer = StageTimer(edge_.metrics, wire.arrival),
+        ForwardJob{.timer = StageTimer(edge_.metrics, wire),
                    .unary = wire.unary,
                    .answer = std::move(answer)});
     RETURN_IF_ERROR(received.Parse(&wire.bytes));
     const v1::ForwardRequest& fields = received.fields;
+    wire.scope->About(fields.model());
     ASSIGN_OR_RETURN(job->model, Find(fields.model()));
     ASSIGN_OR_RETURN(job->output_type, OutputType(fields.output_type()));
     serving::Step step;

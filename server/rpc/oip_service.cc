@@ -356,6 +356,7 @@ class OpenInferenceService final : public RawService {
  private:
   void Infer(const WireRequest& wire, Received<ModelInferRequest> received,
              std::function<void(absl::StatusOr<oip::InferAnswer>)> done) {
+    wire.scope->About(received.fields.model_name());
     oip::Infer({&backend_, &memory_, &statistics_},
                {wire.arrival, wire.deadline, wire.cancelled},
                std::move(received), std::move(done));

@@ -63,17 +63,14 @@ void OperationMetrics::OnChange(const Operation& operation) {
   }
 }
 
-void OperationMetrics::AwaitIdle(absl::Time deadline) {
-  absl::MutexLock lock(&mutex_);
-  mutex_.AwaitWithDeadline(absl::Condition(this, &OperationMetrics::Idle),
-                           deadline);
-}
-
 void OperationMetrics::Count(OperationState state, int64_t change) {
   counts_[state] += change;
   metrics_->QuantizationJobs(Label(state), counts_[state]);
 }
 
-bool OperationMetrics::Idle() const { return active_.empty(); }
+bool OperationMetrics::Idle() const {
+  absl::MutexLock lock(&mutex_);
+  return active_.empty();
+}
 
 }  // namespace octet::rpc

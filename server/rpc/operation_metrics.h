@@ -22,17 +22,16 @@ class OperationMetrics {
   OperationMetrics(quantization::Operations* operations,
                    telemetry::Metrics* metrics);
 
-  // Waits until nothing is queued or running, or until `deadline`.
-  void AwaitIdle(absl::Time deadline);
+  // Whether nothing is queued or running.
+  bool Idle() const;
 
  private:
   void OnChange(const quantization::Operation& operation);
   void Count(quantization::OperationState state, int64_t change)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool Idle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   telemetry::Metrics* const metrics_;
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
   std::map<quantization::OperationState, int64_t> counts_
       ABSL_GUARDED_BY(mutex_);
   // State of those that are not done.

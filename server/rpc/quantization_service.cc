@@ -152,7 +152,9 @@ class QuantizationService final
         edge_, "QuantizationService/WatchOperation", context);
     outbox->scope().Received(*request);
     const auto id = ParseName("name", kOperations, request->name());
-    if (!id.ok()) {
+    if (!outbox->scope().admission().ok()) {
+      outbox->Close(outbox->scope().admission());
+    } else if (!id.ok()) {
       outbox->Close(id.status());
     } else {
       Watch(*id, outbox);

@@ -1,7 +1,10 @@
 #include "server/rpc/reactors.h"
 
+#include <optional>
+#include <utility>
+
 #include "google/protobuf/message.h"
-#include "spdlog/spdlog.h"
+#include "server/rpc/call_gate.h"
 
 namespace octet::rpc {
 namespace {
@@ -35,12 +38,62 @@ class ReplyReactor final : public grpc::ServerUnaryReactor {
   const UnaryWork work_;
 };
 
+constexpr char kTraceparent[] = "traceparent";
+constexpr size_t kMaxModelBytes = 128;  // in the log; any text may be asked for
+
+std::optional<TraceContext> ParentOf(
+    const grpc::CallbackServerContext& context) {
+  const auto& metadata = context.client_metadata();
+  const auto found = metadata.find(kTraceparent);
+  if (found == metadata.end() || metadata.count(kTraceparent) > 1) {
+    return std::nullopt;
+  }
+  return ParseTraceparent({found->second.data(), found->second.size()});
+}
+
+absl::Status Stopping() {
+  return absl::UnavailableError("the server is stopping: try another one");
+}
+
 }  // namespace
 
 RpcScope::RpcScope(const Edge& edge, std::string_view method,
-                   grpc::CallbackServerContext* context)
-    : edge_(edge), method_(method), context_(context), arrival_(absl::Now()) {
+                   grpc::CallbackServerContext* context, CallShape shape)
+    : edge_(edge),
+      method_(method),
+      context_(context),
+      shape_(shape),
+      arrival_(absl::Now()),
+      client_(edge.gate->security.ClientOf(*context)),
+      parent_(ParentOf(*context)),
+      span_(StartSpan(parent_)) {
   edge_.metrics->RpcStarted(method_);
+  admission_ = Admit();
+}
+
+RpcScope::~RpcScope() {
+  CallGate& gate = *edge_.gate;
+  if (const size_t held = held_; held > 0) gate.limits.Drop(client_, held);
+  if (entered_) gate.limits.Leave(client_);
+  if (counted_) --gate.in_flight;
+}
+
+absl::Status RpcScope::Admit() {
+  CallGate& gate = *edge_.gate;
+  // Counted first: whoever drains sees a call, or the call sees the drain.
+  counted_ = shape_ != CallShape::kConversation;
+  if (counted_) ++gate.in_flight;
+  if (gate.draining) {
+    // What is refused does not hold up a drain under load.
+    if (std::exchange(counted_, false)) --gate.in_flight;
+    return Stopping();
+  }
+  if (!edge_.ready->load(std::memory_order_relaxed)) {
+    return absl::UnavailableError("the server is starting");
+  }
+  absl::Status entered = gate.limits.Enter(client_);
+  entered_ = entered.ok();
+  return entered;
 }
 
 void RpcScope::Received(const google::protobuf::Message& message) const {
@@ -49,6 +102,10 @@ void RpcScope::Received(const google::protobuf::Message& message) const {
 
 void RpcScope::Received(size_t bytes) const {
   edge_.metrics->RpcMessageBytes(method_, telemetry::kReceived, bytes);
+  received_ += bytes;
+  if (shape_ != CallShape::kUnary || !admission_.ok()) return;
+  admission_ = edge_.gate->limits.Hold(client_, bytes);
+  if (admission_.ok()) held_ += bytes;
 }
 
 void RpcScope::Sent(const google::protobuf::Message& message) const {
@@ -57,26 +114,78 @@ void RpcScope::Sent(const google::protobuf::Message& message) const {
 
 void RpcScope::Sent(size_t bytes) const {
   edge_.metrics->RpcMessageBytes(method_, telemetry::kSent, bytes);
+  sent_ += bytes;
+}
+
+absl::Status RpcScope::Hold(size_t bytes) const {
+  CallGate& gate = *edge_.gate;
+  if (!admission_.ok()) return admission_;
+  const bool conversation = shape_ == CallShape::kConversation;
+  if (conversation) ++gate.in_flight;
+  absl::Status held = conversation && gate.draining
+                          ? Stopping()
+                          : gate.limits.Hold(client_, bytes);
+  if (held.ok()) {
+    held_ += bytes;
+  } else if (conversation) {
+    --gate.in_flight;
+  }
+  return held;
+}
+
+void RpcScope::Drop(size_t bytes) const {
+  CallGate& gate = *edge_.gate;
+  held_ -= bytes;
+  gate.limits.Drop(client_, bytes);
+  if (shape_ == CallShape::kConversation) --gate.in_flight;
+}
+
+void RpcScope::About(std::string_view model) const {
+  absl::MutexLock lock(&mutex_);
+  model_ = model.substr(0, kMaxModelBytes);
+}
+
+void RpcScope::Queued(absl::Duration queued) const {
+  queued_ns_ += absl::ToInt64Nanoseconds(queued);
 }
 
 grpc::Status RpcScope::Finish(const absl::Status& status) const {
-  const double seconds = absl::ToDoubleSeconds(absl::Now() - arrival_);
-  edge_.metrics->RpcFinished(method_, CodeName(status.code()), seconds);
-  if (absl::IsInternal(status) || absl::IsUnknown(status)) {
-    spdlog::error("{}: {}", method_, status.ToString());
-  } else if (!status.ok()) {
-    spdlog::debug("{}: {}", method_, status.ToString());
+  const absl::Duration total = absl::Now() - arrival_;
+  edge_.metrics->RpcFinished(method_, CodeName(status.code()),
+                             absl::ToDoubleSeconds(total));
+  // A caller that traces, or has something to report, learns the id.
+  if (parent_ || !status.ok()) {
+    context_->AddTrailingMetadata(kTraceparent, span_.Header());
+  }
+  if (edge_.gate->log.Wants(status, total, shape_ != CallShape::kUnary)) {
+    Log(status, total);
   }
   return ToGrpcStatus(status);
+}
+
+void RpcScope::Log(const absl::Status& status, absl::Duration total) const {
+  RequestRecord record;
+  record.span = span_;
+  record.method = method_;
+  {
+    absl::MutexLock lock(&mutex_);
+    record.model = model_;
+  }
+  record.client = client_;
+  record.peer = context_->peer();
+  record.received_bytes = received_;
+  record.sent_bytes = sent_;
+  record.total = total;
+  record.queued = absl::Nanoseconds(queued_ns_.load());
+  edge_.gate->log.Write(record, status);
 }
 
 void Enqueue(const RpcScope& scope, grpc::CallbackServerContext* context,
              std::function<void(const Call&)> work,
              const std::function<void(const absl::Status&)>& refuse) {
-  if (!scope.edge().ready->load(std::memory_order_relaxed)) {
-    return refuse(absl::UnavailableError("the server is starting"));
-  }
-  Call call{.arrival = scope.arrival(),
+  if (!scope.admission().ok()) return refuse(scope.admission());
+  Call call{.scope = &scope,
+            .arrival = scope.arrival(),
             .deadline = absl::InfiniteFuture(),
             .queued = absl::ZeroDuration(),
             .cancelled = [] { return false; }};
@@ -91,6 +200,7 @@ void Enqueue(const RpcScope& scope, grpc::CallbackServerContext* context,
   item.run = [call = std::move(call),
               work = std::move(work)](absl::Duration queued) mutable {
     call.queued = queued;
+    call.scope->Queued(queued);
     work(call);
   };
   const absl::Status admitted = scope.edge().queue->Submit(std::move(item));

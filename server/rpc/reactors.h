@@ -14,6 +14,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -29,6 +30,7 @@
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
 #include "server/rpc/status.h"
+#include "server/rpc/traceparent.h"
 #include "server/serving/work_queue.h"
 #include "server/telemetry/metrics.h"
 
@@ -37,6 +39,8 @@ class Message;
 }
 
 namespace octet::rpc {
+
+struct CallGate;
 
 // When to try again what found a queue full: long enough for one of ordinary
 // requests to be worked off.
@@ -47,39 +51,87 @@ struct Edge {
   telemetry::Metrics* metrics;
   serving::WorkQueue* queue;
   const std::atomic<bool>* ready;  // false: UNAVAILABLE, the server starts
+  CallGate* gate;
 };
+
+class RpcScope;
 
 // What work may want to know about the call it is done for.
 struct Call {
+  const RpcScope* scope;
   absl::Time arrival;
   absl::Time deadline;
   absl::Duration queued;  // waited for a worker
   std::function<bool()> cancelled;
 };
 
-// Counts one RPC from its arrival to its status.
+// What a drain waits for, and what counts as slow.
+enum class CallShape : uint8_t {
+  kUnary,
+  kStream,        // one thing that takes many messages, such as an upload
+  kConversation,  // each message is a request of its own
+};
+
+// One RPC from its arrival to its status: counts it, limits its client, gives
+// it a span, and logs it when it ends badly. Lives until the status is sent.
 class RpcScope {
  public:
   RpcScope(const Edge& edge, std::string_view method,
-           grpc::CallbackServerContext* context);
+           grpc::CallbackServerContext* context,
+           CallShape shape = CallShape::kUnary);
+  ~RpcScope();
+  RpcScope(const RpcScope&) = delete;
+  RpcScope& operator=(const RpcScope&) = delete;
 
   const Edge& edge() const { return edge_; }
   grpc::CallbackServerContext& context() const { return *context_; }
   absl::Time arrival() const { return arrival_; }
+
+  // Counts a message. That of a unary call is held for its client.
   void Received(const google::protobuf::Message& message) const;
   void Received(size_t bytes) const;
   void Sent(const grpc::ByteBuffer& message) const { Sent(message.Length()); }
   void Sent(const google::protobuf::Message& message) const;
   void Sent(size_t bytes) const;
 
+  // Why this call is not to go on, known once a unary call's message was
+  // counted: the server starts or stops, its client has too much in flight.
+  const absl::Status& admission() const { return admission_; }
+
+  // For each message of a stream: an error ends the stream, OK wants a Drop of
+  // as many bytes when the message was dealt with (and answered). From any
+  // thread.
+  absl::Status Hold(size_t bytes) const;
+  void Drop(size_t bytes) const;
+
+  // For the log: the model it is about, and how long it waited for a worker.
+  void About(std::string_view model) const;
+  void Queued(absl::Duration queued) const;
+
   // Once, last.
   grpc::Status Finish(const absl::Status& status) const;
 
  private:
+  absl::Status Admit();
+  void Log(const absl::Status& status, absl::Duration total) const;
+
   const Edge edge_;
   const std::string method_;
   grpc::CallbackServerContext* const context_;
+  const CallShape shape_;
   const absl::Time arrival_;
+  const std::string client_;
+  const std::optional<TraceContext> parent_;
+  const TraceContext span_;
+  bool counted_ = false;  // in what a drain waits for
+  bool entered_ = false;  // among its client's calls
+  mutable absl::Status admission_;
+  mutable std::atomic<size_t> held_ = 0;
+  mutable std::atomic<size_t> received_ = 0;
+  mutable std::atomic<size_t> sent_ = 0;
+  mutable std::atomic<int64_t> queued_ns_ = 0;
+  mutable absl::Mutex mutex_;
+  mutable std::string model_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Runs `work` on a worker; when it cannot, `refuse` gets the reason: the queue
@@ -116,13 +168,18 @@ class ConsumeReactor final : public grpc::ServerReadReactor<Request> {
                  grpc::CallbackServerContext* context,
                  const google::protobuf::Message* response,
                  std::unique_ptr<StreamHandler<Request>> handler)
-      : scope_(edge, method, context),
+      : scope_(edge, method, context, CallShape::kStream),
         response_(response),
         handler_(std::move(handler)) {
     this->StartRead(&message_);
   }
 
   void OnReadDone(bool ok) override {
+    if (ok) {
+      const size_t bytes = message_.ByteSizeLong();
+      if (absl::Status held = scope_.Hold(bytes); !held.ok()) return End(held);
+      held_ = bytes;
+    }
     Enqueue(
         scope_, /*context=*/nullptr, [this, ok](const Call&) { Step(ok); },
         [this](const absl::Status& status) { End(status); });
@@ -135,6 +192,7 @@ class ConsumeReactor final : public grpc::ServerReadReactor<Request> {
     const absl::Status status = Guarded([&] {
       return more ? handler_->OnMessage(message_) : handler_->OnEnd();
     });
+    scope_.Drop(std::exchange(held_, 0));
     if (more && status.ok()) return this->StartRead(&message_);
     End(status);
   }
@@ -149,6 +207,7 @@ class ConsumeReactor final : public grpc::ServerReadReactor<Request> {
   const google::protobuf::Message* const response_;
   std::unique_ptr<StreamHandler<Request>> handler_;
   Request message_;
+  size_t held_ = 0;  // bytes of it
 };
 
 template <typename Request>
@@ -175,7 +234,7 @@ class Outbox final : public grpc::ServerWriteReactor<Response> {
 
   Outbox(const Edge& edge, std::string_view method,
          grpc::CallbackServerContext* context)
-      : scope_(edge, method, context) {}
+      : scope_(edge, method, context, CallShape::kStream) {}
 
   // Before anything is offered or the reactor is returned to gRPC.
   void SetHooks(Hooks hooks) { hooks_ = std::move(hooks); }

@@ -1,12 +1,17 @@
 #include "server/rpc/server.h"
 
+#include <grpc/grpc.h>
+
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "google/protobuf/descriptor.h"
@@ -19,7 +24,9 @@
 #include "server/model/str_cat.h"
 #include "server/quantization/operations.h"
 #include "server/rpc/backend.h"
+#include "server/rpc/call_gate.h"
 #include "server/rpc/data_directory.h"
+#include "server/rpc/listeners.h"
 #include "server/rpc/operation_metrics.h"
 #include "server/rpc/reactors.h"
 #include "server/rpc/services.h"
@@ -42,6 +49,11 @@ constexpr size_t kFileQueue = 1024;
 // Threads that may wait for a client that reads a bundle.
 constexpr size_t kTransferWorkers = 8;
 constexpr size_t kTransferQueue = 64;
+
+// While draining: how often to look whether all is done, and how long clients
+// have to read the last answers, and closed connections to go.
+constexpr absl::Duration kLookAgain = absl::Milliseconds(2);
+constexpr absl::Duration kSettle = absl::Milliseconds(100);
 
 constexpr std::array<const char*, 7> kServices = {
     "octet.v1.CheckpointService",    "octet.v1.CalibrationService",
@@ -91,6 +103,8 @@ class Server::Impl {
     ASSIGN_OR_RETURN(security_,
                      Security::Open(options.security, options.grpc_address,
                                     &security_metrics_));
+    gate_ = std::make_unique<CallGate>(security_.get(), options.client_limits,
+                                       options.request_log, &security_metrics_);
     RETURN_IF_ERROR(OpenStores(options));
     MakeServices();
     AddMethodSeries(metrics_);
@@ -112,11 +126,19 @@ class Server::Impl {
   void Shutdown(absl::Duration grace, absl::Duration drain) {
     if (server_ == nullptr) return;
     server_->GetHealthCheckService()->SetServingStatus(false);
-    absl::SleepFor(grace);
+    AwaitHurry(absl::Now() + grace);
     const absl::Time deadline = absl::Now() + drain;
-    server_->Shutdown(absl::ToChronoTime(deadline));
+    gate_->draining = true;
+    StopListening(grpc_port_);
+    Await(deadline, [this] { return gate_->in_flight == 0; });
+    if (drain > absl::ZeroDuration()) AwaitHurry(absl::Now() + kSettle);
+    // What still comes over open connections would get gRPC's CANCELLED in a
+    // Shutdown; a client that loses its connection is told UNAVAILABLE.
+    grpc_server_cancel_all_calls(server_->c_server());
+    absl::SleepFor(std::min(drain, kSettle));
+    server_->Shutdown(std::chrono::system_clock::now());
     server_->Wait();
-    operation_metrics_->AwaitIdle(deadline);
+    Await(deadline, [this] { return operation_metrics_->Idle(); });
     operations_.reset();
     scheduler_.Drain(absl::InfinitePast());
     file_queue_.Drain(absl::InfinitePast());
@@ -124,7 +146,25 @@ class Server::Impl {
     server_.reset();
   }
 
+  void Hurry() {
+    absl::MutexLock lock(&hurry_mutex_);
+    hurry_ = true;
+  }
+
  private:
+  // Waits until `done`, the deadline or Hurry, whatever is first.
+  void Await(absl::Time deadline, absl::FunctionRef<bool()> done) {
+    while (!done() && absl::Now() < deadline) {
+      if (AwaitHurry(std::min(deadline, absl::Now() + kLookAgain))) return;
+    }
+  }
+
+  // Waits until then, or for Hurry; whether that was called.
+  bool AwaitHurry(absl::Time until) {
+    absl::MutexLock lock(&hurry_mutex_);
+    return hurry_mutex_.AwaitWithDeadline(absl::Condition(&hurry_), until);
+  }
+
   absl::Status OpenStores(const ServerOptions& options) {
     ASSIGN_OR_RETURN(
         bundle::DirectoryStore checkpoints,
@@ -161,8 +201,8 @@ class Server::Impl {
   }
 
   void MakeServices() {
-    const Edge files = {&metrics_, &file_queue_, &ready_};
-    const Edge transfers = {&metrics_, &transfer_queue_, &ready_};
+    const Edge files = {&metrics_, &file_queue_, &ready_, gate_.get()};
+    const Edge transfers = {&metrics_, &transfer_queue_, &ready_, gate_.get()};
     Backend* backend = backend_.get();
     services_.push_back(MakeCheckpointService(files, backend));
     services_.push_back(MakeCalibrationService(files, transfers, backend));
@@ -207,6 +247,7 @@ class Server::Impl {
   serving::Watcher watcher_{&metrics_};
   telemetry::SecurityMetrics security_metrics_{metrics_.registry()};
   std::unique_ptr<Security> security_;
+  std::unique_ptr<CallGate> gate_;
   kernels::ThreadPool pool_;
   std::atomic<bool> ready_ = false;
   std::unique_ptr<Backend> backend_;
@@ -220,6 +261,8 @@ class Server::Impl {
   std::vector<std::unique_ptr<grpc::Service>> services_;
   int grpc_port_ = 0;
   std::unique_ptr<grpc::Server> server_;
+  absl::Mutex hurry_mutex_;
+  bool hurry_ ABSL_GUARDED_BY(hurry_mutex_) = false;
 };
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -240,5 +283,7 @@ int Server::metrics_port() const { return impl_->metrics_port(); }
 void Server::Shutdown(absl::Duration grace, absl::Duration drain) {
   impl_->Shutdown(grace, drain);
 }
+
+void Server::Hurry() { impl_->Hurry(); }
 
 }  // namespace octet::rpc

@@ -19,6 +19,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/quantization/calibration.h"
+#include "server/rpc/client_limits.h"
+#include "server/rpc/request_log.h"
 #include "server/rpc/security/security.h"
 #include "server/rpc/transport.h"
 
@@ -43,6 +45,8 @@ struct ServerOptions {
   bool allow_non_finite = false;     // in requests; such rows come out as NaN
   SecurityOptions security;
   TransportOptions transport;
+  ClientLimitOptions client_limits;
+  RequestLogOptions request_log;
   quantization::CalibrationOptions calibration;  // what they keep by default
 };
 
@@ -61,9 +65,14 @@ class Server {
   int metrics_port() const;
 
   // Reports NOT_SERVING and goes on for `grace`, so that load balancers look
-  // elsewhere; then takes no more calls, finishes what was admitted (calls and
-  // operations) and cancels what is left after `drain`.
+  // elsewhere; then answers new requests UNAVAILABLE, finishes what was
+  // admitted (calls and operations), closes all connections, and cancels what
+  // is left after `drain`. A stream of requests (StreamMatMul) is not waited
+  // for, but for the answers to the requests that it has sent.
   void Shutdown(absl::Duration grace, absl::Duration drain);
+
+  // Ends a Shutdown early, from another thread: what is left is cancelled.
+  void Hurry();
 
  private:
   class Impl;

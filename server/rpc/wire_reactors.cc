@@ -17,15 +17,14 @@ namespace {
 using grpc::ByteBuffer;
 using grpc::CallbackServerContext;
 
-// Hands a request to the handler unless the server is still starting.
+// Hands a request to the handler, unless its call is not to go on.
 absl::Status Handle(const RpcScope& scope, const WireHandler& handler,
                     bool unary, ByteBuffer* bytes, WireAnswer answer) {
   scope.Received(bytes->Length());
-  if (!scope.edge().ready->load(std::memory_order_relaxed)) {
-    return absl::UnavailableError("the server is starting");
-  }
+  if (!scope.admission().ok()) return scope.admission();
   CallbackServerContext* context = &scope.context();
   WireRequest request;
+  request.scope = &scope;
   request.bytes.Swap(bytes);
   request.arrival = absl::Now();
   request.deadline = absl::FromChrono(context->deadline());
@@ -67,7 +66,7 @@ class PipelineReactor final
   PipelineReactor(const Edge& edge, std::string_view method,
                   CallbackServerContext* context,
                   const PipelineOptions& options, WireHandler handler)
-      : scope_(edge, method, context),
+      : scope_(edge, method, context, CallShape::kConversation),
         options_(options),
         handler_(std::move(handler)) {
     Change([] {});
@@ -85,6 +84,7 @@ class PipelineReactor final
     Change([this, ok] {
       writing_ = false;
       bytes_ -= slots_.front()->bytes;
+      scope_.Drop(slots_.front()->bytes);
       slots_.pop_front();
       if (!ok) Gone();
     });
@@ -94,7 +94,10 @@ class PipelineReactor final
     Change([this] { Gone(); });
   }
 
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    DropAll();
+    delete this;
+  }
 
  private:
   // A request that was read, until its answer is written.
@@ -118,7 +121,7 @@ class PipelineReactor final
       absl::MutexLock lock(&mutex_);
       change();
       next = Decide();
-      if (end_) end = *end_;
+      end = end_ ? *end_ : refused_;
     }
     switch (next) {
       case Next::kNothing:
@@ -170,6 +173,14 @@ class PipelineReactor final
   void Take() {
     ByteBuffer bytes;
     bytes.Swap(&request_);
+    if (absl::Status held = scope_.Hold(bytes.Length()); !held.ok()) {
+      // Those before it are still answered.
+      return Change([&] {
+        reading_ = false;
+        no_more_ = true;
+        refused_ = held;
+      });
+    }
     const auto slot = std::make_shared<Slot>(Slot{.bytes = bytes.Length()});
     {
       absl::MutexLock lock(&mutex_);
@@ -216,6 +227,12 @@ class PipelineReactor final
     StartWrite(&answer);
   }
 
+  // Of a stream that ended before its answers were written.
+  void DropAll() {
+    absl::MutexLock lock(&mutex_);
+    for (const SlotPtr& slot : slots_) scope_.Drop(slot->bytes);
+  }
+
   Slot& Front() {
     absl::MutexLock lock(&mutex_);
     return *slots_.front();
@@ -234,6 +251,7 @@ class PipelineReactor final
   bool taking_ ABSL_GUARDED_BY(mutex_) = false;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool no_more_ ABSL_GUARDED_BY(mutex_) = false;  // the client sent its last
+  absl::Status refused_ ABSL_GUARDED_BY(mutex_);  // and the stream with it
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);  // at once, with it
 };

@@ -24,6 +24,7 @@ namespace octet::rpc {
 
 // One request, and what is known of the call it came with.
 struct WireRequest {
+  const RpcScope* scope = nullptr;  // until it is answered
   grpc::ByteBuffer bytes;
   absl::Time arrival;
   absl::Time deadline;
