@@ -127,8 +127,13 @@ def test_server_starts_without_a_model_that_is_damaged(start_server):
     rotten(server, lambda data: data[:-1])
     with Client(server.address) as client:
         client.forward("good", feature_inputs(rows()))
-        served = [name for name, _ in inventory(client)["models"]]
-        assert served == ["models/good"]
+        listed = client.models.ListModels(pb.ListModelsRequest()).models
+        states = {m.name: m.state for m in listed}
+        assert states == {
+            "models/good": pb.MODEL_STATE_READY,
+            "models/rotten": pb.MODEL_STATE_FAILED,
+        }
+        assert all(m.state_reason for m in listed if m.name == "models/rotten")
     assert "rotten" in server.log_text()
 
 
