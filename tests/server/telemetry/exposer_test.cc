@@ -7,6 +7,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/telemetry/build_info.h"
+#include "server/telemetry/security_metrics.h"
 #include "tests/server/telemetry/scrape.h"
 
 namespace octet::telemetry {
@@ -122,6 +123,7 @@ TEST(Exposer, ExportsExactlyTheDocumentedMetrics) {
   description.outlier_features_by_kind = {{"query", 1}};
   metrics.ModelLoaded("m", description);
   metrics.Versions({{"m", 1, "bundles/b", 1}});
+  SecurityMetrics security(metrics.registry());
   metrics.ModelWatched("m", {.shadow = true, .layer_kinds = {"query"}});
   const auto exposer = Exposer::Start("127.0.0.1:0", metrics);
   ASSERT_TRUE(exposer.ok()) << exposer.status();
