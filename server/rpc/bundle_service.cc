@@ -110,9 +110,9 @@ class Download {
     response.set_crc32c(bundle::Crc32c({chunk_.data(), chunk_.size()}));
     offset_ += chunk_.size();
     const grpc::Slice data = SliceOf(std::exchange(chunk_, {}));
-    grpc::ByteBuffer message =
+    const grpc::ByteBuffer message =
         MakeMessage(LargeField(&response), response, {&data, 1});
-    if (outbox_->Send(std::move(message))) return absl::OkStatus();
+    if (outbox_->Send(message)) return absl::OkStatus();
     return absl::CancelledError("the client is gone");
   }
 

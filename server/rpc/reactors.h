@@ -249,6 +249,7 @@ class Outbox final : public grpc::ServerWriteReactor<Response> {
   void OfferFirst(Response message) { Put(std::move(message), /*first=*/true); }
 
   // Blocks until earlier messages are written; false once the client is gone.
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): slices have no move.
   bool Send(Response message) {
     {
       absl::MutexLock lock(&mutex_);
