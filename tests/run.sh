@@ -16,6 +16,7 @@
 #              they save; installs PyTorch, 0.5 GB to download
 #   arm        cross build; kernels and server on emulated Arm CPUs.
 #              OCTET_ARM64_SYSROOT is made where it is not set
+#   perf-analyzer  NVIDIA's load generator drives the server
 #   soak       mixed load on a server with AddressSanitizer,
 #              OCTET_SOAK_SECONDS (600)
 #   bench      measures the numbers in README, and Octet beside its rivals at
@@ -147,6 +148,12 @@ part_arm() {
   ctest --preset arm64-qemu -j "$(nproc)" -R '^arm\.|VectorsInRegisters'
   build_release octet-server
   .venv/bin/pytest -s tests/e2e/test_arm.py
+}
+
+part_perf-analyzer() {
+  build_release octet-server
+  tests/perf_analyzer/make_venv.sh .venv-perf
+  .venv/bin/pytest tests/e2e/test_perf_analyzer.py -m heavy
 }
 
 part_soak() {

@@ -158,7 +158,8 @@ absl::Status CheckRoomForSearch(const QuantizeJob& job,
   const uint64_t needed = 2 * as_float;
   if (needed <= job.max_measure_bytes) return absl::OkStatus();
   return absl::FailedPreconditionError(model::StrCat(
-      "policy 'auto' runs the whole model, in FP32 and quantized: that takes up "
+      "policy 'auto' runs the whole model, in FP32 and quantized: that takes "
+      "up "
       "to ",
       needed / kMiB, " MiB, and the server allows ",
       job.max_measure_bytes / kMiB,

@@ -42,8 +42,9 @@ struct QuantizeJob {
 
 // Writes the whole bundle to `output`; publishing it is the caller's. Errors:
 // those of MakePlan and SearchPlan; FAILED_PRECONDITION for a model too large
-// for policy `auto` (`max_measure_bytes`); INVALID_ARGUMENT for a NaN or infinite weight (tensor and
-// index); CANCELLED within one layer's work of `cancelled` saying true.
+// for policy `auto` (`max_measure_bytes`); INVALID_ARGUMENT for a NaN or
+// infinite weight (tensor and index); CANCELLED within one layer's work of
+// `cancelled` saying true.
 absl::StatusOr<bundle::Manifest> Quantize(const QuantizeJob& job);
 
 // FAILED_PRECONDITION for a checkpoint that came quantized.

@@ -6,8 +6,9 @@
 //
 // gRPC's own threads never compute and never touch a disk: everything a
 // service does for a message runs on the WorkQueue of its Edge, or where the
-// Scheduler puts it (wire_reactors.h). Every RPC is counted under the method label "InferenceService/Forward" and a code label
-// such as "OK" or "INVALID_ARGUMENT".
+// Scheduler puts it (wire_reactors.h). Every RPC is counted under the method
+// label "InferenceService/Forward" and a code label such as "OK" or
+// "INVALID_ARGUMENT".
 
 #ifndef OCTET_SERVER_RPC_REACTORS_H_
 #define OCTET_SERVER_RPC_REACTORS_H_

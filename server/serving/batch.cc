@@ -89,8 +89,9 @@ absl::StatusOr<model::ModelOutput> Compute(const std::vector<Piece>& pieces,
   times->batch_rows = std::max<size_t>(input.rows(), 1);
   times->start = absl::Now();
   try {
-    auto output = first.model->ForwardBatch(input, static_cast<size_t>(requests),
-                                            std::move(options), &times->batch);
+    auto output =
+        first.model->ForwardBatch(input, static_cast<size_t>(requests),
+                                  std::move(options), &times->batch);
     times->end = absl::Now();
     return output;
   } catch (const std::bad_alloc&) {

@@ -301,31 +301,3 @@ def test_versions_are_told_apart(oip, prepared):
         oip.infer("twice", x, model_version="3")
     oip.unload_model("twice")
     assert not oip.is_model_ready("twice", "2")
-
-
-def test_overload_is_said_at_once_and_is_not_ill_health(start_server):
-    """One thread, two waiting places, and a model that takes its time."""
-    server = start_server(None, "--threads=1", "--queue-capacity=2")
-    wide = checkpoints.mlp(widths=(1024, 6144, 1024))
-    x = [tensor("x", np.ones((1000, 1024), np.float32))]
-    answers = queue.Queue()
-    with (
-        Client(server.address) as client,
-        triton.InferenceServerClient(server.address) as oip,
-    ):
-        client.upload_checkpoint("wide", wide)
-        client.load("wide", "checkpoints/wide")
-        for _ in range(16):
-            oip.async_infer("wide", x, lambda result, error: answers.put(error))
-        assert oip.is_server_live(client_timeout=10)
-        assert oip.is_server_ready(client_timeout=10)
-        assert oip.is_model_ready("wide", client_timeout=10)
-        errors = [answers.get(timeout=60) for _ in range(16)]
-        refused = [error for error in errors if error is not None]
-        assert 0 < len(refused) < 16
-        for error in refused:
-            assert error.status() == str(StatusCode.RESOURCE_EXHAUSTED)
-        # What was refused failed; what was not came through.
-        (stats, *_) = oip.get_inference_statistics("wide").model_stats
-        assert stats.inference_stats.fail.count == len(refused)
-        assert stats.inference_stats.success.count == 16 - len(refused)

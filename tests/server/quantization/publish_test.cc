@@ -165,9 +165,9 @@ TEST_F(QuantizeIntoStore, AModelTooLargeToSearchIsRefusedWithAWayOut) {
   job.max_measure_bytes = 1000;
   job.request.policy = Policy::kAuto;
   job.request.budget.min_mean_cosine = 0.99;
-  EXPECT_THAT(QuantizeInto(store_, "new", std::move(job)),
-              FailsWith(absl::StatusCode::kFailedPrecondition,
-                        "--measure-memory-mib"));
+  EXPECT_THAT(
+      QuantizeInto(store_, "new", std::move(job)),
+      FailsWith(absl::StatusCode::kFailedPrecondition, "--measure-memory-mib"));
   EXPECT_EQ(Listing(root_.path()), before_);
 }
 

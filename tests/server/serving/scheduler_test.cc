@@ -331,7 +331,8 @@ TEST_F(SchedulerTest, AStepThatIsCancelledWhileItRunsStops) {
   EXPECT_TRUE(absl::IsCancelled(results_[0].status()));
   EXPECT_EQ(exact_->stats().forward_count, 0);
   EXPECT_THAT(
-      Metric("octet_work_dropped_total{reason=\"cancelled\",stage=\"compute\"}"),
+      Metric(
+          "octet_work_dropped_total{reason=\"cancelled\",stage=\"compute\"}"),
       Optional(1));
 }
 

@@ -104,8 +104,9 @@ TEST(Metrics, WhatRulesReadIsThereBeforeTheFirstRequest) {
   const Metrics metrics;
   const Scrape scrape = Collect(metrics);
   for (const char* sample :
-       {"octet_workers", "octet_worker_busy_seconds_total", "octet_models_loaded",
-        "octet_models_failed", "octet_work_rejected_total{reason=\"draining\"}",
+       {"octet_workers", "octet_worker_busy_seconds_total",
+        "octet_models_loaded", "octet_models_failed",
+        "octet_work_rejected_total{reason=\"draining\"}",
         "octet_work_rejected_total{reason=\"queue_full\"}",
         "octet_work_dropped_total{reason=\"cancelled\",stage=\"queue\"}",
         "octet_work_dropped_total{reason=\"deadline_exceeded\","
