@@ -89,10 +89,12 @@ def make_traffic(client):
     client.embed("bert", [[1, 2, 3], [4, 5]])
     client.embed("bert-int8", [[1, 2, 3], [4, 5]])
     client.forward("mlp-int8", feature_inputs(np.ones((4, 48))))
+    client.forward("shadowed", feature_inputs(np.ones((4, 48))))
     client.matmul("mlp-int8", "fc1", np.ones((8, 48)))
 
 
 def test_every_query_returns_data_after_traffic(prometheus, prepared):
+    prepared.load("shadowed", "bundles/mlp-int8", shadow_rate=1)
     expressions = list(queries.queries())
     assert len(expressions) > 10
     deadline = time.monotonic() + 90
