@@ -21,7 +21,7 @@ using model::StrCat;
 
 constexpr size_t kMaxNameBytes = 64;
 constexpr size_t kMaxTokenBytes = 4096;
-constexpr std::string_view kScheme = "Bearer ";
+constexpr char kScheme[] = "Bearer ";
 
 absl::Status LineError(size_t line, std::string_view what) {
   return absl::InvalidArgumentError(StrCat("line ", line, ": ", what));
@@ -105,13 +105,13 @@ const TokenTable::Entry* TokenTable::Find(std::string_view token) const {
 }
 
 std::string_view BearerToken(std::string_view authorization) {
-  if (authorization.size() <= kScheme.size() ||
-      authorization.size() > kScheme.size() + kMaxTokenBytes ||
-      !absl::EqualsIgnoreCase({authorization.data(), kScheme.size()},
-                              {kScheme.data(), kScheme.size()})) {
+  const size_t prefix = sizeof(kScheme) - 1;
+  if (authorization.size() > prefix + kMaxTokenBytes ||
+      !absl::StartsWithIgnoreCase({authorization.data(), authorization.size()},
+                                  kScheme)) {
     return {};
   }
-  return authorization.substr(kScheme.size());
+  return authorization.substr(prefix);
 }
 
 }  // namespace octet::rpc
