@@ -66,16 +66,15 @@ RequestLog::RequestLog(const RequestLogOptions& options)
 
 void RequestLog::Write(const RequestRecord& record,
                        const absl::Status& status) {
-  Emit(status.code(),
-       ToJson(record, status, /*slow=*/record.total >= options_.slow));
-}
-
-void RequestLog::Refused(std::string_view method, const absl::Status& status) {
-  nlohmann::ordered_json json;
-  json["method"] = method;
-  json["code"] = CodeName(status.code());
-  json["message"] = Message(status);
-  Emit(status.code(), Dump(json));
+  uint64_t left_out = 0;
+  if (!Admit(absl::Now(), &left_out)) return;
+  if (left_out > 0) {
+    spdlog::warn("requests: {} lines were left out, the rate is bounded",
+                 left_out);
+  }
+  const bool slow = record.total >= options_.slow;
+  spdlog::log(LevelOf(status.code()), "{}{}", kRequestLine,
+              ToJson(record, status, slow));
 }
 
 bool RequestLog::Admit(absl::Time now, uint64_t* left_out) {
@@ -94,16 +93,6 @@ bool RequestLog::Admit(absl::Time now, uint64_t* left_out) {
   *left_out = left_out_;
   left_out_ = 0;
   return true;
-}
-
-void RequestLog::Emit(absl::StatusCode code, const std::string& json) {
-  uint64_t left_out = 0;
-  if (!Admit(absl::Now(), &left_out)) return;
-  if (left_out > 0) {
-    spdlog::warn("requests: {} lines were left out, the rate is bounded",
-                 left_out);
-  }
-  spdlog::log(LevelOf(code), "{}{}", kRequestLine, json);
 }
 
 }  // namespace octet::rpc

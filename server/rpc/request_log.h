@@ -62,13 +62,9 @@ class RequestLog {
 
   void Write(const RequestRecord& record, const absl::Status& status);
 
-  // A call that never became one: refused for its token.
-  void Refused(std::string_view method, const absl::Status& status);
-
  private:
   // Whether another line may be written; says how many were not before.
   bool Admit(absl::Time now, uint64_t* left_out);
-  void Emit(absl::StatusCode code, const std::string& json);
 
   const RequestLogOptions options_;
   absl::Mutex mutex_;

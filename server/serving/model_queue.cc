@@ -54,10 +54,10 @@ void ModelQueue::Push(Waiting waiting) {
 }
 
 ModelQueue::Class& ModelQueue::Next() {
-  Class* next = nullptr;
+  Class* next = classes_.data();
   for (Class& each : classes_) {
     if (each.waiting.empty()) continue;
-    if (next == nullptr || each.paid < next->paid) next = &each;
+    if (next->waiting.empty() || each.paid < next->paid) next = &each;
   }
   return *next;
 }
