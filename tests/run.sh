@@ -6,10 +6,9 @@
 #   onednn3    what asks oneDNN, built against 3.x instead of Debian's 2.6
 #   asan       the same under AddressSanitizer and UBSan
 #   lint       formatters and quick checks; the house's own tests
-#   container  builds the image and serves a request from it;
-#              OCTET_SKIP_CONTAINER=1 leaves it out of `all`
 #   e2e        the built server and clients, from outside (pytest)
 # and, not in `all`, which has to stay under 40 minutes on two cores:
+#   container  builds the image and serves a request from it
 #   tidy       clang-tidy over everything
 #   fuzz       every fuzz target, OCTET_FUZZ_SECONDS (10) each
 #   interop    transformers and compressed-tensors load our bundles, and we what
@@ -215,10 +214,7 @@ part_bench-quality() {
   .venv/bin/python tests/benchmarks/compare_quality.py
 }
 
-all=(unit onednn3 asan lint container e2e)
-if [[ ${OCTET_SKIP_CONTAINER:-0} == 1 ]]; then
-  all=(unit onednn3 asan lint e2e)
-fi
+all=(unit onednn3 asan lint e2e)
 parts=("$@")
 if ((${#parts[@]} == 0)) || [[ ${parts[0]} == all ]]; then
   parts=("${all[@]}")
