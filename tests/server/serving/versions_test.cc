@@ -273,12 +273,16 @@ TEST_F(Versions, AStormOfSwapsNeverShowsHalfAModel) {
       }
     });
   }
-  const auto swap = [&](const std::string& source, int64_t beside) {
-    for (int i = 0; i < 40; ++i) {
-      ASSERT_TRUE(registry->Load("m", source, Share(0.5, beside + i)).ok());
-      ASSERT_TRUE(registry->Load("m", source).ok());
+  const auto swap = [&](const std::string& source, int64_t first) {
+    // Steps that the numbers given to the loads without one never fill: theirs
+    // count up from the highest.
+    for (int64_t beside = first; beside < first + 40'000; beside += 1'000) {
+      const auto canary = registry->Load("m", source, Share(0.5, beside));
+      ASSERT_TRUE(canary.ok()) << canary.status();
+      const auto next = registry->Load("m", source);
+      ASSERT_TRUE(next.ok()) << next.status();
       // The other thread's swap may have been faster.
-      const absl::Status gone = registry->Unload("m", beside + i);
+      const absl::Status gone = registry->Unload("m", beside);
       EXPECT_TRUE(gone.ok() || absl::IsNotFound(gone)) << gone;
     }
   };
