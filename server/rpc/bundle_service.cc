@@ -18,13 +18,13 @@
 #include "server/bundle/report_page.h"
 #include "server/bundle/upload.h"
 #include "server/model/str_cat.h"
-#include "server/rpc/backend.h"
+#include "server/rpc/calls/reactors.h"
 #include "server/rpc/messages.h"
-#include "server/rpc/reactors.h"
 #include "server/rpc/report_messages.h"
-#include "server/rpc/resource_names.h"
+#include "server/rpc/resources/backend.h"
+#include "server/rpc/resources/resource_names.h"
 #include "server/rpc/services.h"
-#include "server/rpc/wire_message.h"
+#include "server/rpc/wire/message.h"
 
 namespace octet::rpc {
 namespace {

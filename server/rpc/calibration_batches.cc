@@ -10,8 +10,8 @@
 #include "server/quantization/calibration.h"
 #include "server/quantization/fingerprint.h"
 #include "server/rpc/calibration_messages.h"
-#include "server/rpc/checkpoint_graph.h"
-#include "server/rpc/resource_names.h"
+#include "server/rpc/resources/checkpoint_graph.h"
+#include "server/rpc/resources/resource_names.h"
 #include "server/rpc/tensors.h"
 #include "spdlog/spdlog.h"
 

@@ -8,9 +8,9 @@
 
 #include "kernels/status_macros.h"
 #include "server/quantization/calibrators.h"
-#include "server/rpc/checkpoint_graph.h"
 #include "server/rpc/messages.h"
-#include "server/rpc/resource_names.h"
+#include "server/rpc/resources/checkpoint_graph.h"
+#include "server/rpc/resources/resource_names.h"
 
 namespace octet::rpc {
 namespace {

@@ -9,7 +9,7 @@
 #include "octet/v1/calibration_service.pb.h"
 #include "server/bundle/directory_store.h"
 #include "server/quantization/calibration.h"
-#include "server/rpc/calibration_store.h"
+#include "server/rpc/resources/calibration_store.h"
 
 namespace octet::rpc {
 

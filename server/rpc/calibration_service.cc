@@ -8,13 +8,13 @@
 #include "octet/v1/calibration_service.grpc.pb.h"
 #include "server/model/str_cat.h"
 #include "server/quantization/calibration.h"
-#include "server/rpc/backend.h"
 #include "server/rpc/calibration_batches.h"
 #include "server/rpc/calibration_messages.h"
 #include "server/rpc/calibration_transfer.h"
-#include "server/rpc/checkpoint_graph.h"
-#include "server/rpc/reactors.h"
-#include "server/rpc/resource_names.h"
+#include "server/rpc/calls/reactors.h"
+#include "server/rpc/resources/backend.h"
+#include "server/rpc/resources/checkpoint_graph.h"
+#include "server/rpc/resources/resource_names.h"
 #include "server/rpc/services.h"
 
 namespace octet::rpc {

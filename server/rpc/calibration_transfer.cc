@@ -15,9 +15,9 @@
 #include "server/quantization/calibration.h"
 #include "server/quantization/fingerprint.h"
 #include "server/rpc/calibration_messages.h"
-#include "server/rpc/checkpoint_graph.h"
 #include "server/rpc/messages.h"
-#include "server/rpc/resource_names.h"
+#include "server/rpc/resources/checkpoint_graph.h"
+#include "server/rpc/resources/resource_names.h"
 
 namespace octet::rpc {
 namespace {

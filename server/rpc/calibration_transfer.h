@@ -8,8 +8,8 @@
 
 #include "absl/status/status.h"
 #include "octet/v1/calibration_service.pb.h"
-#include "server/rpc/backend.h"
-#include "server/rpc/reactors.h"
+#include "server/rpc/calls/reactors.h"
+#include "server/rpc/resources/backend.h"
 
 namespace octet::rpc {
 

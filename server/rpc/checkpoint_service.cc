@@ -11,11 +11,11 @@
 #include "octet/v1/checkpoint_service.grpc.pb.h"
 #include "server/bundle/upload.h"
 #include "server/model/str_cat.h"
-#include "server/rpc/backend.h"
+#include "server/rpc/calls/reactors.h"
 #include "server/rpc/checkpoints.h"
 #include "server/rpc/messages.h"
-#include "server/rpc/reactors.h"
-#include "server/rpc/resource_names.h"
+#include "server/rpc/resources/backend.h"
+#include "server/rpc/resources/resource_names.h"
 #include "server/rpc/services.h"
 
 namespace octet::rpc {

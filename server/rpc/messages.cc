@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "server/model/str_cat.h"
-#include "server/rpc/status.h"
+#include "server/rpc/calls/status.h"
 
 namespace octet::rpc {
 namespace {

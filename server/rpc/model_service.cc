@@ -10,10 +10,10 @@
 #include "octet/v1/model_service.grpc.pb.h"
 #include "server/bundle/directory_store.h"
 #include "server/model/graph.h"
-#include "server/rpc/backend.h"
+#include "server/rpc/calls/reactors.h"
 #include "server/rpc/messages.h"
-#include "server/rpc/reactors.h"
-#include "server/rpc/resource_names.h"
+#include "server/rpc/resources/backend.h"
+#include "server/rpc/resources/resource_names.h"
 #include "server/rpc/services.h"
 #include "server/serving/model_registry.h"
 

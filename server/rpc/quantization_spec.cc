@@ -9,8 +9,8 @@
 
 #include "kernels/status_macros.h"
 #include "server/model/str_cat.h"
+#include "server/rpc/calls/status.h"
 #include "server/rpc/messages.h"
-#include "server/rpc/status.h"
 
 namespace octet::rpc {
 namespace {

@@ -19,8 +19,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/quantization/calibration.h"
-#include "server/rpc/client_limits.h"
-#include "server/rpc/request_log.h"
+#include "server/rpc/calls/client_limits.h"
+#include "server/rpc/calls/request_log.h"
 #include "server/rpc/security/security.h"
 #include "server/rpc/transport.h"
 

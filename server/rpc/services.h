@@ -1,5 +1,4 @@
-// The services of octet.v1, one file each, and that of the Open Inference
-// Protocol. They parse, look up, call and
+// The services of octet.v1, one file each. They parse, look up, call and
 // convert; what they call knows nothing of gRPC.
 
 #ifndef OCTET_SERVER_RPC_SERVICES_H_
@@ -32,9 +31,6 @@ std::unique_ptr<grpc::Service> MakeModelService(const Edge& files,
                                                 Backend* backend);
 std::unique_ptr<grpc::Service> MakeInferenceService(const Edge& edge,
                                                     Backend* backend);
-std::unique_ptr<grpc::Service> MakeOpenInferenceService(const Edge& files,
-                                                        const Edge& compute,
-                                                        Backend* backend);
 
 }  // namespace octet::rpc
 

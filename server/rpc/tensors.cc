@@ -14,8 +14,8 @@
 #include "kernels/status_macros.h"
 #include "server/model/str_cat.h"
 #include "server/model/tensor.h"
-#include "server/rpc/status.h"
-#include "server/rpc/wire_message.h"
+#include "server/rpc/calls/status.h"
+#include "server/rpc/wire/message.h"
 
 namespace octet::rpc {
 namespace {

@@ -17,7 +17,7 @@
 #include "octet/v1/tensor.pb.h"
 #include "server/model/graph.h"
 #include "server/model/model.h"
-#include "server/rpc/wire_chunks.h"
+#include "server/rpc/wire/chunks.h"
 
 namespace octet::rpc {
 

@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "tests/server/rpc/wire_check.h"
+#include "tests/server/rpc/wire/check.h"
 
 namespace octet::rpc {
 namespace {

@@ -32,8 +32,44 @@ ARROWS = {
         "server/quantization",
         "server/serving",
         "server/telemetry",
+        "server/rpc/calls",
+        "server/rpc/oip",
+        "server/rpc/resources",
+        "server/rpc/security",
+        "server/rpc/wire",
+    },
+    # The Open Inference Protocol.
+    "server/rpc/oip": {
+        "kernels",
+        "proto",
+        "server/model",
+        "server/bundle",
+        "server/serving",
+        "server/telemetry",
+        "server/rpc/calls",
+        "server/rpc/resources",
+        "server/rpc/wire",
+    },
+    # What services work on, by the names that callers give it.
+    "server/rpc/resources": {
+        "kernels",
+        "server/model",
+        "server/bundle",
+        "server/quantization",
+        "server/serving",
+        "server/telemetry",
+        "server/rpc/calls",
+    },
+    # What a call passes on its way in and out.
+    "server/rpc/calls": {
+        "proto",
+        "server/model",
+        "server/serving",
+        "server/telemetry",
         "server/rpc/security",
     },
+    # Messages as slices.
+    "server/rpc/wire": {"kernels", "proto", "server/model"},
     # Who may talk to the server; knows gRPC, and nothing of models.
     "server/rpc/security": {
         "kernels",
@@ -61,7 +97,11 @@ ARROWS = {
 RPC_LIBRARIES = re.compile(r"^(grpc|grpcpp|google|inference|octet)/")
 KNOWS_RPC = {
     "server/rpc",
+    "server/rpc/calls",
+    "server/rpc/oip",
+    "server/rpc/resources",
     "server/rpc/security",
+    "server/rpc/wire",
     "server",
     "client/lib",
     "client/cli",
@@ -76,6 +116,10 @@ TARGETS = {
     "octet_serving": "server/serving",
     "octet_telemetry": "server/telemetry",
     "octet_rpc": "server/rpc",
+    "octet_calls": "server/rpc/calls",
+    "octet_oip": "server/rpc/oip",
+    "octet_resources": "server/rpc/resources",
+    "octet_wire": "server/rpc/wire",
     "octet_security": "server/rpc/security",
     "octet_proto": "proto",
     "octet_client": "client/lib",

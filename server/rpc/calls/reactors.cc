@@ -1,0 +1,219 @@
+#include "server/rpc/calls/reactors.h"
+
+#include <optional>
+#include <utility>
+
+#include "google/protobuf/message.h"
+#include "server/rpc/calls/call_gate.h"
+
+namespace octet::rpc {
+namespace {
+
+class ReplyReactor final : public grpc::ServerUnaryReactor {
+ public:
+  ReplyReactor(const Edge& edge, std::string_view method,
+               grpc::CallbackServerContext* context,
+               const google::protobuf::Message* request,
+               const google::protobuf::Message* response, UnaryWork work)
+      : scope_(edge, method, context),
+        response_(response),
+        work_(std::move(work)) {
+    scope_.Received(*request);
+    Enqueue(
+        scope_, context,
+        [this](const Call& call) { End(Guarded([&] { return work_(call); })); },
+        [this](const absl::Status& status) { End(status); });
+  }
+
+  void OnDone() override { delete this; }
+
+ private:
+  void End(const absl::Status& status) {
+    if (status.ok()) scope_.Sent(*response_);
+    Finish(scope_.Finish(status));
+  }
+
+  const RpcScope scope_;
+  const google::protobuf::Message* const response_;
+  const UnaryWork work_;
+};
+
+constexpr char kTraceparent[] = "traceparent";
+constexpr size_t kMaxModelBytes = 128;  // in the log; any text may be asked for
+
+std::optional<TraceContext> ParentOf(
+    const grpc::CallbackServerContext& context) {
+  const auto& metadata = context.client_metadata();
+  const auto found = metadata.find(kTraceparent);
+  if (found == metadata.end() || metadata.count(kTraceparent) > 1) {
+    return std::nullopt;
+  }
+  return ParseTraceparent({found->second.data(), found->second.size()});
+}
+
+absl::Status Stopping() {
+  return absl::UnavailableError("the server is stopping: try another one");
+}
+
+}  // namespace
+
+RpcScope::RpcScope(const Edge& edge, std::string_view method,
+                   grpc::CallbackServerContext* context, CallShape shape)
+    : edge_(edge),
+      method_(method),
+      context_(context),
+      shape_(shape),
+      arrival_(absl::Now()),
+      client_(edge.gate->security.ClientOf(*context)),
+      parent_(ParentOf(*context)),
+      span_(StartSpan(parent_)) {
+  edge_.metrics->RpcStarted(method_);
+  admission_ = Admit();
+}
+
+RpcScope::~RpcScope() {
+  CallGate& gate = *edge_.gate;
+  if (const size_t held = held_; held > 0) gate.limits.Drop(client_, held);
+  if (entered_) gate.limits.Leave(client_);
+  if (counted_) --gate.in_flight;
+}
+
+absl::Status RpcScope::Admit() {
+  CallGate& gate = *edge_.gate;
+  // Counted first: whoever drains sees a call, or the call sees the drain.
+  counted_ = shape_ != CallShape::kConversation;
+  if (counted_) ++gate.in_flight;
+  if (gate.draining) {
+    // What is refused does not hold up a drain under load.
+    if (std::exchange(counted_, false)) --gate.in_flight;
+    return Stopping();
+  }
+  if (!edge_.ready->load(std::memory_order_relaxed)) {
+    return absl::UnavailableError("the server is starting");
+  }
+  absl::Status entered = gate.limits.Enter(client_);
+  entered_ = entered.ok();
+  return entered;
+}
+
+void RpcScope::Received(const google::protobuf::Message& message) const {
+  Received(message.ByteSizeLong());
+}
+
+void RpcScope::Received(size_t bytes) const {
+  edge_.metrics->RpcMessageBytes(method_, telemetry::kReceived, bytes);
+  received_ += bytes;
+  if (shape_ != CallShape::kUnary || !admission_.ok()) return;
+  admission_ = edge_.gate->limits.Hold(client_, bytes);
+  if (admission_.ok()) held_ += bytes;
+}
+
+void RpcScope::Sent(const google::protobuf::Message& message) const {
+  Sent(message.ByteSizeLong());
+}
+
+void RpcScope::Sent(size_t bytes) const {
+  edge_.metrics->RpcMessageBytes(method_, telemetry::kSent, bytes);
+  sent_ += bytes;
+}
+
+absl::Status RpcScope::Hold(size_t bytes) const {
+  CallGate& gate = *edge_.gate;
+  if (!admission_.ok()) return admission_;
+  const bool conversation = shape_ == CallShape::kConversation;
+  if (conversation) ++gate.in_flight;
+  absl::Status held = conversation && gate.draining
+                          ? Stopping()
+                          : gate.limits.Hold(client_, bytes);
+  if (held.ok()) {
+    held_ += bytes;
+  } else if (conversation) {
+    --gate.in_flight;
+  }
+  return held;
+}
+
+void RpcScope::Drop(size_t bytes) const {
+  CallGate& gate = *edge_.gate;
+  held_ -= bytes;
+  gate.limits.Drop(client_, bytes);
+  if (shape_ == CallShape::kConversation) --gate.in_flight;
+}
+
+void RpcScope::About(std::string_view model) const {
+  absl::MutexLock lock(&mutex_);
+  model_ = model.substr(0, kMaxModelBytes);
+}
+
+void RpcScope::Queued(absl::Duration queued) const {
+  queued_ns_ += absl::ToInt64Nanoseconds(queued);
+}
+
+grpc::Status RpcScope::Finish(const absl::Status& status) const {
+  const absl::Duration total = absl::Now() - arrival_;
+  edge_.metrics->RpcFinished(method_, CodeName(status.code()),
+                             absl::ToDoubleSeconds(total));
+  // A caller that traces, or has something to report, learns the id.
+  if (parent_ || !status.ok()) {
+    context_->AddTrailingMetadata(kTraceparent, span_.Header());
+  }
+  if (edge_.gate->log.Wants(status, total, shape_ != CallShape::kUnary)) {
+    Log(status, total);
+  }
+  return ToGrpcStatus(status);
+}
+
+void RpcScope::Log(const absl::Status& status, absl::Duration total) const {
+  RequestRecord record;
+  record.span = span_;
+  record.method = method_;
+  {
+    absl::MutexLock lock(&mutex_);
+    record.model = model_;
+  }
+  record.client = client_;
+  record.peer = context_->peer();
+  record.received_bytes = received_;
+  record.sent_bytes = sent_;
+  record.total = total;
+  record.queued = absl::Nanoseconds(queued_ns_.load());
+  edge_.gate->log.Write(record, status);
+}
+
+void Enqueue(const RpcScope& scope, grpc::CallbackServerContext* context,
+             std::function<void(const Call&)> work,
+             const std::function<void(const absl::Status&)>& refuse) {
+  if (!scope.admission().ok()) return refuse(scope.admission());
+  Call call{.scope = &scope,
+            .arrival = scope.arrival(),
+            .deadline = absl::InfiniteFuture(),
+            .queued = absl::ZeroDuration(),
+            .cancelled = [] { return false; }};
+  if (context != nullptr) {
+    call.deadline = absl::FromChrono(context->deadline());
+    call.cancelled = [context] { return context->IsCancelled(); };
+  }
+  serving::Work item;
+  item.deadline = call.deadline;
+  item.cancelled = call.cancelled;
+  item.drop = refuse;
+  item.run = [call = std::move(call),
+              work = std::move(work)](absl::Duration queued) mutable {
+    call.queued = queued;
+    call.scope->Queued(queued);
+    work(call);
+  };
+  const absl::Status admitted = scope.edge().queue->Submit(std::move(item));
+  if (!admitted.ok()) refuse(RetryAfter(kQueueRetryDelay, admitted));
+}
+
+grpc::ServerUnaryReactor* Reply(const Edge& edge, std::string_view method,
+                                grpc::CallbackServerContext* context,
+                                const google::protobuf::Message* request,
+                                const google::protobuf::Message* response,
+                                UnaryWork work) {
+  return new ReplyReactor(edge, method, context, request, response,
+                          std::move(work));
+}
+
+}  // namespace octet::rpc

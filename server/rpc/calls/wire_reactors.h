@@ -1,0 +1,70 @@
+// Calls whose messages are taken from the wire and put on it as slices
+// (wire/message.h), and whose answers come from wherever they are computed.
+//
+//   ReplyWire     unary
+//   PipelineWire  bidirectional: many requests of one stream at a time
+//
+// A handler only decodes and submits, on gRPC's thread; it never computes.
+
+#ifndef OCTET_SERVER_RPC_CALLS_WIRE_REACTORS_H_
+#define OCTET_SERVER_RPC_CALLS_WIRE_REACTORS_H_
+
+#include <cstddef>
+#include <functional>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "grpcpp/support/byte_buffer.h"
+#include "grpcpp/support/server_callback.h"
+#include "server/rpc/calls/reactors.h"
+
+namespace octet::rpc {
+
+// One request, and what is known of the call it came with.
+struct WireRequest {
+  const RpcScope* scope = nullptr;  // until it is answered
+  grpc::ByteBuffer bytes;
+  absl::Time arrival;
+  absl::Time deadline;
+  // Until it is answered.
+  std::function<bool()> cancelled;
+  // For trailing metadata, until it is answered; nullptr on streams, which have
+  // one trailer for all of their answers.
+  grpc::CallbackServerContext* unary = nullptr;
+};
+
+// The answer, once, from any thread. An error is the call's, and ends it.
+using WireAnswer = std::function<void(absl::StatusOr<grpc::ByteBuffer>)>;
+
+// An error refuses the request; `answer` is not called then. Takes the bytes.
+using WireHandler =
+    std::function<absl::Status(WireRequest& request, WireAnswer answer)>;
+
+grpc::ServerUnaryReactor* ReplyWire(const Edge& edge, std::string_view method,
+                                    grpc::CallbackServerContext* context,
+                                    const grpc::ByteBuffer* request,
+                                    grpc::ByteBuffer* response,
+                                    const WireHandler& handler);
+
+// What one stream may have in the server: read, and its answer not sent.
+// A client that sends more is held up by flow control.
+struct PipelineOptions {
+  enum class Order {
+    kOfRequests,    // clients may count instead of reading tags
+    kOfCompletion,  // no answer waits for an earlier request's
+  };
+  Order order = Order::kOfRequests;
+  size_t requests = 32;
+  size_t bytes = size_t{64} << 20;  // of requests; one larger goes alone
+};
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* PipelineWire(
+    const Edge& edge, std::string_view method,
+    grpc::CallbackServerContext* context, const PipelineOptions& options,
+    WireHandler handler);
+
+}  // namespace octet::rpc
+
+#endif  // OCTET_SERVER_RPC_CALLS_WIRE_REACTORS_H_

@@ -1,0 +1,38 @@
+// Float models for calibration: loaded when first needed, the last one kept,
+// so that a run of streams packs a checkpoint's weights once.
+
+#ifndef OCTET_SERVER_RPC_RESOURCES_FLOAT_MODELS_H_
+#define OCTET_SERVER_RPC_RESOURCES_FLOAT_MODELS_H_
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "server/bundle/directory_store.h"
+#include "server/model/model.h"
+
+namespace octet::rpc {
+
+class FloatModels {
+ public:
+  // A checkpoint that is not calibrated any more gives its memory back when
+  // others are, or when it is deleted.
+  static constexpr size_t kKept = 1;
+
+  absl::StatusOr<std::shared_ptr<const model::Model>> Load(
+      const bundle::DirectoryStore& checkpoints, const std::string& id);
+  void Forget(const std::string& id);
+
+ private:
+  absl::Mutex mutex_;  // held while loading: two streams share one load
+  std::deque<std::pair<std::string, std::shared_ptr<const model::Model>>>
+      recent_ ABSL_GUARDED_BY(mutex_);  // most recent first
+};
+
+}  // namespace octet::rpc
+
+#endif  // OCTET_SERVER_RPC_RESOURCES_FLOAT_MODELS_H_
