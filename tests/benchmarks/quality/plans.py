@@ -21,6 +21,11 @@ PLANS = {
         "methods": _SMOOTHED,
     },
     "static-rotated": {"scheme": pb.SCHEME_W8A8_STATIC, "methods": _EXACT},
+    # A little above 0.999, so that texts it was not calibrated on stay above.
+    "auto-0999": {
+        "policy": pb.POLICY_AUTO,
+        "budget": pb.Budget(min_mean_cosine=0.9992),
+    },
     "auto-09995": {
         "policy": pb.POLICY_AUTO,
         "budget": pb.Budget(min_mean_cosine=0.9995),
