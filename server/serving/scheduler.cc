@@ -75,6 +75,15 @@ class Scheduler::Impl {
   }
 
   absl::Status Submit(Task task) {
+    if (task.brief && TakeIdleWorker()) {
+      Turned turned;
+      turned.task = std::make_unique<Task>(std::move(task));
+      turned.since = absl::Now();
+      Run(std::move(turned), /*alone=*/false);
+      const std::scoped_lock lock(mutex_);
+      EndTurn();
+      return absl::OkStatus();
+    }
     Waiting waiting;
     waiting.task = std::make_unique<Task>(std::move(task));
     waiting.since = absl::Now();
@@ -129,6 +138,21 @@ class Scheduler::Impl {
     lock.unlock();
     if (wake) wake_.notify_one();
     return absl::OkStatus();
+  }
+
+  // In its place the caller works, until EndTurn. Nobody waits, so that it
+  // takes nobody's share.
+  bool TakeIdleWorker() {
+    const std::scoped_lock lock(mutex_);
+    if (draining_ || waiting_ > 0 || busy_ >= options_.workers) return false;
+    ++busy_;
+    return true;
+  }
+
+  // Under the lock.
+  void EndTurn() {
+    --busy_;
+    if (Idle()) idle_.notify_all();
   }
 
   ModelQueue& QueueOf(std::string_view id) {
@@ -229,9 +253,10 @@ class Scheduler::Impl {
     return at <= absl::Now() ? absl::InfinitePast() : at;
   }
 
-  // Idle workers divide what waits.
+  // Idle workers divide what waits. A brief task may work in place of the one
+  // that asks.
   size_t BudgetFor(const ModelQueue& queue) const {
-    const size_t idle = options_.workers - busy_;
+    const size_t idle = std::max(options_.workers, busy_ + 1) - busy_;
     const size_t share = (queue.rows() + idle - 1) / idle;
     return std::min(options_.batch_rows, std::max(kLeastRows, share));
   }
@@ -250,8 +275,7 @@ class Scheduler::Impl {
     if (wake) wake_.notify_one();
     Run(std::move(turned), alone);
     lock.lock();
-    --busy_;
-    if (Idle()) idle_.notify_all();
+    EndTurn();
   }
 
   void DropDiscarded(std::unique_lock<std::mutex>& lock) {
@@ -263,8 +287,7 @@ class Scheduler::Impl {
     }
     discarded.clear();  // what callbacks hold is released before Drain returns
     lock.lock();
-    --busy_;
-    if (Idle()) idle_.notify_all();
+    EndTurn();
   }
 
   void Run(Turned turned, bool alone) {

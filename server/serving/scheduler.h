@@ -65,8 +65,11 @@ struct Task {
   Priority priority = Priority::kNormal;
   absl::Time deadline = absl::InfiniteFuture();
   std::function<bool()> cancelled;
-  // One of the two, once, on a worker (or `drop` in Drain). `drop` gets the
-  // errors of Step::done that come before the computation.
+  // Takes no longer than handing it to a worker would. Submit runs it itself,
+  // if nothing waits and a worker is idle.
+  bool brief = false;
+  // One of the two, once, on a worker (or in Submit, or `drop` in Drain).
+  // `drop` gets the errors of Step::done that come before the computation.
   std::function<void(const Turn&)> run;
   std::function<void(const absl::Status&)> drop;
 };

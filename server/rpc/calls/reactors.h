@@ -4,9 +4,9 @@
 //   Consume    client stream: a handler sees one message after the other
 //   Outbox     server stream: whoever has something to say puts it in
 //
-// gRPC's own threads never compute and never touch a disk: everything a
-// service does for a message runs on the WorkQueue of its Edge, or where the
-// Scheduler puts it (wire_reactors.h). Every RPC is counted under the method
+// gRPC's own threads never touch a disk and compute nothing that takes time:
+// everything a service does for a message runs on the WorkQueue of its Edge, or
+// where the Scheduler puts it (wire_reactors.h). Every RPC is counted under the method
 // label "InferenceService/Forward" and a code label such as "OK" or
 // "INVALID_ARGUMENT".
 

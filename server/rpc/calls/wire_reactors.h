@@ -4,7 +4,8 @@
 //   ReplyWire     unary
 //   PipelineWire  bidirectional: many requests of one stream at a time
 //
-// A handler only decodes and submits, on gRPC's thread; it never computes.
+// A handler decodes and submits, on gRPC's thread; what it computes there is no
+// more work than that (serving::Task::brief).
 
 #ifndef OCTET_SERVER_RPC_CALLS_WIRE_REACTORS_H_
 #define OCTET_SERVER_RPC_CALLS_WIRE_REACTORS_H_

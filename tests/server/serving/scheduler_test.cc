@@ -532,5 +532,65 @@ TEST_F(SchedulerTest, WorkersReportTheTimeTheyWereBusy) {
               Optional(testing::Ge(0.02)));
 }
 
+TEST_F(SchedulerTest, ABriefTaskRunsWhereItIsSubmittedWhileNothingWaits) {
+  Scheduler scheduler(OneWorker(), &metrics_);
+  std::promise<std::thread::id> ran;
+  Task task;
+  task.model = exact_;
+  task.brief = true;
+  task.run = [&](const Turn& turn) {
+    EXPECT_EQ(turn.pool, nullptr);
+    ran.set_value(std::this_thread::get_id());
+  };
+  task.drop = [](const absl::Status& why) { FAIL() << why; };
+  ASSERT_TRUE(scheduler.Submit(task).ok());
+  EXPECT_EQ(ran.get_future().get(), std::this_thread::get_id());
+
+  // With the only worker busy it takes its turn on that one.
+  Blocker blocker;
+  ASSERT_TRUE(scheduler.Submit(blocker.task(exact_)).ok());
+  blocker.WaitUntilItRuns();
+  ran = {};
+  ASSERT_TRUE(scheduler.Submit(task).ok());
+  blocker.Release();
+  EXPECT_NE(ran.get_future().get(), std::this_thread::get_id());
+
+  scheduler.Drain(absl::Now());
+  EXPECT_TRUE(absl::IsUnavailable(scheduler.Submit(task)));
+}
+
+TEST_F(SchedulerTest, ABriefTaskThatNobodyWaitsForIsDropped) {
+  Scheduler scheduler(OneWorker(), &metrics_);
+  absl::Status why;
+  Task task;
+  task.model = exact_;
+  task.brief = true;
+  task.cancelled = [] { return true; };
+  task.run = [](const Turn&) { FAIL() << "it was cancelled"; };
+  task.drop = [&](const absl::Status& status) { why = status; };
+  ASSERT_TRUE(scheduler.Submit(task).ok());
+  EXPECT_TRUE(absl::IsCancelled(why)) << why;
+}
+
+// A worker must not find that there are no workers.
+TEST_F(SchedulerTest, WorkersGoOnWhileABriefTaskStandsInForOne) {
+  Scheduler scheduler(OneWorker(), &metrics_);
+  Task task;
+  task.model = exact_;
+  task.brief = true;
+  task.run = [&](const Turn&) {
+    std::promise<void> done;
+    Step step = StepOf(exact_, 2);
+    step.done = [&](const absl::StatusOr<StepResult>& result) {
+      EXPECT_TRUE(result.ok()) << result.status();
+      done.set_value();
+    };
+    EXPECT_TRUE(scheduler.Submit(std::move(step)).ok());
+    done.get_future().wait();
+  };
+  task.drop = [](const absl::Status& why) { FAIL() << why; };
+  ASSERT_TRUE(scheduler.Submit(std::move(task)).ok());
+}
+
 }  // namespace
 }  // namespace octet::serving
