@@ -37,6 +37,18 @@ google::protobuf::Duration ToDuration(absl::Duration duration) {
   return result;
 }
 
+void FillTimings(const CallTimes& times, v1::Timings* out) {
+  const auto nanoseconds = [](uint64_t ns) {
+    return ToDuration(absl::Nanoseconds(ns));
+  };
+  *out->mutable_queue() = ToDuration(times.queue);
+  *out->mutable_quantize() = nanoseconds(times.phases.quantize_ns);
+  *out->mutable_dot() = nanoseconds(times.phases.dot_ns);
+  *out->mutable_dequantize() = nanoseconds(times.phases.dequantize_ns);
+  *out->mutable_outlier() = nanoseconds(times.phases.outlier_ns);
+  *out->mutable_total() = ToDuration(times.total);
+}
+
 v1::Scheme ToProto(model::Scheme scheme) {
   for (const auto& [wire, ours] : kSchemes) {
     if (ours == scheme) return wire;

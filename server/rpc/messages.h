@@ -15,14 +15,17 @@
 #include "google/protobuf/repeated_ptr_field.h"
 #include "google/protobuf/timestamp.pb.h"
 #include "octet/v1/checkpoint_service.pb.h"
+#include "octet/v1/inference_service.pb.h"
 #include "octet/v1/quantization_service.pb.h"
 #include "server/model/graph.h"
 #include "server/model/scheme.h"
+#include "server/rpc/calls/timings.h"
 
 namespace octet::rpc {
 
 google::protobuf::Timestamp ToTimestamp(absl::Time time);
 google::protobuf::Duration ToDuration(absl::Duration duration);
+void FillTimings(const CallTimes& times, v1::Timings* out);
 
 v1::Scheme ToProto(model::Scheme scheme);
 

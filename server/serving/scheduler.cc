@@ -64,6 +64,8 @@ class Scheduler::Impl {
     for (std::thread& thread : threads_) thread.join();
   }
 
+  const SchedulerOptions& options() const { return options_; }
+
   absl::Status Submit(Step step) {
     Waiting waiting;
     waiting.step = std::make_shared<StepRun>(
@@ -362,6 +364,8 @@ absl::Status Scheduler::Submit(Step step) {
 absl::Status Scheduler::Submit(Task task) {
   return impl_->Submit(std::move(task));
 }
+
+const SchedulerOptions& Scheduler::options() const { return impl_->options(); }
 
 void Scheduler::Drain(absl::Time deadline) { impl_->Drain(deadline); }
 

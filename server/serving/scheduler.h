@@ -103,6 +103,8 @@ class Scheduler {
   absl::Status Submit(Step step);
   absl::Status Submit(Task task);
 
+  const SchedulerOptions& options() const;
+
   // Admits no more and waits until what was admitted is done. What has not
   // started by `deadline` is dropped; what has started is always waited for.
   void Drain(absl::Time deadline);

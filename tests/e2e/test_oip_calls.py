@@ -121,6 +121,18 @@ def test_configuration_says_how_a_model_is_served(oip):
     assert all(oip.is_model_ready(layer) for layer in layers)
 
 
+def test_configuration_says_how_long_batches_wait(start_server):
+    server = start_server(None, "--batch-wait-ms=2.5")
+    with (
+        Client(server.address) as client,
+        triton.InferenceServerClient(server.address) as other,
+    ):
+        client.upload_checkpoint("mlp", checkpoints.mlp())
+        client.load("mlp", "checkpoints/mlp")
+        batching = other.get_model_config("mlp").config.dynamic_batching
+        assert batching.max_queue_delay_microseconds == 2500
+
+
 def statistics(oip, name):
     (stats, *_) = oip.get_inference_statistics(name).model_stats
     return stats

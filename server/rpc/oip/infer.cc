@@ -179,6 +179,7 @@ class Inference : public std::enable_shared_from_this<Inference> {
       if (!result.ok()) return self->End(AboutX(result.status()));
       self->times_.queue = result->queued;
       self->times_.compute_infer = result->compute;
+      self->phases_ = result->times;
       self->Answer(std::move(result->output));
     };
     return context_.backend->scheduler->Submit(std::move(step));
@@ -209,7 +210,7 @@ class Inference : public std::enable_shared_from_this<Inference> {
     const absl::Status status = Guarded([&] {
       y = served_->model->MatMul(
           served_->layer, {rows_.As<const float>(), batch_, width_},
-          {turn.pool, context_.backend->allow_non_finite}, nullptr);
+          {turn.pool, context_.backend->allow_non_finite}, &phases_);
       return y.status();
     });
     times_.compute_infer = absl::Now() - start;
@@ -275,6 +276,7 @@ class Inference : public std::enable_shared_from_this<Inference> {
     times_.total = absl::Now() - caller_.arrival;
     if (served_) {
       if (answer.ok()) {
+        answer->times = {times_.queue, phases_, times_.total};
         context_.statistics->Succeeded(*served_, batch_, times_);
         Export();
       } else {
@@ -313,6 +315,7 @@ class Inference : public std::enable_shared_from_this<Inference> {
   size_t width_ = 0;              // of x
   size_t batch_ = 0;
   InferTimes times_;
+  kernels::PhaseTimes phases_;  // of compute_infer
 };
 
 }  // namespace

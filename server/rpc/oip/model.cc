@@ -202,7 +202,8 @@ void FillMetadata(const Served& served, const std::vector<Served>& versions,
   }
 }
 
-void FillConfig(const Served& served, size_t threads,
+void FillConfig(const Served& served,
+                const serving::SchedulerOptions& scheduler,
                 inference::ModelConfig* config) {
   config->set_name(served.name());
   config->set_platform(Platform(served));
@@ -220,10 +221,12 @@ void FillConfig(const Served& served, size_t threads,
   auto* batching = config->mutable_dynamic_batching();
   batching->set_priority_levels(kPriorities);
   batching->set_default_priority_level(kDefaultPriority);
+  batching->set_max_queue_delay_microseconds(
+      static_cast<uint64_t>(absl::ToInt64Microseconds(scheduler.batch_wait)));
   inference::ModelInstanceGroup* group = config->add_instance_group();
   group->set_name(served.name());
   group->set_kind(inference::ModelInstanceGroup::KIND_CPU);
-  group->set_count(static_cast<int32_t>(threads));
+  group->set_count(static_cast<int32_t>(scheduler.workers));
   config->mutable_model_transaction_policy()->set_decoupled(false);
   FillParameters(served, config);
 }

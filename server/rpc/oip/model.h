@@ -20,6 +20,7 @@
 #include "server/model/graph.h"
 #include "server/serving/loaded_model.h"
 #include "server/serving/model_registry.h"
+#include "server/serving/scheduler.h"
 
 namespace octet::rpc::oip {
 
@@ -80,8 +81,8 @@ std::vector<TensorSpec> OutputsOf(const Served& served);
 // `versions` of the same name.
 void FillMetadata(const Served& served, const std::vector<Served>& versions,
                   inference::ModelMetadataResponse* response);
-// `threads` that compute it.
-void FillConfig(const Served& served, size_t threads,
+void FillConfig(const Served& served,
+                const serving::SchedulerOptions& scheduler,
                 inference::ModelConfig* config);
 
 }  // namespace octet::rpc::oip

@@ -13,6 +13,7 @@
 #include "absl/types/span.h"
 #include "grpcpp/support/slice.h"
 #include "inference/grpc_service.pb.h"
+#include "server/rpc/calls/timings.h"
 #include "server/rpc/oip/model.h"
 #include "server/rpc/oip/parameters.h"
 #include "server/rpc/oip/shared_memory.h"
@@ -36,6 +37,7 @@ absl::Status CheckRoom(const OutputPlace& place, uint64_t bytes);
 struct InferAnswer {
   inference::ModelInferResponse fields;  // all but raw_output_contents
   std::vector<grpc::Slice> tensors;      // those
+  CallTimes times;
 };
 
 // Adds an output.

@@ -12,6 +12,7 @@
 #include "server/model/str_cat.h"
 #include "server/rpc/calls/reactors.h"
 #include "server/rpc/calls/status.h"
+#include "server/rpc/calls/timings.h"
 #include "server/rpc/calls/wire_reactors.h"
 #include "server/rpc/oip/infer.h"
 #include "server/rpc/oip/model.h"
@@ -169,7 +170,7 @@ class OpenInferenceService final : public RawService {
                   request, response, [&]() -> absl::Status {
                     ASSIGN_OR_RETURN(const oip::Served served,
                                      Find(request->name(), request->version()));
-                    oip::FillConfig(served, backend_.pool->threads(),
+                    oip::FillConfig(served, backend_.scheduler->options(),
                                     response->mutable_config());
                     return absl::OkStatus();
                   });
@@ -200,9 +201,10 @@ class OpenInferenceService final : public RawService {
           Received<ModelInferRequest> received;
           RETURN_IF_ERROR(received.Parse(&wire.bytes));
           Infer(wire, std::move(received),
-                [answer = std::move(answer)](
+                [unary = wire.unary, answer = std::move(answer)](
                     absl::StatusOr<oip::InferAnswer> result) {
                   if (!result.ok()) return answer(result.status());
+                  AddServerTiming(result->times, unary);
                   answer(MakeMessage(LargeField(&result->fields),
                                      result->fields, result->tensors));
                 });
@@ -355,9 +357,14 @@ class OpenInferenceService final : public RawService {
   void Infer(const WireRequest& wire, Received<ModelInferRequest> received,
              std::function<void(absl::StatusOr<oip::InferAnswer>)> done) {
     wire.scope->About(received.fields.model_name());
-    oip::Infer({&backend_, &memory_, &statistics_},
-               {wire.arrival, wire.deadline, wire.cancelled},
-               std::move(received), std::move(done));
+    oip::Infer(
+        {&backend_, &memory_, &statistics_},
+        {wire.arrival, wire.deadline, wire.cancelled}, std::move(received),
+        [scope = wire.scope,
+         done = std::move(done)](absl::StatusOr<oip::InferAnswer> answer) {
+          if (answer.ok()) scope->Queued(answer->times.queue);
+          done(std::move(answer));
+        });
   }
 
   bool Ready() const { return compute_.ready->load(std::memory_order_relaxed); }

@@ -1,5 +1,5 @@
-// Where the time of an inference call went, as its answer says it: in the
-// message, and in trailing metadata for clients of any protocol:
+// Where the time of an inference call went, as trailing metadata says it to
+// clients of any protocol (octet.v1 says it in its messages, too):
 //
 //   server-timing: queue;dur=0.012, quantize;dur=0.161, dot;dur=1.204,
 //                  dequantize;dur=0.094, outlier;dur=0.000, total;dur=1.871
@@ -8,15 +8,14 @@
 // the time until the computation began; the phases are CPU time of the INT8
 // linears, in a batch the share of the call's rows; total ends with the answer.
 
-#ifndef OCTET_SERVER_RPC_TIMINGS_H_
-#define OCTET_SERVER_RPC_TIMINGS_H_
+#ifndef OCTET_SERVER_RPC_CALLS_TIMINGS_H_
+#define OCTET_SERVER_RPC_CALLS_TIMINGS_H_
 
 #include <string>
 
 #include "absl/time/time.h"
 #include "grpcpp/server_context.h"
 #include "kernels/phase_clock.h"
-#include "octet/v1/inference_service.pb.h"
 
 namespace octet::rpc {
 
@@ -28,8 +27,6 @@ struct CallTimes {
   absl::Duration total = absl::ZeroDuration();
 };
 
-void FillTimings(const CallTimes& times, v1::Timings* out);
-
 // The value of the metadata.
 std::string ServerTiming(const CallTimes& times);
 
@@ -39,4 +36,4 @@ void AddServerTiming(const CallTimes& times,
 
 }  // namespace octet::rpc
 
-#endif  // OCTET_SERVER_RPC_TIMINGS_H_
+#endif  // OCTET_SERVER_RPC_CALLS_TIMINGS_H_

@@ -1,23 +1,9 @@
-#include "server/rpc/timings.h"
+#include "server/rpc/calls/timings.h"
 
 #include <array>
 #include <cstdio>
 
-#include "server/rpc/messages.h"
-
 namespace octet::rpc {
-
-void FillTimings(const CallTimes& times, v1::Timings* out) {
-  const auto nanoseconds = [](uint64_t ns) {
-    return ToDuration(absl::Nanoseconds(ns));
-  };
-  *out->mutable_queue() = ToDuration(times.queue);
-  *out->mutable_quantize() = nanoseconds(times.phases.quantize_ns);
-  *out->mutable_dot() = nanoseconds(times.phases.dot_ns);
-  *out->mutable_dequantize() = nanoseconds(times.phases.dequantize_ns);
-  *out->mutable_outlier() = nanoseconds(times.phases.outlier_ns);
-  *out->mutable_total() = ToDuration(times.total);
-}
 
 std::string ServerTiming(const CallTimes& times) {
   constexpr double kMillisecond = 1e-6;  // of nanoseconds
