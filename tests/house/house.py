@@ -62,6 +62,7 @@ ARROWS = {
     },
     # What a call passes on its way in and out.
     "server/rpc/calls": {
+        "kernels",
         "proto",
         "server/model",
         "server/serving",
