@@ -6,8 +6,8 @@
 //
 // gRPC's own threads never touch a disk and compute nothing that takes time:
 // everything a service does for a message runs on the WorkQueue of its Edge, or
-// where the Scheduler puts it (wire_reactors.h). Every RPC is counted under the method
-// label "InferenceService/Forward" and a code label such as "OK" or
+// where the Scheduler puts it (wire_reactors.h). Every RPC is counted under the
+// method label "InferenceService/Forward" and a code label such as "OK" or
 // "INVALID_ARGUMENT".
 
 #ifndef OCTET_SERVER_RPC_CALLS_REACTORS_H_
