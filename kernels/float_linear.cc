@@ -146,10 +146,9 @@ class FloatLinear::Impl {
     return absl::OkStatus();
   }
 
-  // All columns through oneDNN, or none: false, and nothing is kept. oneDNN
-  // looks at the CPU itself; OCTET_MAX_ISA has to be heard here.
+  // All columns through oneDNN, or none: false, and nothing is kept.
   bool PackOneDnn(MatrixView<const float> w) {
-    if (!HostFeatures().avx512f) return false;
+    if (!OneDnnMultipliesFp32(HostFeatures())) return false;
     for (size_t n = 0; n < n_; n += kTaskCols) {
       auto gemm = OneDnnGemm::Create(w.Rows(n, std::min(kTaskCols, n_ - n)));
       if (gemm == nullptr) {

@@ -41,8 +41,7 @@ Int8Layer::Int8Layer(const Kernel& kernel, const Int8LinearSpec& spec)
     std::copy(spec.scales.begin(), spec.scales.end(), scales.begin());
     if (!splits_k()) SeedColumns();
   }
-  if (spec.backend == Int8Backend::kOneDnn && group_size == 0 && !splits_k() &&
-      kernel.code_offset == 0) {
+  if (spec.backend == Int8Backend::kOneDnn && !splits_k()) {
     onednn = OneDnnInt8Gemm::Create(spec.codes);
   }
 }

@@ -20,6 +20,7 @@
 #include "kernels/linear_partition.h"
 #include "kernels/linear_task.h"
 #include "kernels/matrix_view.h"
+#include "kernels/onednn_gemm.h"
 #include "kernels/phase_clock.h"
 #include "kernels/registry.h"
 #include "kernels/status_macros.h"
@@ -140,6 +141,23 @@ absl::Status CheckOutliers(const Int8LinearSpec& spec) {
                     spec.codes.rows);
 }
 
+// What is known before anything is packed.
+absl::Status CheckBackend(const Kernel& kernel, const Int8LinearSpec& spec) {
+  if (spec.backend == Int8Backend::kOwn) return absl::OkStatus();
+  if (spec.group_size != 0) {
+    return absl::UnimplementedError(
+        absl::StrCat("oneDNN knows no scales per group of K; group_size is ",
+                     spec.group_size));
+  }
+  if (OneDnnMultipliesInt8(HostFeatures()) && kernel.code_offset == 0) {
+    return absl::OkStatus();
+  }
+  return absl::UnimplementedError(absl::StrCat(
+      "oneDNN's INT8 sums are exact on CPUs with AVX512-VNNI; what runs here, "
+      "by CPU or OCTET_MAX_ISA, is ",
+      std::string(IsaName(kernel.isa))));
+}
+
 absl::Status CheckRowScales(absl::string_view field, size_t scales,
                             size_t rows) {
   if (scales == rows) return absl::OkStatus();
@@ -201,7 +219,9 @@ void RunTasks(const Int8Layer& layer, size_t first, const LinearInput& x,
               const LinearOutput& y, const LinearCall& call) {
   const size_t threads = call.pool == nullptr ? 1 : call.pool->threads();
   Partition partition = Divide({x.rows, y.cols, x.cols}, layer.kernel, threads);
-  if (layer.onednn != nullptr) partition.panel_blocks = 1;
+  // oneDNN multiplies by all columns or by none.
+  const bool by_onednn = layer.onednn != nullptr && y.cols == layer.weights.n();
+  if (by_onednn) partition.panel_blocks = 1;
   const EvenParts row_blocks(x.rows, partition.row_blocks);
   const size_t nr = layer.kernel.nr;
   const EvenParts panels((y.cols + nr - 1) / nr, partition.panel_blocks);
@@ -218,6 +238,7 @@ void RunTasks(const Int8Layer& layer, size_t first, const LinearInput& x,
     task.panels = {first / nr + part.begin, first / nr + part.end};
     task.first_column = first;
     task.slice_groups = partition.slice_groups;
+    task.by_onednn = by_onednn;
     task.timed = call.times != nullptr;
     return RunLinearTask(layer, task);
   };
@@ -252,11 +273,12 @@ absl::StatusOr<Int8Linear> Int8Linear::CreateWith(const Kernel& kernel,
   RETURN_IF_ERROR(CheckActivations(spec));
   RETURN_IF_ERROR(CheckOutliers(spec));
   RETURN_IF_ERROR(CheckTransforms(spec));
+  RETURN_IF_ERROR(CheckBackend(kernel, spec));
   auto layer = std::make_unique<Int8Layer>(kernel, spec);
   if (spec.backend == Int8Backend::kOneDnn && layer->onednn == nullptr) {
-    return absl::UnimplementedError(absl::StrCat(
-        "oneDNN has no exact INT8 product of shape [", spec.codes.rows, ", ",
-        spec.codes.cols, "] in groups of ", spec.group_size, " on this CPU"));
+    return absl::UnimplementedError(
+        absl::StrCat("oneDNN has no exact INT8 product with weights of shape [",
+                     spec.codes.rows, ", ", spec.codes.cols, "]"));
   }
   return Int8Linear(std::move(layer));
 }

@@ -58,7 +58,8 @@ struct Kernel;     // registry.h
 enum class ActivationCoding : uint8_t { kPerToken, kStaticAffine };
 
 // Which code multiplies the integers; everything around it is the same, and so
-// is the result. oneDNN knows AMX; it keeps weights of its own beside ours.
+// is the result. oneDNN knows AMX; it keeps weights of its own beside ours,
+// which multiply where only some columns are asked for.
 enum class Int8Backend : uint8_t { kOwn, kOneDnn };
 
 // Row-major weights as a bundle holds them. Everything is copied or packed by
@@ -91,8 +92,9 @@ class Int8Linear {
  public:
   // Errors: INVALID_ARGUMENT naming the field, when shapes disagree, a scale
   // is not positive and finite, or an outlier column is out of order or range.
-  // UNIMPLEMENTED when oneDNN is asked for and has nothing exact: without an
-  // INT8 dot product, with groups of K, or with a K that int32 does not hold.
+  // UNIMPLEMENTED when oneDNN is asked for and has nothing exact: without
+  // AVX512-VNNI (or with a lower OCTET_MAX_ISA), with groups of K, or with a K
+  // that int32 does not hold.
   static absl::StatusOr<Int8Linear> Create(const Int8LinearSpec& spec);
   // On a kernel of one's own choice; the CPU must be able to run it.
   static absl::StatusOr<Int8Linear> CreateWith(const Kernel& kernel,

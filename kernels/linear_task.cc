@@ -65,7 +65,7 @@ class TaskRun {
                    : (task.x.rows + kernel_.mr - 1) / kernel_.mr),
         tile_rows_(task.x.rows, tiles_),
         // No activation, no outlier columns: the kernel can finish by itself.
-        plain_(kernel_.scales && layer.onednn == nullptr && !layer.splits_k() &&
+        plain_(kernel_.scales && !task.by_onednn && !layer.splits_k() &&
                layer.group_size == 0 && task.y.type == ElementType::kFp32 &&
                task.activation == Activation::kNone &&
                layer.outlier_columns.empty()),
@@ -76,7 +76,7 @@ class TaskRun {
     Quantize();
     sampler_.EndQuantizeBeginLoop();
     scratch_.acc.Reserve(tiles_ * kTileSize * sizeof(int32_t));
-    if (layer_.onednn != nullptr) MultiplyByOneDnn();
+    if (task_.by_onednn) MultiplyByOneDnn();
     for (size_t p = task_.panels.begin; p < task_.panels.end; ++p) RunPanel(p);
     return sampler_.EndLoop();
   }

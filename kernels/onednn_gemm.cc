@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/cpu_features.h"
 #include "kernels/matrix_view.h"
 
 #if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_OMP
@@ -217,6 +218,14 @@ class Matmul {
 };
 
 }  // namespace
+
+bool OneDnnMultipliesFp32(const CpuFeatures& features) {
+  return features.avx512f;
+}
+
+bool OneDnnMultipliesInt8(const CpuFeatures& features) {
+  return Runs(features, Isa::kAvx512Vnni);
+}
 
 class OneDnnGemm::Impl : public Matmul<float, float, float> {};
 

@@ -15,6 +15,10 @@
 // made with OpenMP set to one thread for the calling thread, and work is cut
 // up by kernels::ThreadPool instead. A oneDNN with another runtime may use
 // threads of its own, which changes no result.
+//
+// Instruction sets. oneDNN looks at the CPU by itself and takes the best it
+// finds, AMX included. Whoever lowers the instruction set (OCTET_MAX_ISA) gets
+// none of it: callers ask one of the two below, with HostFeatures().
 
 #ifndef OCTET_KERNELS_ONEDNN_GEMM_H_
 #define OCTET_KERNELS_ONEDNN_GEMM_H_
@@ -23,9 +27,13 @@
 #include <cstdint>
 #include <memory>
 
+#include "kernels/cpu_features.h"
 #include "kernels/matrix_view.h"
 
 namespace octet::kernels {
+
+bool OneDnnMultipliesFp32(const CpuFeatures& features);
+bool OneDnnMultipliesInt8(const CpuFeatures& features);
 
 class OneDnnGemm {
  public:

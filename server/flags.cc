@@ -36,6 +36,7 @@ struct Raw {
   Flags flags;
   std::string data_directory = "octet-data";
   std::string reflection = "on";
+  std::string int8_backend = "octet";
   double grace_seconds = 0;
   double drain_seconds = 20;
   uint64_t measure_memory_mib = 2048;
@@ -97,6 +98,10 @@ void AddFlags(CLI::App& app, Raw& raw) {
       "Threads that compute; 0: one for each usable CPU (affinity and cgroup "
       "quota count)")
       ->check(CLI::Range(0, 1024));
+  Add(app, "int8-backend", raw.int8_backend,
+      "Whose kernels multiply INT8 layers; the results are the same. Where "
+      "onednn has none, octet's do")
+      ->check(CLI::IsMember({"octet", "onednn"}));
   Add(app, "queue-capacity", server.queue_capacity,
       "Requests that may wait for each model; more are refused at once with "
       "RESOURCE_EXHAUSTED")
@@ -192,6 +197,9 @@ std::optional<Flags> ParseFlags(int argc, char** argv, int* exit_code) {
     return std::nullopt;
   }
   raw.flags.server.data_directory = raw.data_directory;
+  if (raw.int8_backend == "onednn") {
+    raw.flags.server.int8_backend = kernels::Int8Backend::kOneDnn;
+  }
   raw.flags.server.security.reflection = ParseReflection(raw.reflection);
   raw.flags.server.max_measure_bytes = raw.measure_memory_mib << 20;
   raw.flags.server.client_limits.bytes = raw.client_max_mib << 20;

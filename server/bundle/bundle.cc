@@ -117,7 +117,7 @@ absl::StatusOr<Bundle> OpenBundle(const fs::path& directory, Verify verify) {
 }
 
 absl::StatusOr<std::unique_ptr<const model::Model>> LoadModel(
-    const Bundle& bundle) {
+    const Bundle& bundle, const model::LinearOptions& options) {
   ASSIGN_OR_RETURN(model::Graph graph,
                    model::Import(bundle.files.configs, *bundle.files.tensors));
   if (graph.family != bundle.manifest.family) {
@@ -135,11 +135,11 @@ absl::StatusOr<std::unique_ptr<const model::Model>> LoadModel(
     }
   }
   return model::Model::Create(std::move(graph), *bundle.files.tensors,
-                              bundle.manifest.plan);
+                              bundle.manifest.plan, options);
 }
 
 absl::StatusOr<std::unique_ptr<const model::Model>> LoadFloatModel(
-    const ModelFiles& files) {
+    const ModelFiles& files, const model::LinearOptions& options) {
   ASSIGN_OR_RETURN(model::Graph graph,
                    model::Import(files.configs, *files.tensors));
   model::Plan plan;  // without what the graph leaves out (a pooler, say)
@@ -147,7 +147,7 @@ absl::StatusOr<std::unique_ptr<const model::Model>> LoadFloatModel(
     const auto planned = files.plan.find(linear->layer);
     if (planned != files.plan.end()) plan.insert(*planned);
   }
-  return model::Model::Create(std::move(graph), *files.tensors, plan);
+  return model::Model::Create(std::move(graph), *files.tensors, plan, options);
 }
 
 absl::Status WriteManifest(const fs::path& directory, Manifest manifest) {

@@ -47,11 +47,11 @@ absl::StatusOr<Bundle> OpenBundle(const std::filesystem::path& directory,
 
 // Imports the graph and packs the weights by the bundle's plan.
 absl::StatusOr<std::unique_ptr<const model::Model>> LoadModel(
-    const Bundle& bundle);
+    const Bundle& bundle, const model::LinearOptions& options = {});
 
 // The same for a checkpoint, every linear in FP32 but those that came INT8.
 absl::StatusOr<std::unique_ptr<const model::Model>> LoadFloatModel(
-    const ModelFiles& files);
+    const ModelFiles& files, const model::LinearOptions& options = {});
 
 // Digests every file of `directory`, writes octet.json (its `files` filled in)
 // and syncs. Call it last, before the directory is published.

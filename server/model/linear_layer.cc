@@ -194,9 +194,21 @@ std::array<int64_t, 2> ScaleShape(const Linear& linear,
           static_cast<int64_t>(groups)};
 }
 
+// On the backend that was asked for, or on our own.
+absl::StatusOr<kernels::Int8Linear> CreateInt8(std::string_view layer,
+                                               kernels::Int8LinearSpec spec,
+                                               const LinearOptions& options) {
+  spec.backend = options.int8_backend;
+  absl::StatusOr<kernels::Int8Linear> made = kernels::Int8Linear::Create(spec);
+  if (!absl::IsUnimplemented(made.status())) return made;
+  if (options.on_fallback) options.on_fallback(layer, made.status());
+  spec.backend = kernels::Int8Backend::kOwn;
+  return kernels::Int8Linear::Create(spec);
+}
+
 absl::StatusOr<std::unique_ptr<LinearLayer>> MakeInt8(
     const Linear& linear, const LinearScheme& scheme,
-    const TensorSource& tensors) {
+    const TensorSource& tensors, const LinearOptions& options) {
   RETURN_IF_ERROR(CheckScheme(linear, scheme));
   const std::string weight = StrCat(linear.layer, ".weight");
   const std::array<int64_t, 2> shape = WeightShape(linear);
@@ -229,14 +241,14 @@ absl::StatusOr<std::unique_ptr<LinearLayer>> MakeInt8(
                             loaded.outlier_columns.size(), linear.out_features};
     spec.outlier_threshold = scheme.outlier_threshold;
   }
-  return Wrap(linear, kernels::Int8Linear::Create(spec));
+  return Wrap(linear, CreateInt8(linear.layer, spec, options));
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<LinearLayer>> MakeLinearLayer(
     const Linear& linear, const LinearScheme& scheme,
-    const TensorSource& tensors) {
+    const TensorSource& tensors, const LinearOptions& options) {
   switch (scheme.scheme) {
     case Scheme::kFp32:
       return MakeFp32(linear, tensors);
@@ -247,7 +259,7 @@ absl::StatusOr<std::unique_ptr<LinearLayer>> MakeLinearLayer(
     case Scheme::kW8A8Dynamic:
     case Scheme::kW8A8Static:
     case Scheme::kLlmInt8:
-      return MakeInt8(linear, scheme, tensors);
+      return MakeInt8(linear, scheme, tensors, options);
   }
   return absl::InvalidArgumentError(
       StrCat("layer '", linear.layer, "': unknown scheme"));

@@ -14,6 +14,7 @@
 #define OCTET_SERVER_MODEL_LINEAR_LAYER_H_
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string_view>
 
@@ -44,10 +45,19 @@ class LinearLayer {
   virtual std::string_view isa() const = 0;
 };
 
+// What is decided where a layer runs, not by its plan. Results are the same.
+struct LinearOptions {
+  kernels::Int8Backend int8_backend = kernels::Int8Backend::kOwn;
+  // Hears of each layer that oneDNN has nothing exact for, and why; Octet's own
+  // kernel runs it then.
+  std::function<void(std::string_view layer, const absl::Status& why)>
+      on_fallback = nullptr;
+};
+
 // Errors: NOT_FOUND or INVALID_ARGUMENT naming the tensor.
 absl::StatusOr<std::unique_ptr<LinearLayer>> MakeLinearLayer(
     const Linear& linear, const LinearScheme& scheme,
-    const TensorSource& tensors);
+    const TensorSource& tensors, const LinearOptions& options = {});
 
 }  // namespace octet::model
 

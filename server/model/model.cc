@@ -61,14 +61,15 @@ class Model::Impl {
     UseBf16Attention(graph_, plan_);
   }
 
-  absl::Status Load(const TensorSource& tensors) {
+  absl::Status Load(const TensorSource& tensors, const LinearOptions& options) {
     lowered_ = graph_;
     FuseQkv(lowered_, plan_, tensors);
     FuseNormQuantize(lowered_, plan_);
     for (const Operator& op : lowered_.operators) {
       if (const auto* linear = std::get_if<Linear>(&op)) {
-        RETURN_IF_ERROR(linear->parts.empty() ? LoadLinear(*linear, tensors)
-                                              : LoadStack(*linear, tensors));
+        RETURN_IF_ERROR(linear->parts.empty()
+                            ? LoadLinear(*linear, tensors, options)
+                            : LoadStack(*linear, tensors, options));
       } else if (const auto* embedding = std::get_if<Embedding>(&op)) {
         RETURN_IF_ERROR(parameters_.Load(
             *embedding, lowered_.widths[embedding->output], lowered_, tensors));
@@ -107,24 +108,26 @@ class Model::Impl {
   }
 
  private:
-  absl::Status LoadLinear(const Linear& linear, const TensorSource& tensors) {
+  absl::Status LoadLinear(const Linear& linear, const TensorSource& tensors,
+                          const LinearOptions& options) {
     const auto planned = plan_.find(linear.layer);
     const LinearScheme scheme =
         planned == plan_.end() ? LinearScheme{} : planned->second;
     ASSIGN_OR_RETURN(linears_[linear.layer],
-                     MakeLinearLayer(linear, scheme, tensors));
+                     MakeLinearLayer(linear, scheme, tensors, options));
     return absl::OkStatus();
   }
 
   // The layers' own tensors as one matrix, and each layer a part of it.
-  absl::Status LoadStack(const Linear& linear, const TensorSource& tensors) {
+  absl::Status LoadStack(const Linear& linear, const TensorSource& tensors,
+                         const LinearOptions& options) {
     std::vector<std::string> layers;
     for (const Linear::Part& part : linear.parts) layers.push_back(part.layer);
     ASSIGN_OR_RETURN(const StackedTensors stacked,
                      StackedTensors::Create(tensors, linear.layer, layers));
     const LinearScheme scheme = plan_.find(layers[0])->second;
     auto& stack = stacks_[linear.layer];
-    ASSIGN_OR_RETURN(stack, MakeLinearLayer(linear, scheme, stacked));
+    ASSIGN_OR_RETURN(stack, MakeLinearLayer(linear, scheme, stacked, options));
     size_t first = 0;
     for (const Linear::Part& part : linear.parts) {
       linears_[part.layer] = MakePartLayer(*stack, first, part.out_features);
@@ -144,9 +147,10 @@ class Model::Impl {
 };
 
 absl::StatusOr<std::unique_ptr<const Model>> Model::Create(
-    Graph graph, const TensorSource& tensors, const Plan& plan) {
+    Graph graph, const TensorSource& tensors, const Plan& plan,
+    const LinearOptions& options) {
   auto impl = std::make_unique<Impl>(std::move(graph), plan);
-  RETURN_IF_ERROR(impl->Load(tensors));
+  RETURN_IF_ERROR(impl->Load(tensors, options));
   return std::unique_ptr<const Model>(new Model(std::move(impl)));
 }
 

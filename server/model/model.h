@@ -83,7 +83,8 @@ class Model {
  public:
   // `plan` says the scheme of each linear; tensors are those of linear_layer.h.
   static absl::StatusOr<std::unique_ptr<const Model>> Create(
-      Graph graph, const TensorSource& tensors, const Plan& plan);
+      Graph graph, const TensorSource& tensors, const Plan& plan,
+      const LinearOptions& options = {});
   ~Model();
 
   // Errors: INVALID_ARGUMENT naming field, index and limit (token id out of

@@ -182,6 +182,7 @@ class Server::Impl {
     models_ = std::make_unique<serving::ModelRegistry>(
         &backend_->checkpoints, &backend_->bundles, data_.models(), &metrics_);
     models_->set_watcher(&watcher_);
+    models_->set_int8_backend(options.int8_backend);
     ASSIGN_OR_RETURN(operations_,
                      quantization::Operations::Open(
                          data_.operations(), options.max_waiting_operations));

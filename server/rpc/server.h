@@ -18,6 +18,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "kernels/int8_linear.h"
 #include "server/quantization/calibration.h"
 #include "server/rpc/calls/client_limits.h"
 #include "server/rpc/calls/request_log.h"
@@ -31,6 +32,7 @@ struct ServerOptions {
   std::string metrics_address = "0.0.0.0:8002";
   std::filesystem::path data_directory = "octet-data";
   size_t threads = 0;  // that compute; 0: the CPUs this process may use
+  kernels::Int8Backend int8_backend = kernels::Int8Backend::kOwn;
   // SchedulerOptions; capacity are the requests that wait for each model.
   size_t queue_capacity = 256;
   size_t queue_rows = size_t{1} << 16;

@@ -13,6 +13,7 @@
 #include "server/serving/split_mix.h"
 #include "server/serving/state_file.h"
 #include "server/serving/warm_up.h"
+#include "spdlog/spdlog.h"
 
 namespace octet::serving {
 namespace {
@@ -66,6 +67,39 @@ bool AnswerAlike(const model::Graph& a, const model::Graph& b) {
          a.Linears().size() == b.Linears().size();
 }
 
+// One line for all layers of a model that did not get the backend that was
+// asked for, when it goes out of scope.
+class Fallbacks {
+ public:
+  Fallbacks(std::string_view source, kernels::Int8Backend backend)
+      : source_(source), options_{.int8_backend = backend} {
+    options_.on_fallback = [this](std::string_view layer,
+                                  const absl::Status& why) {
+      if (count_++ > 0) return;
+      first_ = layer;
+      why_ = std::string(why.message());
+    };
+  }
+  ~Fallbacks() {
+    if (count_ == 0) return;
+    spdlog::warn(
+        "{}: --int8-backend=onednn has no effect on {} products, which Octet's "
+        "own kernels compute; the first, '{}': {}",
+        source_, count_, first_, why_);
+  }
+  Fallbacks(const Fallbacks&) = delete;
+  Fallbacks& operator=(const Fallbacks&) = delete;
+
+  const model::LinearOptions& options() const { return options_; }
+
+ private:
+  const std::string source_;
+  model::LinearOptions options_;
+  size_t count_ = 0;
+  std::string first_;
+  std::string why_;
+};
+
 }  // namespace
 
 class ModelRegistry::LoadInProgress {
@@ -100,13 +134,15 @@ ModelRegistry::ModelRegistry(const bundle::DirectoryStore* checkpoints,
 absl::StatusOr<ModelRegistry::Loaded> ModelRegistry::Read(
     std::string_view source, bundle::Verify verify) const {
   const absl::Time start = absl::Now();
+  const Fallbacks fallbacks(source, int8_backend_);
   Loaded loaded;
   if (source.starts_with(kBundles)) {
     ASSIGN_OR_RETURN(const std::filesystem::path directory,
                      bundles_->Find(source.substr(kBundles.size())));
     ASSIGN_OR_RETURN(const bundle::Bundle opened,
                      bundle::OpenBundle(directory, verify));
-    ASSIGN_OR_RETURN(loaded.model, bundle::LoadModel(opened));
+    ASSIGN_OR_RETURN(loaded.model,
+                     bundle::LoadModel(opened, fallbacks.options()));
     loaded.description = Describe(*loaded.model, *opened.files.tensors);
     loaded.watch.limits = LimitsOf(opened);
     loaded.checkpoint = opened.manifest.provenance.checkpoint;
@@ -115,7 +151,8 @@ absl::StatusOr<ModelRegistry::Loaded> ModelRegistry::Read(
                      checkpoints_->Find(source.substr(kCheckpoints.size())));
     ASSIGN_OR_RETURN(const bundle::ModelFiles opened,
                      bundle::OpenCheckpoint(directory));
-    ASSIGN_OR_RETURN(loaded.model, bundle::LoadFloatModel(opened));
+    ASSIGN_OR_RETURN(loaded.model,
+                     bundle::LoadFloatModel(opened, fallbacks.options()));
     loaded.description = Describe(*loaded.model, *opened.tensors);
   } else {
     return absl::InvalidArgumentError(

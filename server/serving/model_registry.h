@@ -25,6 +25,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "kernels/int8_linear.h"
 #include "server/bundle/bundle.h"
 #include "server/bundle/directory_store.h"
 #include "server/serving/departures.h"
@@ -75,6 +76,12 @@ class ModelRegistry {
 
   // Sees the answers of what is loaded from now on; must outlive it.
   void set_watcher(Watcher* watcher) { watcher_ = watcher; }
+
+  // Multiplies the INT8 layers of what is loaded from now on. Where it cannot,
+  // Octet's own kernels do, and a line in the log says why.
+  void set_int8_backend(kernels::Int8Backend backend) {
+    int8_backend_ = backend;
+  }
 
   // `source` is "bundles/{id}" or "checkpoints/{id}". What was served under
   // `id` stays when this fails. Errors: INVALID_ARGUMENT (id, source, files,
@@ -154,6 +161,7 @@ class ModelRegistry {
   const std::filesystem::path state_file_;
   telemetry::Metrics* const metrics_;
   Watcher* watcher_ = nullptr;
+  kernels::Int8Backend int8_backend_ = kernels::Int8Backend::kOwn;
   const uint64_t seed_;
   mutable std::atomic<uint64_t> draws_ = 0;
   const Departures departures_;

@@ -8,60 +8,10 @@
 
 #include "gtest/gtest.h"
 #include "kernels/registry.h"
+#include "tests/kernels/known_cpus.h"
 
 namespace octet::kernels {
 namespace {
-
-CpuFeatures Haswell() {
-  CpuFeatures features;
-  features.avx2 = features.fma = features.f16c = true;
-  return features;
-}
-
-CpuFeatures SkylakeServer() {
-  CpuFeatures features = Haswell();
-  features.avx512f = features.avx512bw = true;
-  features.avx512dq = features.avx512vl = true;
-  return features;
-}
-
-CpuFeatures CascadeLake() {
-  CpuFeatures features = SkylakeServer();
-  features.avx512vnni = true;
-  return features;
-}
-
-CpuFeatures Zen4() { return CascadeLake(); }
-
-CpuFeatures AlderLake() {
-  CpuFeatures features = Haswell();
-  features.avx_vnni = true;
-  return features;
-}
-
-CpuFeatures SapphireRapids() {
-  CpuFeatures features = CascadeLake();
-  features.avx_vnni = true;
-  return features;
-}
-
-CpuFeatures CortexA72() {
-  CpuFeatures features;
-  features.neon = true;
-  return features;
-}
-
-CpuFeatures NeoverseN1() {
-  CpuFeatures features = CortexA72();
-  features.neon_dotprod = true;
-  return features;
-}
-
-CpuFeatures NeoverseV1() {
-  CpuFeatures features = NeoverseN1();
-  features.neon_i8mm = true;
-  return features;
-}
 
 TEST(SelectKernel, NothingSpecialRunsTheReference) {
   EXPECT_EQ(SelectKernel({}).name, "dot_scalar_1x16");

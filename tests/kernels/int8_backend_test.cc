@@ -1,6 +1,7 @@
 // oneDNN as the code that multiplies: the bits of everything must be those of
 // our own kernels, whatever stands around the product.
 
+#include <atomic>
 #include <cstddef>
 #include <vector>
 
@@ -9,10 +10,12 @@
 #include "gtest/gtest.h"
 #include "kernels/cpu_features.h"
 #include "kernels/int8_linear.h"
+#include "kernels/onednn_gemm.h"
 #include "kernels/phase_clock.h"
 #include "kernels/registry.h"
 #include "kernels/thread_pool.h"
 #include "tests/kernels/kernel_testing.h"
+#include "tests/kernels/known_cpus.h"
 #include "tests/kernels/layer_testing.h"
 
 namespace octet::kernels {
@@ -46,7 +49,9 @@ std::vector<float> RunOn(Int8Backend backend, const Layer& layer,
 class Int8BackendTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!HostFeatures().avx512vnni) GTEST_SKIP() << "no AVX512-VNNI here";
+    if (!OneDnnMultipliesInt8(HostFeatures())) {
+      GTEST_SKIP() << "no AVX512-VNNI here: oneDNN in INT8 is NOT TESTED";
+    }
   }
 };
 
@@ -90,6 +95,80 @@ TEST_F(Int8BackendTest, ItsProductCountsAsDot) {
   EXPECT_GT(times.dequantize_ns, 0);
   // Some twenty times as much work; a copy of it would not be.
   EXPECT_GT(times.dot_ns, times.quantize_ns);
+}
+
+std::atomic<size_t> columns_multiplied = 0;
+
+void CountingDot(const DotTile& tile) {
+  columns_multiplied += tile.width;
+  SelectKernel(HostFeatures()).dot(tile);
+}
+
+// oneDNN would multiply by all columns to give some.
+TEST_F(Int8BackendTest, ARangeOfColumnsIsMultipliedAlone) {
+  const size_t step = Int8Linear::ColumnStep();
+  const Layer layer(9, 6 * step, 96, kSeed);
+  Kernel counting = SelectKernel(HostFeatures());
+  counting.dot = CountingDot;
+  Int8LinearSpec spec = layer.Spec();
+  spec.backend = Int8Backend::kOneDnn;
+  const auto linear = Int8Linear::CreateWith(counting, spec);
+  ASSERT_TRUE(linear.ok()) << linear.status();
+  const MatrixView<const float> x = {layer.x.data(), layer.m, layer.k};
+
+  std::vector<float> whole(layer.m * layer.n);
+  columns_multiplied = 0;
+  ASSERT_TRUE(linear->Run(x, {whole.data(), layer.m, layer.n}, {}).ok());
+  EXPECT_EQ(columns_multiplied, 0);
+
+  std::vector<float> part(layer.m * 2 * step);
+  const MatrixView<float> y = {part.data(), layer.m, 2 * step};
+  ASSERT_TRUE(linear->RunColumns(step, x, y, {}).ok());
+  const size_t tiles = counting.TilesOf(layer.m);
+  EXPECT_EQ(columns_multiplied, tiles * 2 * step);
+  for (size_t m = 0; m < layer.m; ++m) {
+    EXPECT_EQ(Bits(y.row(m), y.cols), Bits(&whole[m * layer.n + step], y.cols));
+  }
+}
+
+// Where there is AVX512-VNNI, CMakeLists.txt takes it away (OCTET_MAX_ISA).
+TEST(Int8BackendRefusal, WithoutAvx512VnniThereIsNoOneDnn) {
+  if (OneDnnMultipliesInt8(HostFeatures())) GTEST_SKIP() << "AVX512-VNNI here";
+  const Layer layer(1, 16, 64, kSeed);
+  Int8LinearSpec spec = layer.Spec();
+  spec.backend = Int8Backend::kOneDnn;
+  const absl::Status status = Int8Linear::Create(spec).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
+  EXPECT_THAT(status.message(), testing::HasSubstr("AVX512-VNNI"));
+  const std::string isa(IsaName(SelectKernel(HostFeatures()).isa));
+  EXPECT_THAT(status.message(), testing::HasSubstr(isa));
+}
+
+TEST(Int8BackendRefusal, GroupsOfKAreRefusedOnEveryCpu) {
+  Layer layer(1, 16, 64, kSeed);
+  layer.SetGroups(32);
+  Int8LinearSpec spec = layer.Spec();
+  spec.backend = Int8Backend::kOneDnn;
+  const absl::Status status = Int8Linear::Create(spec).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
+  EXPECT_THAT(status.message(), testing::HasSubstr("group_size is 32"));
+}
+
+// oneDNN itself would see the real CPU and take what it has.
+TEST(OneDnnMultiplies, WhatIsLoweredIsNotThere) {
+  EXPECT_TRUE(OneDnnMultipliesInt8(SapphireRapids()));
+  EXPECT_TRUE(OneDnnMultipliesInt8(CascadeLake()));
+  EXPECT_FALSE(OneDnnMultipliesInt8(SkylakeServer()));
+  EXPECT_FALSE(OneDnnMultipliesInt8(AlderLake()));
+  EXPECT_FALSE(OneDnnMultipliesInt8(NeoverseV1()));
+  EXPECT_TRUE(OneDnnMultipliesFp32(SkylakeServer()));
+  EXPECT_FALSE(OneDnnMultipliesFp32(Haswell()));
+  for (const Isa isa :
+       {Isa::kScalar, Isa::kAvx2, Isa::kAvx512VlVnni, Isa::kAvxVnni}) {
+    const CpuFeatures lowered = LoweredTo(isa, SapphireRapids());
+    EXPECT_FALSE(OneDnnMultipliesInt8(lowered)) << IsaName(isa);
+    EXPECT_FALSE(OneDnnMultipliesFp32(lowered)) << IsaName(isa);
+  }
 }
 
 TEST_F(Int8BackendTest, WhatOneDnnCannotDoIsSaid) {

@@ -6,12 +6,16 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/cpu_features.h"
 #include "kernels/half.h"
+#include "kernels/onednn_gemm.h"
+#include "server/model/str_cat.h"
 #include "tests/server/model/memory_tensors.h"
 
 namespace octet::model {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -108,6 +112,61 @@ TEST(MakeLinearLayer, OutlierColumnsGoInFloat) {
   const auto y = Apply(**layer, {1.0F, 1000.0F});
   EXPECT_NEAR(y[0], 1.0 + 2000.0 + 0.5, 1.0);
   EXPECT_NEAR(y[1], -3.0 + 4000.0 - 0.5, 2.0);
+}
+
+// Layers that say by which backend they were refused.
+struct Refusals {
+  LinearOptions Options() {
+    LinearOptions options;
+    options.int8_backend = kernels::Int8Backend::kOneDnn;
+    options.on_fallback = [this](std::string_view layer,
+                                 const absl::Status& why) {
+      said.push_back(StrCat(layer, ": ", why.message()));
+    };
+    return options;
+  }
+  std::vector<std::string> said;
+};
+
+TEST(MakeLinearLayer, OneDnnMultipliesWhereItCanAndOctetElsewhere) {
+  Refusals refusals;
+  const auto asked = MakeLinearLayer(Layer(), {Scheme::kW8A8Dynamic},
+                                     Int8Tensors(), refusals.Options());
+  ASSERT_TRUE(asked.ok()) << asked.status();
+  const auto own =
+      MakeLinearLayer(Layer(), {Scheme::kW8A8Dynamic}, Int8Tensors());
+  ASSERT_TRUE(own.ok()) << own.status();
+  EXPECT_EQ(Apply(**asked, {12.7F, 6.4F}), Apply(**own, {12.7F, 6.4F}));
+  if (kernels::OneDnnMultipliesInt8(kernels::HostFeatures())) {
+    EXPECT_EQ((*asked)->kernel_name(), "onednn_brgemm_u8s8");
+    EXPECT_THAT(refusals.said, testing::IsEmpty());
+  } else {
+    EXPECT_EQ((*asked)->kernel_name(), (*own)->kernel_name());
+    EXPECT_THAT(refusals.said, ElementsAre(AllOf(HasSubstr("fc: "),
+                                                 HasSubstr("AVX512-VNNI"))));
+  }
+}
+
+TEST(MakeLinearLayer, GroupsOfKFallBackToOctetOnEveryCpu) {
+  MemoryTensors tensors = Int8Tensors();
+  LinearScheme groups = {Scheme::kW8A8Dynamic};
+  groups.group_size = 32;
+  Refusals refusals;
+  const auto layer =
+      MakeLinearLayer(Layer(), groups, tensors, refusals.Options());
+  ASSERT_TRUE(layer.ok()) << layer.status();
+  EXPECT_THAT((*layer)->kernel_name(), testing::StartsWith("dot_"));
+  EXPECT_THAT(refusals.said, ElementsAre(HasSubstr("group")));
+}
+
+TEST(MakeLinearLayer, AWrongTensorIsNoReasonToFallBack) {
+  MemoryTensors tensors = Int8Tensors();
+  tensors.SetFloat("fc.weight_scale", {2, 1}, {-1.0F, 1.0F});
+  Refusals refusals;
+  EXPECT_FALSE(MakeLinearLayer(Layer(), {Scheme::kW8A8Dynamic}, tensors,
+                               refusals.Options())
+                   .ok());
+  EXPECT_THAT(refusals.said, testing::IsEmpty());
 }
 
 TEST(MakeLinearLayer, ALayerWithoutOutliersNeedsNoOutlierTensors) {
