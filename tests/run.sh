@@ -18,8 +18,8 @@
 #   perf-analyzer  NVIDIA's load generator drives the server
 #   soak       mixed load on a server with AddressSanitizer,
 #              OCTET_SOAK_SECONDS (600)
-#   bench      measures the numbers in README, and Octet beside its rivals at
-#              some shapes
+#   bench      measures the numbers in README, what measuring itself costs, and
+#              Octet beside its rivals at some shapes
 #   bench-linear, bench-forward  all shapes (tests/benchmarks)
 #   bench-serving  throughput and latency under load, beside rivals
 #   bench-wire     calls beside an empty call and a raw echo
@@ -186,6 +186,7 @@ part_bench() {
   .venv/bin/pip install --quiet --no-deps --no-build-isolation ./client/python
   .venv/bin/python tests/benchmarks/readme_numbers.py
   .venv-bench/bin/python tests/benchmarks/compare_linear.py --quick
+  build/release/tests/benchmarks/kernels/octet_kernels_phase_benchmark
   .venv-bench/bin/python tests/benchmarks/compare_forward.py --quick
 }
 

@@ -41,6 +41,15 @@ struct KernelWithoutQuantize : PartialKernel {
         }) {}
 };
 
+// Outliers count for what the thread's last ones did.
+struct KernelWithoutOutliers : PartialKernel {
+  explicit KernelWithoutOutliers(const Kernel& whole)
+      : PartialKernel(whole, [](TileOps& ops) {
+          ops.fixed_outliers = [](const FixedOutliers&) {};
+          ops.live_outliers = [](const LiveOutliers&) {};
+        }) {}
+};
+
 // Accumulators are left where they are.
 struct KernelWithoutEpilogue : PartialKernel {
   explicit KernelWithoutEpilogue(const Kernel& whole)

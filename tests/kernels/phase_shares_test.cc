@@ -1,11 +1,15 @@
 // What a linear says of its phases is what they cost: when a phase's work is
-// left out, a call gets faster by as much as the phase gets shorter.
+// left out, calls get cheaper by what the phase gets shorter, within 15 %.
 //
-// Ratios of times are compared, never times; each is a median over repetitions
-// of both variants in turn, and a busy machine gets several attempts.
+// Each phase is looked at where it is a large part of a call, for 15 % of a
+// small part are lost in the noise of a shared machine. Calls with and without
+// the phase take turns, back and forth, so that whatever slows the machine
+// meets both; what they cost is the CPU time of the thread, and the difference
+// is the median over the pairs.
+
+#include <time.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -24,13 +28,10 @@
 namespace octet::kernels {
 namespace {
 
-constexpr int kAttempts = 40;
-// Short beside a time slice, so that most are not interrupted.
-constexpr int kRepetitions = 151;
-constexpr int kCallsPerRepetition = 4;
-
-// On a shared machine no share of a call is measured better than this.
-constexpr double kFloor = 0.015;
+// An attempt is spoiled when the machine changes its pace in the midst of it.
+constexpr int kAttempts = 4;
+constexpr int kPairs = 201;
+constexpr int kCalls = 4;  // some 100 us: hardly a time slice ends in them
 
 double Median(std::vector<double> values) {
   std::nth_element(values.begin(), values.begin() + values.size() / 2,
@@ -38,10 +39,17 @@ double Median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-// Nanoseconds per call: by the wall clock without timing, and a phase's.
+double ThreadCpuNanoseconds() {
+  timespec now = {};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return 1e9 * static_cast<double>(now.tv_sec) +
+         static_cast<double>(now.tv_nsec);
+}
+
+// Nanoseconds of kCalls calls.
 struct Costs {
-  double call;
-  double phase;
+  double call;   // in CPU time, without timing
+  double phase;  // what timed ones state
 };
 
 class Subject {
@@ -51,23 +59,13 @@ class Subject {
         linear_(Int8Linear::CreateWith(kernel, layer.Spec()).value()),
         y_(layer.m * layer.n) {}
 
-  void Measure(uint64_t PhaseTimes::* phase) {
+  Costs Measure(uint64_t PhaseTimes::* phase) {
     PhaseTimes times;
     Calls(&times);
-    const auto start = std::chrono::steady_clock::now();
+    const double start = ThreadCpuNanoseconds();
     Calls(nullptr);
-    const std::chrono::duration<double, std::nano> elapsed =
-        std::chrono::steady_clock::now() - start;
-    call_ns_.push_back(elapsed.count() / kCallsPerRepetition);
-    phase_ns_.push_back(static_cast<double>(times.*phase) /
-                        kCallsPerRepetition);
-  }
-
-  Costs Take() {
-    const Costs costs = {Median(call_ns_), Median(phase_ns_)};
-    call_ns_.clear();
-    phase_ns_.clear();
-    return costs;
+    return {.call = ThreadCpuNanoseconds() - start,
+            .phase = static_cast<double>(times.*phase)};
   }
 
  private:
@@ -75,7 +73,7 @@ class Subject {
     LinearCall call;
     call.activation = layer_.activation;
     call.times = times;
-    for (int i = 0; i < kCallsPerRepetition; ++i) {
+    for (int i = 0; i < kCalls; ++i) {
       const auto status = linear_.Run({layer_.x.data(), layer_.m, layer_.k},
                                       {y_.data(), layer_.m, layer_.n}, call);
       ASSERT_TRUE(status.ok()) << status;
@@ -85,74 +83,95 @@ class Subject {
   const Layer& layer_;
   Int8Linear linear_;
   std::vector<float> y_;
-  std::vector<double> call_ns_;
-  std::vector<double> phase_ns_;
 };
 
-// Both as shares of the whole call.
+// What leaving the phase out saves, in parts of the whole call.
 struct Saved {
-  double measured;  // by the clock on the wall
+  double measured;  // by CPU time
   double stated;    // by the phase
-
-  // Within 15 %, or `floor` of the whole.
-  bool Agree(double floor) const {
-    return std::fabs(stated - measured) <= std::max(0.15 * measured, floor);
-  }
 };
 
-Saved Compare(Subject& whole, Subject& partial, uint64_t PhaseTimes::* phase) {
-  for (int i = 0; i < kRepetitions; ++i) {
-    whole.Measure(phase);
-    partial.Measure(phase);
+Saved Compare(const Layer& layer, const Kernel& partial,
+              uint64_t PhaseTimes::* phase) {
+  Subject whole(layer, SelectKernel(HostFeatures()));
+  Subject rest(layer, partial);
+  std::vector<double> calls;
+  std::vector<double> call_differences;
+  std::vector<double> phase_differences;
+  for (int i = 0; i < kPairs; ++i) {
+    Costs all = {};
+    Costs less = {};
+    if (i % 2 == 0) all = whole.Measure(phase);
+    less = rest.Measure(phase);
+    if (i % 2 != 0) all = whole.Measure(phase);
+    calls.push_back(all.call);
+    call_differences.push_back(all.call - less.call);
+    phase_differences.push_back(all.phase - less.phase);
   }
-  const Costs all = whole.Take();
-  const Costs rest = partial.Take();
-  return {.measured = (all.call - rest.call) / all.call,
-          .stated = (all.phase - rest.phase) / all.call};
+  const double call = Median(calls);
+  return {.measured = Median(call_differences) / call,
+          .stated = Median(phase_differences) / call};
 }
 
+// `least` of a call has to be saved, or there is nothing to compare.
 void ExpectAgreement(const Layer& layer, const Kernel& partial,
-                     uint64_t PhaseTimes::* phase, double least,
-                     double floor = kFloor) {
+                     uint64_t PhaseTimes::* phase, double least) {
   std::string log;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    Subject whole(layer, SelectKernel(HostFeatures()));
-    Subject rest(layer, partial);
-    const Saved saved = Compare(whole, rest, phase);
+    const Saved saved = Compare(layer, partial, phase);
     log += "\nmeasured " + std::to_string(saved.measured) + ", stated " +
            std::to_string(saved.stated);
-    if (saved.Agree(floor) && saved.measured >= least) return;
+    if (saved.measured >= least &&
+        std::fabs(saved.stated - saved.measured) <= 0.15 * saved.measured) {
+      return;
+    }
   }
-  ADD_FAILURE() << "shares saved by leaving the phase out:" << log;
+  ADD_FAILURE() << "parts of a call saved by leaving the phase out:" << log;
 }
 
 // Everything stays in L2: what is left out must not be missed as a prefetch.
 constexpr size_t kRows = 66;
-constexpr size_t kN = 320;
-constexpr size_t kK = 384;
 
 TEST(PhaseShares, QuantizeCostsWhatItSays) {
   const KernelWithoutQuantize partial(SelectKernel(HostFeatures()));
-  Layer layer(kRows, kN, kK, /*seed=*/81);
-  ExpectAgreement(layer, partial.kernel, &PhaseTimes::quantize_ns, 0.01);
+  Layer layer(kRows, /*n=*/64, /*k=*/384, /*seed=*/81);
   layer.hadamard_block = 128;
-  ExpectAgreement(layer, partial.kernel, &PhaseTimes::quantize_ns, 0.05);
+  ExpectAgreement(layer, partial.kernel, &PhaseTimes::quantize_ns, 0.2);
 }
 
 TEST(PhaseShares, AnEpilogueCostsWhatItSays) {
   const KernelWithoutEpilogue partial(SelectKernel(HostFeatures()));
-  Layer layer(kRows, kN, kK, /*seed=*/82);
+  Layer layer(kRows, /*n=*/320, /*k=*/64, /*seed=*/82);
   layer.activation = Activation::kGelu;
-  ExpectAgreement(layer, partial.kernel, &PhaseTimes::dequantize_ns, 0.02);
+  ExpectAgreement(layer, partial.kernel, &PhaseTimes::dequantize_ns, 0.15);
 }
 
-// Where the kernel scales from its registers, next to nothing: about what the
-// clock adds to a sampled tile, which does not overlap with its neighbours.
+TEST(PhaseShares, OutliersCostWhatTheySay) {
+  const KernelWithoutOutliers partial(SelectKernel(HostFeatures()));
+  Layer layer(kRows, /*n=*/320, /*k=*/256, /*seed=*/84);
+  std::vector<int32_t> columns(32);
+  for (size_t i = 0; i < columns.size(); ++i) {
+    columns[i] = static_cast<int32_t>(8 * i);
+  }
+  layer.SetOutliers(columns, /*live=*/2.5F);
+  ExpectAgreement(layer, partial.kernel, &PhaseTimes::outlier_ns, 0.2);
+}
+
+// Where the kernel scales from its registers, there is no large part to look
+// at: next to nothing is saved, and no more is stated.
 TEST(PhaseShares, APlainEpilogueCostsNextToNothing) {
+  constexpr double kNextToNothing = 0.04;
   const KernelWithoutEpilogue partial(SelectKernel(HostFeatures()));
-  const Layer layer(kRows, kN, kK, /*seed=*/83);
-  ExpectAgreement(layer, partial.kernel, &PhaseTimes::dequantize_ns,
-                  /*least=*/-0.03, /*floor=*/0.03);
+  const Layer layer(kRows, /*n=*/320, /*k=*/384, /*seed=*/83);
+  std::string log;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    const Saved saved =
+        Compare(layer, partial.kernel, &PhaseTimes::dequantize_ns);
+    if (std::fabs(saved.stated - saved.measured) <= kNextToNothing) return;
+    log += "\nmeasured " + std::to_string(saved.measured) + ", stated " +
+           std::to_string(saved.stated);
+  }
+  ADD_FAILURE() << "parts of a call saved by leaving the epilogue out:" << log;
 }
 
 }  // namespace
