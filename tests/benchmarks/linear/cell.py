@@ -41,10 +41,13 @@ class Cell:
         return copies(self.m, self.k * self.n) > 1
 
     @property
-    def memory_bound(self) -> bool:
-        """Reading the weights takes longer than their arithmetic would."""
-        arithmetic = self.operations / self.turns.rate(PEAK)
-        return self.turns.time(READ) > arithmetic
+    def memory_bound(self) -> bool | None:
+        """Reading the weights takes longer than their arithmetic would. None
+        where the limits of the CPU were not measured."""
+        peak, read = self.turns.rate(PEAK), self.turns.time(READ)
+        if not peak or not read:
+            return None
+        return read > self.operations / peak
 
 
 def copies(m: int, weight_bytes: int) -> int:
