@@ -1,0 +1,110 @@
+// One task of a linear call while it runs: quantize its rows, then multiply and
+// finish them, panel by panel and tile by tile. linear_task.cc has the order of
+// things and the epilogue, linear_products.cc the ways to multiply.
+
+#ifndef OCTET_KERNELS_LINEAR_TASK_RUN_H_
+#define OCTET_KERNELS_LINEAR_TASK_RUN_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/activation.h"
+#include "kernels/aligned_buffer.h"
+#include "kernels/coded_block.h"
+#include "kernels/element_type.h"
+#include "kernels/int8_layer.h"
+#include "kernels/linear_partition.h"
+#include "kernels/linear_task.h"
+#include "kernels/microkernel.h"
+#include "kernels/packed_weights.h"
+#include "kernels/phase_clock.h"
+#include "kernels/phase_sampler.h"
+#include "kernels/registry.h"
+
+namespace octet::kernels {
+
+inline constexpr size_t kLinearTileSize = kMaxTileRows * kMaxTileColumns;
+
+// One per thread; grows to the largest task it has seen and stays.
+struct LinearScratch {
+  alignas(64) float outliers[kLinearTileSize];
+  alignas(64) int64_t wide[kLinearTileSize];
+  alignas(64) int32_t twin[kLinearTileSize];  // of a sampled tile
+  AlignedBuffer acc;          // int32 or FP32 [row tiles][kLinearTileSize]
+  AlignedBuffer dense_codes;  // u8 [rows, K], for oneDNN
+  AlignedBuffer product;      // int32 [rows, N], of oneDNN
+  CodedBlock rows;
+};
+
+class LinearTaskRun {
+ public:
+  LinearTaskRun(const Int8Layer& layer, const LinearTask& task,
+                LinearScratch& scratch)
+      : layer_(layer),
+        kernel_(layer.kernel),
+        task_(task),
+        scratch_(scratch),
+        tiles_(layer.group_size == 0
+                   ? kernel_.TilesOf(task.x.rows)
+                   : (task.x.rows + kernel_.mr - 1) / kernel_.mr),
+        tile_rows_(task.x.rows, tiles_),
+        // No activation, no outlier columns: the kernel can finish by itself.
+        plain_(kernel_.scales && !task.by_onednn && !layer.splits_k() &&
+               layer.group_size == 0 && task.y.type == ElementType::kFp32 &&
+               task.activation == Activation::kNone &&
+               layer.outlier_columns.empty()),
+        sampler_(task.timed, tiles_ * task.panels.size(), layer.shares) {}
+
+  PhaseTimes Run();
+
+ private:
+  // Rows [begin, begin + rows) of the task against the current panel.
+  struct Tile {
+    size_t index;
+    size_t begin;
+    size_t rows;
+    int32_t* acc;
+    bool sampled;
+  };
+
+  // Groups [begin, end) of K, and the weights that come after them.
+  struct Slice {
+    Range groups;
+    const int8_t* next;
+    size_t share;  // of each group's bytes that a tile asks the cache for
+  };
+
+  void Quantize();
+  void MultiplyByOneDnn();
+  void RunPanel(size_t index);
+  size_t SliceStep() const;
+  Tile TileOf(size_t panel_index, size_t index) const;
+  bool IsPlain(const Tile& tile) const;
+  void Multiply(const Tile& tile, const Panel& panel, const Slice& slice,
+                bool plain, int32_t* acc);
+  void SamplePlain(const Tile& tile, const Panel& panel, const Slice& slice);
+  Prefetch PrefetchFor(const Tile& tile, const Slice& slice, const int8_t* b,
+                       size_t group_bytes) const;
+  void TakeProduct(const Tile& tile, const Panel& panel);
+  void MultiplyGroups(const Tile& tile, const Panel& panel, const Slice& slice);
+  void MultiplyWide(const Tile& tile, const Panel& panel);
+  bool AddOutliers(const Tile& tile, const Panel& panel);
+  const float* residual(size_t row, const Panel& panel) const {
+    return task_.residual.row(row) + panel.begin - task_.first_column;
+  }
+  void Finish(const Tile& tile, const Panel& panel);
+
+  const Int8Layer& layer_;
+  const Kernel& kernel_;
+  const LinearTask& task_;
+  LinearScratch& scratch_;
+  size_t tiles_;
+  EvenParts tile_rows_;
+  bool plain_;
+  bool has_product_ = false;  // oneDNN's, of all rows and columns
+  PhaseSampler sampler_;
+};
+
+}  // namespace octet::kernels
+
+#endif  // OCTET_KERNELS_LINEAR_TASK_RUN_H_
