@@ -10,9 +10,6 @@
 namespace octet::kernels {
 namespace {
 
-// Below, waking a thread costs more than it saves: some 20 us.
-constexpr size_t kMinProducts = size_t{1} << 20;
-
 // Kept by each thread between calls; grows to the longest sequence it met.
 float* ThreadScratch(size_t size) {
   static thread_local AlignedBuffer scratch;
@@ -47,7 +44,7 @@ void Attention(MatrixView<const float> query, MatrixView<const float> key,
                MatrixView<const float> value, size_t heads,
                absl::Span<const int32_t> lengths, AttentionPrecision precision,
                MatrixView<float> out, ThreadPool* pool) {
-  const FloatCompanions& companions = SelectFloatCompanions();
+  const FloatCompanions& companions = HostFloatCompanions();
   const size_t width = query.cols / heads;
   const float scale = 1.0F / std::sqrt(static_cast<float>(width));
   const std::vector<size_t>& starts = Starts(lengths);
@@ -71,8 +68,7 @@ void Attention(MatrixView<const float> query, MatrixView<const float> key,
         .precision = precision,
     });
   };
-  const bool worth_it = Products(lengths, query.cols) >= kMinProducts;
-  RunTasks(worth_it ? pool : nullptr, lengths.size() * heads, run);
+  RunTasks(pool, Products(lengths, query.cols), lengths.size() * heads, run);
 }
 
 }  // namespace octet::kernels

@@ -4,9 +4,9 @@
 
 namespace octet::kernels {
 
-const FloatCompanions& SelectFloatCompanions() {
+const FloatCompanions& SelectFloatCompanions(
+    [[maybe_unused]] const CpuFeatures& features) {
 #if defined(__x86_64__)
-  const CpuFeatures& features = HostFeatures();
   if (features.avx512f && features.avx512bw && features.avx512dq &&
       features.avx512vl && features.fma) {
     return features.avx512bf16 ? kFloatCompanionsAvx512Bf16
@@ -16,9 +16,15 @@ const FloatCompanions& SelectFloatCompanions() {
     return kFloatCompanionsAvx2;
   }
 #elif defined(__aarch64__)
-  if (HostFeatures().neon) return kFloatCompanionsNeon;
+  if (features.neon) return kFloatCompanionsNeon;
 #endif
   return kFloatCompanionsGeneric;
+}
+
+const FloatCompanions& HostFloatCompanions() {
+  static const FloatCompanions& companions =
+      SelectFloatCompanions(HostFeatures());
+  return companions;
 }
 
 }  // namespace octet::kernels

@@ -12,6 +12,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cpu_features.h"
+
 namespace octet::kernels {
 
 enum class FloatType : uint8_t { kFp32, kFp16, kBf16 };
@@ -80,8 +82,10 @@ struct FloatCompanions {
   void (*rms_norm)(const RmsNormTask&);
 };
 
-// The best this CPU runs.
-const FloatCompanions& SelectFloatCompanions();
+// The best that such a CPU runs.
+const FloatCompanions& SelectFloatCompanions(const CpuFeatures& features);
+// That of HostFeatures().
+const FloatCompanions& HostFloatCompanions();
 
 extern const FloatCompanions kFloatCompanionsGeneric;
 #if defined(__x86_64__)

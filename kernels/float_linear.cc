@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/aligned_buffer.h"
 #include "kernels/cpu_features.h"
 #include "kernels/float_activation.h"
 #include "kernels/float_tasks.h"
@@ -68,7 +69,8 @@ class OneDnnMultiplier : public Multiplier {
   std::unique_ptr<OneDnnGemm> gemm_;
 };
 
-// Panels [K, panel columns], the last one filled up with zeros.
+// Panels [K, panel columns], the last one filled up with zeros, aligned like
+// INT8 weights (aligned_buffer.h).
 template <typename T>
 class PanelMultiplier : public Multiplier {
  public:
@@ -76,9 +78,9 @@ class PanelMultiplier : public Multiplier {
                   void (*run)(const PanelTask&))
       : panel_(panel_cols),
         run_(run),
-        packed_(Blocks(w.rows, panel_cols) * panel_cols * w.cols) {
+        packed_(Blocks(w.rows, panel_cols) * panel_cols * w.cols * sizeof(T)) {
     for (size_t n = 0; n < w.rows; ++n) {
-      T* panel = packed_.data() + n / panel_ * panel_ * w.cols + n % panel_;
+      T* panel = packed_.As<T>() + n / panel_ * panel_ * w.cols + n % panel_;
       for (size_t k = 0; k < w.cols; ++k) panel[k * panel_] = w.row(n)[k];
     }
   }
@@ -88,7 +90,7 @@ class PanelMultiplier : public Multiplier {
       run_({.a = x.data,
             .lda = x.stride,
             .rows = x.rows,
-            .b = packed_.data() + n * x.cols,
+            .b = packed_.As<T>() + n * x.cols,
             .k = x.cols,
             .c = y.data + n,
             .ldc = y.stride,
@@ -97,12 +99,12 @@ class PanelMultiplier : public Multiplier {
     return true;
   }
 
-  size_t packed_bytes() const override { return packed_.size() * sizeof(T); }
+  size_t packed_bytes() const override { return packed_.size(); }
 
  private:
   size_t panel_;
   void (*run_)(const PanelTask&);
-  std::vector<T> packed_;
+  AlignedBuffer packed_;
 };
 
 void AddBias(const float* bias, MatrixView<float> y) {
@@ -166,7 +168,7 @@ class FloatLinear::Impl {
   template <typename T>
   void PackPanels(MatrixView<const T> w, void (*run)(const PanelTask&),
                   std::string_view name) {
-    const FloatCompanions& companions = SelectFloatCompanions();
+    const FloatCompanions& companions = HostFloatCompanions();
     for (size_t n = 0; n < n_; n += kTaskCols) {
       multipliers_.push_back(std::make_unique<PanelMultiplier<T>>(
           w.Rows(n, std::min(kTaskCols, n_ - n)), companions.panel_cols, run));
@@ -205,7 +207,8 @@ class FloatLinear::Impl {
         failed = true;
       }
     };
-    RunTasks(call.pool, row_blocks * multipliers_.size(), task);
+    RunTasks(call.pool, x.rows * n_ * k_, row_blocks * multipliers_.size(),
+             task);
     if (failed) {
       return absl::InternalError("oneDNN could not run a matrix product");
     }
@@ -251,7 +254,7 @@ absl::StatusOr<FloatLinear> FloatLinear::Create(MatrixView<const float> w,
   auto impl = std::make_unique<Impl>();
   RETURN_IF_ERROR(impl->CheckShapes(w, bias));
   if (backend == FloatBackend::kPanels || !impl->PackOneDnn(w)) {
-    impl->PackPanels(w, SelectFloatCompanions().panel_fp32, "panels_fp32");
+    impl->PackPanels(w, HostFloatCompanions().panel_fp32, "panels_fp32");
   }
   return FloatLinear(std::move(impl));
 }
@@ -261,7 +264,7 @@ absl::StatusOr<FloatLinear> FloatLinear::Create16(
     absl::Span<const float> bias) {
   auto impl = std::make_unique<Impl>();
   RETURN_IF_ERROR(impl->CheckShapes(w, bias));
-  const FloatCompanions& companions = SelectFloatCompanions();
+  const FloatCompanions& companions = HostFloatCompanions();
   if (type == FloatType::kFp16) {
     impl->PackPanels(w, companions.panel_fp16, "panels_fp16");
   } else if (type == FloatType::kBf16) {

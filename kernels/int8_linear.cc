@@ -179,10 +179,9 @@ absl::Status CheckColumns(size_t first, size_t count, size_t n, size_t step) {
 
 absl::Status CheckCodesIn(const Int8Layer& layer, const LinearInput& x) {
   if (x.type != ElementType::kCode) return absl::OkStatus();
-  if (layer.coding.transforms() || layer.has_outliers()) {
+  if (layer.has_outliers()) {
     return absl::InvalidArgumentError(
-        "x holds codes; a layer with smoothing, a rotation or outliers needs "
-        "floats");
+        "x holds codes; a layer with outliers needs floats");
   }
   return CheckRowScales("x", x.row_scales.size(), x.rows);
 }
@@ -319,6 +318,8 @@ absl::Status Int8Linear::RunColumns(size_t first, MatrixView<const float> x,
 }
 
 size_t Int8Linear::ColumnStep() { return SelectKernel(HostFeatures()).nr; }
+
+const RowCoding& Int8Linear::input_coding() const { return layer_->coding; }
 
 size_t Int8Linear::in_features() const { return layer_->weights.k(); }
 size_t Int8Linear::out_features() const { return layer_->weights.n(); }

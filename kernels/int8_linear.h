@@ -54,6 +54,7 @@ namespace octet::kernels {
 
 struct Int8Layer;  // int8_layer.h
 struct Kernel;     // registry.h
+struct RowCoding;  // quantize_rows.h
 
 enum class ActivationCoding : uint8_t { kPerToken, kStaticAffine };
 
@@ -109,8 +110,8 @@ class Int8Linear {
   // Errors: INVALID_ARGUMENT when a shape does not fit.
   absl::Status Run(MatrixView<const float> x, MatrixView<float> y,
                    const LinearCall& call) const;
-  // As above, for other elements than FP32. Codes cannot enter a layer with a
-  // transform or outliers, which are decided on floats.
+  // As above, for other elements than FP32. Codes are what input_coding() makes
+  // of x. They cannot enter a layer with outliers, which are floats.
   absl::Status Run(const LinearInput& x, const LinearOutput& y,
                    const LinearCall& call) const;
 
@@ -121,6 +122,10 @@ class Int8Linear {
                           MatrixView<float> y, const LinearCall& call) const;
   // Of layers made by Create on this machine: the columns of a panel.
   static size_t ColumnStep();
+
+  // How rows of x become codes, for whoever does it beforehand
+  // (norm_quantize.h). Its pointers live as long as the layer.
+  const RowCoding& input_coding() const;
 
   size_t in_features() const;
   size_t out_features() const;

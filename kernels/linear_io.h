@@ -35,6 +35,7 @@ struct LinearInput {
   static LinearInput Bf16(MatrixView<const uint16_t> x) {
     return Of(x, ElementType::kBf16);
   }
+  // Of x as the layer codes it: smoothed and rotated where it does that.
   // `row_scales` [M]. The zero point is the layer's: its input_zero_point, or
   // 128 where it quantizes per token.
   static LinearInput Codes(MatrixView<const uint8_t> x,

@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "kernels/registry.h"
+#include "kernels/small_work.h"
 
 namespace octet::kernels {
 namespace {
@@ -35,8 +36,9 @@ Partition Divide(const LinearShape& shape, const Kernel& kernel,
                  size_t threads) {
   const size_t products = shape.rows * shape.n * shape.k;
   const size_t useful = AtLeastOne(products / kMinTaskProducts);
-  const size_t wanted =
-      threads == 1 ? 1 : std::min(kTasksPerThread * threads, useful);
+  const size_t wanted = threads == 1 || !WorthSharing(products)
+                            ? 1
+                            : std::min(kTasksPerThread * threads, useful);
   const size_t panels = CeilDivide(shape.n, kernel.nr);
 
   // Panels as far as quantizing again is cheap, then rows, then more panels.

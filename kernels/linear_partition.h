@@ -18,10 +18,6 @@
 
 namespace octet::kernels {
 
-// Waking a thread takes microseconds: a call of fewer multiply-adds than two of
-// these stays on the thread that makes it.
-inline constexpr size_t kMinTaskProducts = size_t{1} << 20;
-
 struct LinearShape {
   size_t rows;
   size_t n;

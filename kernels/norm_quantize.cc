@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 
+#include "kernels/aligned_buffer.h"
 #include "kernels/cpu_features.h"
 #include "kernels/element_type.h"
 #include "kernels/float_tasks.h"
@@ -14,24 +15,44 @@
 namespace octet::kernels {
 namespace {
 
-constexpr size_t kRowsPerTask = 64;    // some 15 us: worth waking a thread for
 constexpr size_t kRowsPerSample = 16;  // whose coding is timed
+
+// A transformed row. Kept by each thread between calls; grows to the longest.
+float* ThreadValues(size_t width) {
+  static thread_local AlignedBuffer values;
+  values.Reserve(width * sizeof(float));
+  return values.As<float>();
+}
+
+void Normalize(const FloatCompanions& companions, const NormQuantize& call,
+               size_t m) {
+  const float* x = call.x.row(m);
+  float* y = call.y.row(m);
+  const float* weight = call.weight.data();
+  if (call.bias.empty()) {
+    companions.rms_norm({x, y, weight, call.x.cols, call.epsilon});
+  } else {
+    companions.layer_norm(
+        {x, y, weight, call.bias.data(), call.x.cols, call.epsilon});
+  }
+}
 
 // Rows [begin, end); ticks that coding them took.
 uint64_t RunRows(const FloatCompanions& companions, const TileOps& ops,
                  const NormQuantize& call, size_t begin, size_t end) {
-  const RowCoding coding;
+  RowCoding coding = call.coding;
+  coding.code_offset = 0;  // whoever reads the codes takes off its own
   const size_t width = call.x.cols;
+  float* const values = coding.transforms() ? ThreadValues(width) : nullptr;
   uint64_t ticks = 0;
   for (size_t m = begin; m < end; ++m) {
-    float* const y = call.y.row(m);
-    companions.layer_norm({call.x.row(m), y, call.weight.data(),
-                           call.bias.data(), width, call.epsilon});
+    Normalize(companions, call, m);
     const bool sampled =
         call.quantize_ns != nullptr && (m - begin) % kRowsPerSample == 0;
     const uint64_t start = sampled ? ReadTicks() : 0;
-    const MeasuredRow row =
-        MeasureRow(ops, coding, y, ElementType::kFp32, width, nullptr, nullptr);
+    const MeasuredRow row = MeasureRow(ops, coding, call.y.row(m),
+                                       ElementType::kFp32, width, values,
+                                       /*outliers=*/nullptr);
     CodeRow(ops, coding, row, width, width, call.codes.row(m));
     call.scales[m] = row.scale;
     if (!sampled) continue;
@@ -48,21 +69,18 @@ void AddTime(const NormQuantize& call, uint64_t ticks) {
 
 }  // namespace
 
-void LayerNormQuantizeWith(const FloatCompanions& companions,
-                           const TileOps& ops, const NormQuantize& call) {
+void NormAndQuantizeWith(const FloatCompanions& companions, const TileOps& ops,
+                         const NormQuantize& call) {
   AddTime(call, RunRows(companions, ops, call, 0, call.x.rows));
 }
 
-void LayerNormQuantize(const NormQuantize& call, ThreadPool* pool) {
-  const FloatCompanions& companions = SelectFloatCompanions();
+void NormAndQuantize(const NormQuantize& call, ThreadPool* pool) {
+  const FloatCompanions& companions = HostFloatCompanions();
   const TileOps& ops = *SelectKernel(HostFeatures()).ops;
   std::atomic<uint64_t> ticks = 0;
-  const auto run = [&](size_t task) {
-    const size_t begin = task * kRowsPerTask;
-    const size_t end = std::min(call.x.rows, begin + kRowsPerTask);
+  RunNormedRows(pool, call.x.rows, call.x.cols, [&](size_t begin, size_t end) {
     ticks += RunRows(companions, ops, call, begin, end);
-  };
-  RunTasks(pool, (call.x.rows + kRowsPerTask - 1) / kRowsPerTask, run);
+  });
   AddTime(call, ticks);
 }
 

@@ -87,6 +87,8 @@ class ThreadPool::Workers {
     for (std::thread& thread : threads_) thread.join();
   }
 
+  uint64_t opened() const { return opened_.load(std::memory_order_relaxed); }
+
   void Run(size_t tasks, absl::FunctionRef<void(size_t)> body) {
     Job job{body, tasks};
     size_t to_wake = 0;
@@ -166,6 +168,10 @@ ThreadPool::ThreadPool(size_t threads)
 }
 
 ThreadPool::~ThreadPool() = default;
+
+uint64_t ThreadPool::shared_calls() const {
+  return workers_ == nullptr ? 0 : workers_->opened();
+}
 
 void ThreadPool::ParallelFor(size_t tasks,
                              absl::FunctionRef<void(size_t)> body) {

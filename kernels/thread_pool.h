@@ -15,6 +15,7 @@
 #define OCTET_KERNELS_THREAD_POOL_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 
 #include "absl/functional/function_ref.h"
@@ -31,6 +32,8 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   size_t threads() const { return threads_; }
+  // Calls of ParallelFor so far that were open to other threads.
+  uint64_t shared_calls() const;
 
   // Not reentrant from inside a task. `body` must not throw.
   void ParallelFor(size_t tasks, absl::FunctionRef<void(size_t)> body);

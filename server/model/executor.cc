@@ -110,12 +110,13 @@ class Executor::Pass {
     if (op.codes) {
       const CodedValue coded(values_.Make(*op.codes, x.rows), x.cols);
       kernels::PhaseTimes times;
-      kernels::LayerNormQuantize(
+      kernels::NormAndQuantize(
           {.x = x,
            .weight = norm.weight,
            .bias = norm.bias,
            .epsilon = op.epsilon,
            .y = values_.Make(op.output, x.rows),
+           .coding = *prepared_->coding,
            .codes = coded.codes,
            .scales = coded.scales.data(),
            .quantize_ns =
@@ -230,8 +231,7 @@ class Progress {
 
 }  // namespace
 
-Executor::Executor(const Graph& graph,
-                   absl::FunctionRef<const LinearLayer*(std::string_view)> find,
+Executor::Executor(const Graph& graph, FindLayer find,
                    const Parameters& parameters)
     : graph_(graph),
       parameters_(parameters),
@@ -240,7 +240,7 @@ Executor::Executor(const Graph& graph,
       hidden_(LayOut(graph, graph.hidden)) {
   for (size_t i = 0; i < graph.operators.size(); ++i) {
     if (const auto* norm = std::get_if<LayerNorm>(&graph.operators[i])) {
-      PrepareNorm(*norm, prepared_[i]);
+      PrepareNorm(*norm, find, prepared_[i]);
     }
     const auto* linear = std::get_if<Linear>(&graph.operators[i]);
     if (linear == nullptr) continue;
@@ -268,12 +268,14 @@ void Executor::Prepare(const Linear& op, Prepared& prepared) {
   }
 }
 
-// Codes are written for those who read them.
-void Executor::PrepareNorm(const LayerNorm& op, Prepared& prepared) {
+// Codes are written for those who read them, who all make the same ones.
+void Executor::PrepareNorm(const LayerNorm& op, FindLayer find,
+                           Prepared& prepared) {
   for (const Operator& reader : graph_.operators) {
     const auto* linear = std::get_if<Linear>(&reader);
     if (linear == nullptr || !op.codes || linear->input != *op.codes) continue;
     Prepare(*linear, prepared);
+    prepared.coding = &find(linear->layer)->int8()->input_coding();
   }
 }
 

@@ -11,6 +11,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
+#include "kernels/quantize_rows.h"
 #include "server/model/graph.h"
 #include "server/model/linear_layer.h"
 #include "server/model/model.h"
@@ -22,11 +23,11 @@ namespace octet::model {
 
 class Executor {
  public:
+  using FindLayer = absl::FunctionRef<const LinearLayer*(std::string_view)>;
+
   // All must outlive the executor and stay as they are. `find` knows each
   // linear of the graph by its name.
-  Executor(const Graph& graph,
-           absl::FunctionRef<const LinearLayer*(std::string_view)> find,
-           const Parameters& parameters);
+  Executor(const Graph& graph, FindLayer find, const Parameters& parameters);
 
   // `input` has passed ValidateInput for this graph. Nothing is allocated that
   // an earlier run of this size has left behind, but for the output (and what
@@ -43,13 +44,14 @@ class Executor {
     size_t columns;
   };
   struct Prepared {
-    const LinearLayer* layer = nullptr;  // of a linear
+    const LinearLayer* layer = nullptr;          // of a linear
+    const kernels::RowCoding* coding = nullptr;  // of a norm that writes codes
     std::vector<Share> shares;
   };
 
   size_t KindOf(std::string_view layer);
   void Prepare(const Linear& op, Prepared& prepared);
-  void PrepareNorm(const LayerNorm& op, Prepared& prepared);
+  void PrepareNorm(const LayerNorm& op, FindLayer find, Prepared& prepared);
   absl::StatusOr<ModelOutput> RunLayout(const ValueLayout& layout,
                                         const ModelInput& input,
                                         const RunOptions& options) const;

@@ -12,6 +12,7 @@
 #include "kernels/activation.h"
 #include "kernels/int8_linear.h"
 #include "kernels/linear_partition.h"
+#include "kernels/small_work.h"
 #include "kernels/thread_pool.h"
 #include "tests/kernels/kernel_testing.h"
 #include "tests/kernels/layer_testing.h"

@@ -48,13 +48,13 @@ TEST(LayerNorm, AConstantRowBecomesTheBias) {
 }
 
 TEST(LayerNorm, RowsDoNotDependOnTheirNeighboursNorTheThreads) {
-  const TestMatrix x = Normal(200, 50, 1);
+  const TestMatrix x = Normal(2000, 50, 1);
   const TestMatrix weight = Normal(1, 50, 2);
   const TestMatrix bias = Normal(1, 50, 3);
   ThreadPool pool(3);
-  TestMatrix crowd(200, 50);
+  TestMatrix crowd(2000, 50);
   LayerNorm(x.view(), weight.data, bias.data, 1e-5F, crowd.view(), &pool);
-  for (const size_t row : {0, 63, 64, 199}) {
+  for (const size_t row : {0, 655, 656, 1999}) {
     TestMatrix alone(1, 50);
     LayerNorm(x.view().Rows(row, 1), weight.data, bias.data, 1e-5F,
               alone.view(), nullptr);
