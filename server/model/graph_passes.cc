@@ -30,13 +30,40 @@ bool IsInt8(const Plan& plan, const Linear* linear) {
   return planned != plan.end() && IsInt8(planned->second.scheme);
 }
 
-// Its input is quantized by itself, per token.
-bool TakesCodes(const Plan& plan, const Linear& linear) {
+// What a linear does with its input; nullptr where the plan leaves it FP32.
+const LinearScheme* SchemeOf(const Plan& plan, const Linear& linear) {
   const auto planned =
       plan.find(linear.parts.empty() ? linear.layer : linear.parts[0].layer);
-  return planned != plan.end() &&
-         planned->second.scheme == Scheme::kW8A8Dynamic &&
-         planned->second.hadamard_block == 0 && !planned->second.smoothed;
+  return planned == plan.end() ? nullptr : &planned->second;
+}
+
+// The floats decide about outliers.
+bool TakesCodes(const LinearScheme* scheme) {
+  return scheme != nullptr && (scheme->scheme == Scheme::kW8A8Dynamic ||
+                               scheme->scheme == Scheme::kW8A8Static);
+}
+
+// Its codes are of the input itself, per token: those of all such layers.
+bool CodesPlainly(const LinearScheme& scheme) {
+  return scheme.scheme == Scheme::kW8A8Dynamic && scheme.hadamard_block == 0 &&
+         !scheme.smoothed;
+}
+
+// Who is to read the codes of a value: all that code it plainly; else the first
+// that codes it in a way of its own.
+std::vector<Linear*> ReadersOfCodes(Graph& graph, const Plan& plan,
+                                    ValueId value) {
+  std::vector<Linear*> plain;
+  std::vector<Linear*> special;
+  for (Operator& op : graph.operators) {
+    auto* linear = std::get_if<Linear>(&op);
+    if (linear == nullptr || linear->input != value) continue;
+    const LinearScheme* scheme = SchemeOf(plan, *linear);
+    if (!TakesCodes(scheme)) continue;
+    (CodesPlainly(*scheme) ? plain : special).push_back(linear);
+  }
+  if (!plain.empty() || special.empty()) return plain;
+  return {special.front()};
 }
 
 // How often a value is read or leaves the graph.
@@ -137,19 +164,14 @@ void FuseNormQuantize(Graph& graph, const Plan& plan) {
   for (Operator& op : graph.operators) {
     auto* norm = std::get_if<LayerNorm>(&op);
     if (norm == nullptr) continue;
-    const ValueId codes = graph.widths.size();
-    for (Operator& reader : graph.operators) {
-      auto* linear = std::get_if<Linear>(&reader);
-      if (linear == nullptr || linear->input != norm->output ||
-          !TakesCodes(plan, *linear)) {
-        continue;
-      }
-      linear->input = codes;
-      linear->takes_codes = true;
-      norm->codes = codes;
-    }
-    if (norm->codes) {
-      graph.widths.push_back(CodedValue::FloatsFor(graph.widths[norm->output]));
+    const std::vector<Linear*> readers =
+        ReadersOfCodes(graph, plan, norm->output);
+    if (readers.empty()) continue;
+    norm->codes = graph.widths.size();
+    graph.widths.push_back(CodedValue::FloatsFor(graph.widths[norm->output]));
+    for (Linear* reader : readers) {
+      reader->input = *norm->codes;
+      reader->takes_codes = true;
     }
   }
 }

@@ -20,9 +20,11 @@ void UseBf16Attention(Graph& graph, const Plan& plan);
 // quantized once. Float ones stay apart: there is nothing to save.
 void FuseQkv(Graph& graph, const Plan& plan, const TensorSource& tensors);
 
-// A norm writes codes beside floats where a linear of w8a8_dynamic, neither
-// smoothed nor rotated, reads it: all such linears take the codes. The floats
-// stay, for the residual of post-norm encoders reads them.
+// A norm writes codes beside floats where a linear of w8a8_dynamic or
+// w8a8_static reads it. All linears of w8a8_dynamic that neither smooth nor
+// rotate take the same codes; where there are none, the codes are those of one
+// linear, with its static scale, smoothing and rotation. llm_int8 needs the
+// floats. They stay, for the residual of post-norm encoders reads them too.
 void FuseNormQuantize(Graph& graph, const Plan& plan);
 
 }  // namespace octet::model

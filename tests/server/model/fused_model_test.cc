@@ -25,7 +25,9 @@ const LinearScheme kSchemes[] = {{Scheme::kW8A8Dynamic},
                                  {Scheme::kW8A8Static},
                                  {Scheme::kLlmInt8, 2.5F},
                                  {Scheme::kW8A8Dynamic, 0.0F, 0, 32, true},
-                                 {Scheme::kW8A8Static, 0.0F, 0, 0, true}};
+                                 {Scheme::kW8A8Dynamic, 0.0F, 0, 64, false},
+                                 {Scheme::kW8A8Static, 0.0F, 0, 0, true},
+                                 {Scheme::kW8A8Static, 0.0F, 0, 32, true}};
 
 // Each linear of the model by itself, from the bundle's tensors.
 class LayersAlone {

@@ -120,14 +120,46 @@ TEST(FuseNormQuantize, EveryPlainLinearAfterANormTakesItsCodes) {
   EXPECT_EQ(graph.widths[*before_up.codes], 64 / 4 + 1);
 }
 
-TEST(FuseNormQuantize, LinearsThatNeedTheFloatsKeepThem) {
-  LinearScheme smoothed = {Scheme::kW8A8Dynamic};
-  smoothed.smoothed = true;
-  LinearScheme rotated = {Scheme::kW8A8Dynamic};
-  rotated.hadamard_block = 64;
+std::vector<std::string> ReadersOfCodesUnder(const Plan& plan) {
+  Graph graph = SmallEncoderGraph();
+  FuseQkv(graph, plan, SmallEncoderTensors());
+  FuseNormQuantize(graph, plan);
+  std::vector<std::string> layers;
+  for (const Linear* linear : graph.Linears()) {
+    if (linear->takes_codes) layers.push_back(linear->layer);
+  }
+  return layers;
+}
+
+// Whatever the codes are, the three that became one linear read the same.
+TEST(FuseNormQuantize, StaticSmoothedAndRotatedLinearsTakeCodesOfTheirOwn) {
   for (const LinearScheme& scheme :
-       {LinearScheme{}, LinearScheme{Scheme::kLlmInt8, 6.0F},
-        LinearScheme{Scheme::kW8A8Static}, smoothed, rotated}) {
+       {LinearScheme{Scheme::kW8A8Static},
+        LinearScheme{Scheme::kW8A8Dynamic, 0.0F, 0, 0, true},
+        LinearScheme{Scheme::kW8A8Dynamic, 0.0F, 0, 64, false},
+        LinearScheme{Scheme::kW8A8Static, 0.0F, 0, 64, true}}) {
+    EXPECT_EQ(ReadersOfCodesUnder(SmallEncoderPlan(scheme)),
+              (std::vector<std::string>{"attention.q+attention.k+attention.v",
+                                        "up"}));
+  }
+}
+
+TEST(FuseNormQuantize, CodesOfDifferentKindsAreNotMixed) {
+  Plan plan = SmallEncoderPlan({Scheme::kW8A8Static});
+  plan["attention.k"] = {Scheme::kW8A8Dynamic};
+  EXPECT_EQ(ReadersOfCodesUnder(plan),
+            (std::vector<std::string>{"attention.k", "up"}));
+  plan["attention.k"] = {Scheme::kW8A8Static, 0.0F, 0, 64, false};
+  EXPECT_EQ(ReadersOfCodesUnder(plan),
+            (std::vector<std::string>{"attention.q", "up"}));
+  plan["attention.q"] = {Scheme::kLlmInt8, 6.0F};
+  EXPECT_EQ(ReadersOfCodesUnder(plan),
+            (std::vector<std::string>{"attention.k", "up"}));
+}
+
+TEST(FuseNormQuantize, LinearsThatNeedTheFloatsKeepThem) {
+  for (const LinearScheme& scheme :
+       {LinearScheme{}, LinearScheme{Scheme::kLlmInt8, 6.0F}}) {
     Graph graph = SmallEncoderGraph();
     FuseNormQuantize(graph, SmallEncoderPlan(scheme));
     EXPECT_EQ(graph.widths.size(), SmallEncoderGraph().widths.size());
