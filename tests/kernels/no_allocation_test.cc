@@ -16,7 +16,10 @@
 #include "kernels/float_layer_norm.h"
 #include "kernels/float_linear.h"
 #include "kernels/float_pooling.h"
+#include "kernels/float_rms_norm.h"
 #include "kernels/int8_linear.h"
+#include "kernels/linear_io.h"
+#include "kernels/norm_quantize.h"
 #include "kernels/phase_clock.h"
 #include "kernels/thread_pool.h"
 #include "tests/kernels/allocation_counter.h"
@@ -133,6 +136,65 @@ TEST_P(NoAllocationInt8, SplitK) {
   Expect(layer);
 }
 
+TEST_P(NoAllocationInt8, GroupsOfK) {
+  Layer layer(70, 300, 384, /*seed=*/45);
+  layer.SetGroups(64);
+  Expect(layer);
+}
+
+TEST_P(NoAllocationInt8, SmoothingAndRotation) {
+  Layer layer(70, 300, 384, /*seed=*/46);
+  layer.inverse_smoothing.assign(layer.k, 0.5F);
+  Expect(layer);
+  layer.hadamard_block = 128;
+  Expect(layer);
+}
+
+TEST_P(NoAllocationInt8, SixteenBitsAndCodesInAndOut) {
+  const Layer layer(70, 300, 384, /*seed=*/47);
+  const auto linear = Int8Linear::CreateWith(kernel(), layer.Spec());
+  ASSERT_TRUE(linear.ok()) << linear.status();
+  const std::vector<uint16_t> halves(layer.x.size(), 0x3c00);
+  const std::vector<uint8_t> codes(layer.x.size(), 7);
+  const std::vector<float> scales(layer.m, 0.1F);
+  std::vector<uint16_t> half_y(layer.m * layer.n);
+  std::vector<uint8_t> code_y(layer.m * layer.n);
+  std::vector<float> row_scales(layer.m);
+  ExpectNoAllocations([&](ThreadPool* pool) {
+    LinearCall call;
+    call.pool = pool;
+    const MatrixView<const uint16_t> x = {halves.data(), layer.m, layer.k};
+    const MatrixView<uint16_t> y = {half_y.data(), layer.m, layer.n};
+    ASSERT_TRUE(
+        linear->Run(LinearInput::Fp16(x), LinearOutput::Bf16(y), call).ok());
+    ASSERT_TRUE(
+        linear->Run(LinearInput::Bf16(x), LinearOutput::Fp16(y), call).ok());
+    ASSERT_TRUE(
+        linear
+            ->Run(LinearInput::Codes({codes.data(), layer.m, layer.k}, scales),
+                  LinearOutput::Codes({code_y.data(), layer.m, layer.n}, 0.1F,
+                                      3, absl::MakeSpan(row_scales)),
+                  call)
+            .ok());
+  });
+}
+
+TEST_P(NoAllocationInt8, RangesOfColumns) {
+  const size_t step = kernel().nr;
+  const Layer layer(70, 4 * step, 384, /*seed=*/48);
+  const auto linear = Int8Linear::CreateWith(kernel(), layer.Spec());
+  ASSERT_TRUE(linear.ok()) << linear.status();
+  std::vector<float> y(layer.m * 2 * step);
+  ExpectNoAllocations([&](ThreadPool* pool) {
+    LinearCall call;
+    call.pool = pool;
+    ASSERT_TRUE(linear
+                    ->RunColumns(step, {layer.x.data(), layer.m, layer.k},
+                                 {y.data(), layer.m, 2 * step}, call)
+                    .ok());
+  });
+}
+
 void ExpectFloatLinearAllocatesNothing(const FloatLinear& linear) {
   constexpr size_t kRows = 130;
   constexpr size_t kK = 96;
@@ -185,17 +247,31 @@ TEST(NoAllocation, Attention) {
   }
 }
 
-TEST(NoAllocation, LayerNormAndPooling) {
-  const auto x = RandomFloats(size_t{200} * 96, 56);
-  const std::vector<float> weight(96, 1.0F);
-  const std::vector<float> bias(96, 0.0F);
-  const std::vector<int32_t> lengths = {100, 100};
-  std::vector<float> y(size_t{200} * 96);
+// Enough rows to be shared with the second thread.
+TEST(NoAllocation, NormsAndPooling) {
+  constexpr size_t kRows = 1000;
+  constexpr size_t kWidth = 96;
+  const auto x = RandomFloats(kRows * kWidth, 56);
+  const std::vector<float> weight(kWidth, 1.0F);
+  const std::vector<float> bias(kWidth, 0.0F);
+  const std::vector<int32_t> lengths = {500, 500};
+  const std::vector<float> factors(kWidth, 0.5F);
+  std::vector<float> y(kRows * kWidth);
+  std::vector<uint8_t> codes(kRows * kWidth);
+  std::vector<float> scales(kRows);
+  const MatrixView<const float> in = {x.data(), kRows, kWidth};
+  const MatrixView<float> out = {y.data(), kRows, kWidth};
+  NormQuantize norm = {
+      in,           weight, bias, 1e-5F, out, {}, {codes.data(), kRows, kWidth},
+      scales.data()};
+  norm.coding.inverse_smoothing = factors.data();
+  norm.coding.hadamard_block = 32;
   ExpectNoAllocations([&](ThreadPool* pool) {
-    LayerNorm({x.data(), 200, 96}, weight, bias, 1e-12F, {y.data(), 200, 96},
-              pool);
-    Pool(PoolingKind::kMean, {x.data(), 200, 96}, lengths, {y.data(), 2, 96});
-    NormalizeL2({y.data(), 2, 96}, {y.data(), 2, 96});
+    LayerNorm(in, weight, bias, 1e-12F, out, pool);
+    RmsNorm(in, weight, 1e-12F, out, pool);
+    NormAndQuantize(norm, pool);
+    Pool(PoolingKind::kMean, in, lengths, {y.data(), 2, kWidth});
+    NormalizeL2({y.data(), 2, kWidth}, {y.data(), 2, kWidth});
   });
 }
 
