@@ -3,7 +3,11 @@
 #include "kernels/cpu_features.h"
 
 #include <cstdlib>
+#include <fstream>
 #include <optional>
+#include <set>
+#include <sstream>
+#include <string>
 #include <string_view>
 
 #include "gtest/gtest.h"
@@ -161,6 +165,35 @@ TEST(IsaFromName, KnowsItsOwnNamesOnly) {
   EXPECT_EQ(IsaFromName("avx"), std::nullopt);
   EXPECT_EQ(IsaFromName(""), std::nullopt);
 }
+
+#if defined(__x86_64__)
+// Linux asks the CPU as well, and also what it lets programs use of it.
+TEST(DetectCpuFeatures, AgreesWithProcCpuinfo) {
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  std::set<std::string> flags;
+  for (std::string line; flags.empty() && std::getline(cpuinfo, line);) {
+    if (line.rfind("flags", 0) != 0) continue;
+    std::istringstream words(line.substr(line.find(':') + 1));
+    for (std::string flag; words >> flag;) flags.insert(flag);
+  }
+  if (flags.empty()) GTEST_SKIP() << "/proc/cpuinfo has no flags here";
+  const CpuFeatures detected = DetectCpuFeatures();
+  const auto expect = [&](bool has, const char* flag) {
+    EXPECT_EQ(has, flags.contains(flag)) << flag;
+  };
+  expect(detected.avx2, "avx2");
+  expect(detected.fma, "fma");
+  expect(detected.f16c, "f16c");
+  expect(detected.avx512f, "avx512f");
+  expect(detected.avx512bw, "avx512bw");
+  expect(detected.avx512dq, "avx512dq");
+  expect(detected.avx512vl, "avx512vl");
+  expect(detected.avx512vnni, "avx512_vnni");
+  // Kernels before 5.12 do not know these two.
+  EXPECT_GE(detected.avx_vnni, flags.contains("avx_vnni"));
+  EXPECT_GE(detected.avx512bf16, flags.contains("avx512_bf16"));
+}
+#endif
 
 // Run with and without OCTET_MAX_ISA: see CMakeLists.txt.
 TEST(HostFeatures, ObeysTheEnvironment) {

@@ -139,6 +139,7 @@ TEST(UsableCpus, FollowsTheAffinityMask) {
   EXPECT_EQ(ThreadPool().threads(), 1);
   ASSERT_EQ(sched_setaffinity(0, sizeof(before), &before), 0);
   EXPECT_EQ(ThreadPool().threads(), UsableCpus());
+  EXPECT_EQ(ThreadPool(0).threads(), UsableCpus());
 }
 
 }  // namespace

@@ -44,6 +44,17 @@ inline std::vector<uint32_t> BitsOf(const float* values, size_t count) {
   return bits;
 }
 
+inline std::vector<const FloatCompanions*> CompanionsOfThisBuild() {
+#if defined(__x86_64__)
+  return {&kFloatCompanionsGeneric, &kFloatCompanionsAvx2,
+          &kFloatCompanionsAvx512, &kFloatCompanionsAvx512Bf16};
+#elif defined(__aarch64__)
+  return {&kFloatCompanionsGeneric, &kFloatCompanionsNeon};
+#else
+  return {&kFloatCompanionsGeneric};
+#endif
+}
+
 inline std::vector<const FloatCompanions*> CompanionsThisCpuRuns() {
   std::vector<const FloatCompanions*> all = {&kFloatCompanionsGeneric};
 #if defined(__x86_64__)
