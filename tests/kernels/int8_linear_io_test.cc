@@ -77,6 +77,50 @@ TEST_P(LinearIo, SixteenBitInputCountsAsTheFloatsItHolds) {
   }
 }
 
+// What a layer can do to its input, by itself and all together.
+std::vector<Layer> LayersOfEveryKind(size_t k) {
+  const Layer plain(9, 70, k, /*seed=*/58);
+  std::vector<float> factors(k);
+  for (size_t i = 0; i < k; ++i) {
+    factors[i] = 0.5F + 0.25F * static_cast<float>(i % 5);
+  }
+  std::vector<Layer> layers(5, plain);
+  layers[0].SetStatic(0.02F, 120);
+  layers[1].inverse_smoothing = factors;
+  layers[2].hadamard_block = 32;
+  layers[3].SetStatic(0.02F, 120);
+  for (Layer* all : {&layers[3], &layers[4]}) {
+    all->inverse_smoothing = factors;
+    all->hadamard_block = 32;
+    all->SetOutliers({0, static_cast<int32_t>(k) - 1}, 2.0F);
+    all->SetGroups(32);
+  }
+  return layers;
+}
+
+TEST_P(LinearIo, SixteenBitInputPassesThroughEveryTransform) {
+  for (const ElementType type : {ElementType::kFp16, ElementType::kBf16}) {
+    for (const size_t k : {15, 37, 200}) {
+      std::vector<Layer> layers = LayersOfEveryKind(k);
+      for (size_t i = 0; i < layers.size(); ++i) {
+        SCOPED_TRACE("seed 58, K " + std::to_string(k) + ", layer " +
+                     std::to_string(i));
+        Layer& layer = layers[i];
+        const std::vector<uint16_t> bits = MakeSixteenBit(type, layer.x);
+        const auto linear = Int8Linear::CreateWith(kernel(), layer.Spec());
+        ASSERT_TRUE(linear.ok()) << linear.status();
+        std::vector<float> y(layer.m * layer.n);
+        ASSERT_TRUE(linear
+                        ->Run(SixteenBitInput(type, {bits.data(), layer.m, k}),
+                              LinearOutput::Fp32({y.data(), layer.m, layer.n}),
+                              {})
+                        .ok());
+        EXPECT_EQ(Bits(y), Bits(layer.Run(kernel())));
+      }
+    }
+  }
+}
+
 TEST_P(LinearIo, SixteenBitOutputIsTheFloatRoundedOnce) {
   for (const size_t n : {1, 15, 64, 100}) {
     Layer layer(9, n, 83, /*seed=*/52);
