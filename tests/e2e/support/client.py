@@ -1,14 +1,17 @@
 """A plain client of octet.v1 for tests, straight on the generated stubs."""
 
 import hashlib
+import pathlib
 
 import google_crc32c
 import grpc
 import numpy as np
 
+from support import archives
 from support.api import pb, stub
 
 CHUNK = 1 << 20
+BATCH = 16  # sequences in one message
 _NUMPY = {
     pb.DATA_TYPE_F32: np.dtype("<f4"),
     pb.DATA_TYPE_F16: np.dtype("<f2"),
@@ -81,6 +84,11 @@ def upload_messages(checkpoint_id, files, received=None, size=CHUNK):
         yield from chunks_of(path, data, received.get(path, 0), size)
 
 
+def batches_of(sequences):
+    for i in range(0, len(sequences), BATCH):
+        yield sequences[i : i + BATCH]
+
+
 class Client:
     def __init__(self, address: str, timeout=120.0, credentials=None):
         """`credentials` of a grpc channel; without, plaintext."""
@@ -130,11 +138,12 @@ class Client:
 
     # Calibrations
 
-    def create_calibration(self, calibration_id, checkpoint_id):
+    def create_calibration(self, calibration_id, checkpoint_id, **fields):
         return self.calibrations.CreateCalibration(
             pb.CreateCalibrationRequest(
                 calibration_id=calibration_id,
                 checkpoint=f"checkpoints/{checkpoint_id}",
+                **fields,
             ),
             timeout=self.timeout,
         )
@@ -156,6 +165,11 @@ class Client:
 
         return self.calibrations.UploadCalibrationBatches(
             messages(), timeout=self.timeout
+        )
+
+    def upload_texts(self, calibration_id, sequences):
+        return self.upload_batches(
+            calibration_id, map(token_inputs, batches_of(sequences))
         )
 
     def get_calibration(self, calibration_id):
@@ -219,6 +233,19 @@ class Client:
             tar += piece.data
         return bytes(tar)
 
+    def bundle_files(self, bundle_id) -> dict[str, bytes]:
+        return {
+            info.name.removeprefix("./"): data
+            for info, data in archives.members(self.download_bundle(bundle_id))
+        }
+
+    def unpack_bundle(self, bundle_id, directory) -> pathlib.Path:
+        for name, data in self.bundle_files(bundle_id).items():
+            path = directory / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        return directory
+
     def upload_bundle(self, bundle_id, tar: bytes):
         def messages():
             yield pb.UploadBundleRequest(
@@ -269,6 +296,12 @@ class Client:
 
     def embed(self, model_id, sequences, **options) -> np.ndarray:
         return self.forward(model_id, token_inputs(sequences), **options)
+
+    def embed_all(self, model_id, sequences) -> np.ndarray:
+        """Any number of sequences, some at a time."""
+        return np.concatenate(
+            [self.embed(model_id, batch) for batch in batches_of(sequences)]
+        )
 
     def matmul(self, model_id, layer, x, **options) -> np.ndarray:
         response = self.inference.MatMul(
