@@ -99,6 +99,10 @@ absl::StatusOr<CompressedTensorsConfig> DescribeAsCompressedTensors(
       ignore.push_back(linear);
     }
   }
+  // What others compute in. Left to themselves they take the type of the first
+  // tensor, and with F16 in all of the model there are other codes.
+  config.erase("dtype");
+  config["torch_dtype"] = "float32";
   config["quantization_config"] =
       QuantizationConfig(*schemes.begin(), std::move(ignore));
   result.config_json = model::StrCat(JsonText(config, 2), "\n");

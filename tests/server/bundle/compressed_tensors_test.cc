@@ -52,8 +52,20 @@ TEST(CompressedTensors, KeepsTheRestOfTheConfigInItsOrder) {
   const auto text = nlohmann::ordered_json::parse(config->config_json);
   std::vector<std::string> keys;
   for (const auto& [key, value] : text.items()) keys.push_back(key);
-  EXPECT_THAT(keys,
-              ElementsAre("model_type", "hidden_size", "quantization_config"));
+  EXPECT_THAT(keys, ElementsAre("model_type", "hidden_size", "torch_dtype",
+                                "quantization_config"));
+}
+
+TEST(CompressedTensors, SaysThatTheRestIsComputedInFp32) {
+  for (const char* was :
+       {"{}", R"({"dtype":"float16"})", R"({"torch_dtype":"bfloat16"})"}) {
+    const auto config = DescribeAsCompressedTensors(
+        was, kLinears, {{"a", {Scheme::kW8A8Dynamic}}});
+    ASSERT_THAT(config, IsOk());
+    const json text = json::parse(config->config_json);
+    EXPECT_EQ(text["torch_dtype"], "float32") << was;
+    EXPECT_FALSE(text.contains("dtype")) << was;
+  }
 }
 
 TEST(CompressedTensors, SaysWhyNot) {
