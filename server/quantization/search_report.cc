@@ -169,6 +169,15 @@ void SearchResult::AddTo(bundle::QuantizationReport& report) const {
   report.policy = "auto";
   report.frontier = frontier;
   report.budgets = budgets;
+  // The search adds up parts: it counts biases that are corrected twice, and
+  // smoothings that have been folded since.
+  const auto bytes = static_cast<double>(report.bundle_bytes);
+  for (bundle::BudgetReport& budget : report.budgets) {
+    if (budget.measure == "max_bytes") budget.reached = bytes;
+    if (budget.measure == "max_size_ratio") {
+      budget.reached = bytes / static_cast<double>(report.checkpoint_bytes);
+    }
+  }
   report.verified_plans = verified_plans;
   report.tuned_rows = tuned_rows;
   report.speed_rows = kSpeedRows;

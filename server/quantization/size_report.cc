@@ -52,10 +52,9 @@ absl::Status CountBytes(const model::TensorSource& checkpoint,
     report.linear_float_bytes += layer.float_bytes;
     report.linear_stored_bytes += layer.stored_bytes;
   }
+  // All of them: a corrected bias is a part of what is stored of its weight.
+  ASSIGN_OR_RETURN(report.checkpoint_bytes, BytesAsFloat(checkpoint));
   for (const StoredTensor& stored : tensors) {
-    ASSIGN_OR_RETURN(const model::TensorView tensor,
-                     checkpoint.Find(stored.name));
-    report.checkpoint_bytes += BytesAsFloat(tensor);
     for (const bundle::TensorInfo& part : stored.parts) {
       report.bundle_bytes += ByteSize(part);
     }
