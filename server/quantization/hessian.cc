@@ -39,7 +39,7 @@ absl::Status FactorBlock(MatrixView<float> a, size_t begin, size_t end) {
     if (!(pivot > 0.0) || !std::isfinite(pivot)) {
       return absl::FailedPreconditionError(absl::StrFormat(
           "the second moments of the inputs are singular at column %d (pivot "
-          "%g): a larger damping or more samples make them definite",
+          "%g): calibrate on more samples, or round this layer to nearest",
           j, pivot));
     }
     const double root = std::sqrt(pivot);

@@ -291,7 +291,7 @@ TEST(ErrorCompensation, FewerRowsThanColumnsNeedDamping) {
   EXPECT_THAT(
       ErrorCompensation::Create({x.data(), 4, 10}, /*damping=*/0.0F, nullptr),
       FailsWith(absl::StatusCode::kFailedPrecondition,
-                "singular at column 1 (pivot 0): a larger damping"));
+                "singular at column 1 (pivot 0): calibrate on more"));
 }
 
 TEST(Cholesky, TimesItsTransposedIsTheMatrix) {
