@@ -4,9 +4,8 @@
 //
 //   weights            8-bit int, symmetric; per tensor, per channel, or per
 //                      group of 32, 64, 128 or 256 in order
-//   input_activations  8-bit int; per token, dynamic and symmetric:
-//   w8a8_dynamic
-//                      per tensor, static: w8a8_static
+//   input_activations  8-bit int; w8a8_dynamic: per token, dynamic, symmetric
+//                      w8a8_static: per tensor, static
 //
 // Everything else is UNIMPLEMENTED, naming the field: other widths and types,
 // asymmetric weights, activation ordering, quantized outputs or caches.

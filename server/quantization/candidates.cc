@@ -1,6 +1,7 @@
 #include "server/quantization/candidates.h"
 
 #include "absl/strings/str_cat.h"
+#include "server/quantization/outliers.h"
 
 namespace octet::quantization {
 
@@ -10,8 +11,6 @@ namespace {
 
 constexpr uint32_t kRotation = 256;
 constexpr uint32_t kGroup = 128;
-// Beyond this share of the columns little INT8 would be left.
-constexpr double kManyOutliers = 0.25;
 
 bool HasSomeOutliers(const CalibratedInput* input, const PlanRequest& request) {
   if (input == nullptr) return false;

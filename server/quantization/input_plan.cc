@@ -19,9 +19,6 @@ namespace {
 using kernels::MatrixView;
 using model::Scheme;
 
-// Beyond this share of the columns the 16-bit part costs more than it saves.
-constexpr double kManyOutliers = 0.25;
-
 // What of the request needs calibration; "" when nothing does.
 std::string WhatNeedsCalibration(const LayerRequest& request) {
   if (request.scheme == Scheme::kW8A8Static ||

@@ -1,14 +1,13 @@
 #include "server/quantization/layer_quantizer.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
-#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_format.h"
-#include "kernels/finite.h"
 #include "kernels/half.h"
 #include "kernels/status_macros.h"
 #include "server/model/str_cat.h"
@@ -63,13 +62,11 @@ absl::Status CheckPlan(std::string_view name, MatrixView<const float> weight,
 
 absl::Status CheckWeights(std::string_view name,
                           MatrixView<const float> weight) {
+  const std::array<int64_t, 2> shape = {static_cast<int64_t>(weight.rows),
+                                        static_cast<int64_t>(weight.cols)};
   for (size_t n = 0; n < weight.rows; ++n) {
     const absl::Span<const float> row(weight.row(n), weight.cols);
-    const std::optional<size_t> bad = kernels::FirstNonFinite(row);
-    if (!bad) continue;
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "tensor '%s' holds %s at index [%d, %d]; weights must be finite", name,
-        std::isnan(row[*bad]) ? "NaN" : "an infinity", n, *bad));
+    RETURN_IF_ERROR(CheckFinite(name, row, shape, n * weight.cols));
   }
   return absl::OkStatus();
 }

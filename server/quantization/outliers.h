@@ -31,6 +31,9 @@ std::vector<int32_t> OutlierColumnsOf(absl::Span<const float> column_absmax,
                                       absl::Span<const float> smoothing,
                                       float threshold);
 
+// Beyond this share of the columns the 16-bit part costs more than it saves.
+inline constexpr double kManyOutliers = 0.25;
+
 struct OutlierShares {
   double features = 0.0;  // of the K columns: those that stay FP16
   double values = 0.0;    // of the values: those that reach the threshold

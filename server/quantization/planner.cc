@@ -21,32 +21,6 @@ namespace {
 using model::Linear;
 using model::StrCat;
 
-// Linears of one input that are quantized by one request.
-struct AlikeLinears {
-  LayerRequest request;
-  InputGroup linears;
-};
-
-std::vector<AlikeLinears> SplitByRequest(
-    const InputGroup& group,
-    const std::map<std::string, LayerRequest>& requests) {
-  std::vector<AlikeLinears> parts;
-  for (const Linear* linear : group) {
-    const LayerRequest& request = requests.find(linear->layer)->second;
-    const auto same =
-        std::find_if(parts.begin(), parts.end(), [&](const auto& part) {
-          return part.request.scheme == request.scheme &&
-                 part.request.methods == request.methods;
-        });
-    if (same != parts.end()) {
-      same->linears.push_back(linear);
-    } else {
-      parts.push_back({request, {linear}});
-    }
-  }
-  return parts;
-}
-
 // The statistics of a group's input; nullptr when calibration has not seen it.
 absl::StatusOr<const LayerStatistics*> FindStatistics(
     const Linear& linear, const StatisticsByLayer& statistics) {
@@ -103,9 +77,9 @@ absl::Status PlanParts(
 
 }  // namespace
 
-absl::StatusOr<QuantizationPlan> MakePlan(const model::Graph& graph,
-                                          const PlanRequest& request,
-                                          const StatisticsByLayer& statistics) {
+absl::StatusOr<QuantizationPlan> PlanFromStatistics(
+    const model::Graph& graph, const PlanRequest& request,
+    const StatisticsByLayer& statistics) {
   QuantizationPlan plan;
   const auto plan_part =
       [&](const AlikeLinears& part,
@@ -120,7 +94,7 @@ absl::StatusOr<QuantizationPlan> MakePlan(const model::Graph& graph,
   return plan;
 }
 
-absl::StatusOr<QuantizationPlan> MakeWholePlan(const PlanJob& job) {
+absl::StatusOr<QuantizationPlan> MakePlan(const PlanJob& job) {
   QuantizationPlan plan;
   const auto plan_part =
       [&](const AlikeLinears& part,
@@ -145,7 +119,7 @@ absl::StatusOr<QuantizationPlan> MakeWholePlan(const PlanJob& job) {
   return plan;
 }
 
-void FoldSmoothing(const model::Graph& graph, QuantizationPlan& plan) {
+void FoldWhatFolds(const model::Graph& graph, QuantizationPlan& plan) {
   model::LayerFactors smoothing;
   for (const auto& [layer, layer_plan] : plan.layers) {
     if (layer_plan.scheme.smoothed) smoothing[layer] = layer_plan.smoothing;

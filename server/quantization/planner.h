@@ -23,7 +23,7 @@ namespace octet::quantization {
 
 struct QuantizationPlan {
   std::map<std::string, LayerPlan> layers;  // every linear of the graph
-  model::SmoothingFolds folds;              // see FoldSmoothing below
+  model::SmoothingFolds folds;              // see FoldWhatFolds below
   std::vector<std::string> warnings;
 };
 
@@ -39,9 +39,9 @@ struct QuantizationPlan {
 //
 // Errors: those of ResolveRequest; FAILED_PRECONDITION when a scheme or method
 // needs a calibration that has seen the layer's inputs.
-absl::StatusOr<QuantizationPlan> MakePlan(const model::Graph& graph,
-                                          const PlanRequest& request,
-                                          const StatisticsByLayer& statistics);
+absl::StatusOr<QuantizationPlan> PlanFromStatistics(
+    const model::Graph& graph, const PlanRequest& request,
+    const StatisticsByLayer& statistics);
 
 struct PlanJob {
   const model::Graph& graph;
@@ -55,12 +55,12 @@ struct PlanJob {
 // The same with nothing left out. A block of each weight of one input's linears
 // is in memory at a time, and only where smoothing looks at them. Errors: also
 // CANCELLED.
-absl::StatusOr<QuantizationPlan> MakeWholePlan(const PlanJob& job);
+absl::StatusOr<QuantizationPlan> MakePlan(const PlanJob& job);
 
 // Where a smoothing can be a part of what makes the input, it becomes that
 // (model/fold_smoothing.h): the layers lose `scheme.smoothed`, and the plan has
 // the folds.
-void FoldSmoothing(const model::Graph& graph, QuantizationPlan& plan);
+void FoldWhatFolds(const model::Graph& graph, QuantizationPlan& plan);
 
 }  // namespace octet::quantization
 

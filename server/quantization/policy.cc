@@ -162,8 +162,7 @@ struct Place {
 LayerRequest StaysFloat(const PlanRequest& request, std::string reason) {
   return {.scheme = request.float_scheme,
           .methods = {},
-          .reason = std::move(reason),
-          .is_free = false};
+          .reason = std::move(reason)};
 }
 
 LayerRequest WithoutOverrides(const PlanRequest& request, const Linear& linear,
@@ -181,8 +180,10 @@ LayerRequest WithoutOverrides(const PlanRequest& request, const Linear& linear,
   if (request.keep_last && place.is_last) {
     return StaysFloat(request, "last linear is kept in float");
   }
-  LayerRequest layer{
-      .scheme = request.scheme, .methods = request.methods, .reason = {}};
+  LayerRequest layer{.scheme = request.scheme,
+                     .methods = request.methods,
+                     .reason = {},
+                     .is_free = request.policy == Policy::kAuto};
   if (!model::IsInt8(request.scheme)) {
     layer.reason = StrCat("scheme '", model::Name(request.scheme), "'");
   } else if (linear.in_features < kFewestInputs) {
@@ -242,6 +243,27 @@ absl::StatusOr<std::map<std::string, LayerRequest>> ResolveRequest(
     }
   }
   return layers;
+}
+
+std::vector<AlikeLinears> SplitByRequest(
+    const InputGroup& group,
+    const std::map<std::string, LayerRequest>& requests) {
+  std::vector<AlikeLinears> parts;
+  for (const Linear* linear : group) {
+    const LayerRequest& request = requests.find(linear->layer)->second;
+    const auto same =
+        std::find_if(parts.begin(), parts.end(), [&](const auto& part) {
+          return part.request.is_free == request.is_free &&
+                 part.request.scheme == request.scheme &&
+                 part.request.methods == request.methods;
+        });
+    if (same != parts.end()) {
+      same->linears.push_back(linear);
+    } else {
+      parts.push_back({request, {linear}});
+    }
+  }
+  return parts;
 }
 
 }  // namespace octet::quantization

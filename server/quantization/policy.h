@@ -16,6 +16,7 @@
 #include "server/model/graph.h"
 #include "server/model/scheme.h"
 #include "server/quantization/calibrators.h"
+#include "server/quantization/input_groups.h"
 #include "server/quantization/layer_plan.h"
 
 namespace octet::quantization {
@@ -61,16 +62,16 @@ struct MethodsOverride {
 // Exactly one of the first four. Quality is that of the model's output on
 // samples that calibration kept.
 struct Budget {
-  std::optional<double> min_mean_cosine =
-      std::nullopt;  // to the float model, over samples
-  std::optional<double> max_relative_error =
-      std::nullopt;  // |y - y_int8| / |y|
-  std::optional<uint64_t> max_bytes =
-      std::nullopt;  // all tensors of the bundle
-  std::optional<double> max_size_ratio =
-      std::nullopt;  // to the checkpoint in FP32
-  std::optional<double> min_worst_cosine =
-      std::nullopt;  // of any sample; beside any other
+  // To the float model, over samples.
+  std::optional<double> min_mean_cosine = std::nullopt;
+  // |y - y_int8| / |y|
+  std::optional<double> max_relative_error = std::nullopt;
+  // All tensors of the bundle.
+  std::optional<uint64_t> max_bytes = std::nullopt;
+  // To the checkpoint in FP32.
+  std::optional<double> max_size_ratio = std::nullopt;
+  // Of any sample; beside any other.
+  std::optional<double> min_worst_cosine = std::nullopt;
 };
 
 // Patterns are shell globs over layer names: "encoder.layer.*.output.dense".
@@ -98,8 +99,8 @@ struct PlanRequest {
 struct LayerRequest {
   model::Scheme scheme = model::Scheme::kFp32;
   Methods methods;
-  std::string reason;   // "" or why it stays float
-  bool is_free = true;  // kAuto may choose: nothing names this layer
+  std::string reason;    // "" or why it stays float
+  bool is_free = false;  // kAuto may choose: nothing names this layer
 };
 
 // Every linear of the graph. Errors: INVALID_ARGUMENT beginning with the
@@ -107,6 +108,17 @@ struct LayerRequest {
 // or the budget does not say one thing.
 absl::StatusOr<std::map<std::string, LayerRequest>> ResolveRequest(
     const model::Graph& graph, const PlanRequest& request);
+
+// Linears of one input that are quantized by one request.
+struct AlikeLinears {
+  LayerRequest request;  // with the reason of the first
+  InputGroup linears;
+};
+
+// In order of their first linears.
+std::vector<AlikeLinears> SplitByRequest(
+    const InputGroup& group,
+    const std::map<std::string, LayerRequest>& requests);
 
 }  // namespace octet::quantization
 

@@ -159,8 +159,7 @@ absl::Status CheckRoomForSearch(const QuantizeJob& job,
   if (needed <= job.max_measure_bytes) return absl::OkStatus();
   return absl::FailedPreconditionError(model::StrCat(
       "policy 'auto' runs the whole model, in FP32 and quantized: that takes "
-      "up "
-      "to ",
+      "up to ",
       needed / kMiB, " MiB, and the server allows ",
       job.max_measure_bytes / kMiB,
       " MiB (--measure-memory-mib); allow more, or use policy 'fixed', which "
@@ -168,11 +167,11 @@ absl::Status CheckRoomForSearch(const QuantizeJob& job,
 }
 
 // The plan alone for policy `fixed`, which measures nothing.
-absl::StatusOr<SearchResult> Plan(const QuantizeJob& job,
-                                  const model::TensorSource& checkpoint,
-                                  const model::Graph& graph,
-                                  const Calibration& calibration,
-                                  ProgressMeter& progress) {
+absl::StatusOr<SearchResult> ChoosePlan(const QuantizeJob& job,
+                                        const model::TensorSource& checkpoint,
+                                        const model::Graph& graph,
+                                        const Calibration& calibration,
+                                        ProgressMeter& progress) {
   if (job.request.policy == Policy::kAuto) {
     RETURN_IF_ERROR(CheckRoomForSearch(job, checkpoint));
     return SearchPlan({.graph = graph,
@@ -186,12 +185,12 @@ absl::StatusOr<SearchResult> Plan(const QuantizeJob& job,
                        }});
   }
   SearchResult result;
-  ASSIGN_OR_RETURN(result.plan, MakeWholePlan({.graph = graph,
-                                               .checkpoint = checkpoint,
-                                               .calibration = calibration,
-                                               .request = job.request,
-                                               .pool = job.pool,
-                                               .cancelled = job.cancelled}));
+  ASSIGN_OR_RETURN(result.plan, MakePlan({.graph = graph,
+                                          .checkpoint = checkpoint,
+                                          .calibration = calibration,
+                                          .request = job.request,
+                                          .pool = job.pool,
+                                          .cancelled = job.cancelled}));
   return result;
 }
 
@@ -222,10 +221,11 @@ absl::StatusOr<bundle::Manifest> Quantize(const QuantizeJob& job) {
                              EvaluationSteps(graph, calibration));
 
   RETURN_IF_ERROR(progress.Step("plan", ""));
-  ASSIGN_OR_RETURN(SearchResult found, Plan(job, *checkpoint.tensors, graph,
-                                            calibration, progress));
+  ASSIGN_OR_RETURN(
+      SearchResult found,
+      ChoosePlan(job, *checkpoint.tensors, graph, calibration, progress));
   QuantizationPlan& plan = found.plan;
-  FoldSmoothing(graph, plan);
+  FoldWhatFolds(graph, plan);
   ASSIGN_OR_RETURN(
       const std::vector<StoredTensor> tensors,
       PlanStorage(graph, *checkpoint.tensors, job.request.float_scheme,

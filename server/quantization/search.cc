@@ -84,7 +84,7 @@ class Search {
   absl::StatusOr<SearchResult> Run() {
     RETURN_IF_ERROR(Prepare());
     for (SearchItem& item : items_) {
-      RETURN_IF_ERROR(Try(job_, *tuning_, speed_, item));
+      RETURN_IF_ERROR(TryAll(job_, *tuning_, speed_, item));
     }
     options_ = Options(items_, measure_);
     RETURN_IF_ERROR(Find());

@@ -7,9 +7,8 @@
 //   3. the fastest plan within the budget by these numbers, or, for a budget
 //      of size, the most exact one (choice.h)
 //   4. the whole plan is measured on kept samples that step 2 did not use;
-//   where
-//      it does not keep to the budget, or keeps to it by far, the limit of
-//      step 3 is corrected by what was found
+//      where it does not keep to the budget, or keeps to it by far, the limit
+//      of step 3 is corrected by what was found
 //
 // The promise is about texts nobody has seen: a mean cosine must hold with 95 %
 // confidence (one-sided, normal), since the samples are few, and a fifth of the

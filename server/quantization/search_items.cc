@@ -1,6 +1,5 @@
 #include "server/quantization/search_items.h"
 
-#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -10,37 +9,6 @@
 #include "server/quantization/trial_tensors.h"
 
 namespace octet::quantization {
-namespace {
-
-using model::Linear;
-
-bool Alike(const LayerRequest& a, const LayerRequest& b) {
-  return a.is_free == b.is_free && a.scheme == b.scheme &&
-         a.methods == b.methods;
-}
-
-// Of an input's linears, those that the request treats alike.
-std::vector<SearchItem> Split(
-    const InputGroup& group,
-    const std::map<std::string, LayerRequest>& requests) {
-  std::vector<SearchItem> items;
-  for (const Linear* linear : group) {
-    const LayerRequest& request = requests.find(linear->layer)->second;
-    const auto same =
-        std::find_if(items.begin(), items.end(), [&](const SearchItem& item) {
-          return Alike(item.requests.front(), request);
-        });
-    if (same != items.end()) {
-      same->linears.push_back(linear);
-    } else {
-      items.push_back(
-          {.linears = {linear}, .requests = {request}, .trials = {}});
-    }
-  }
-  return items;
-}
-
-}  // namespace
 
 Measure MeasureOf(const Budget& budget) {
   if (budget.min_mean_cosine) return Measure::kMeanCosine;
@@ -54,7 +22,10 @@ absl::StatusOr<std::vector<SearchItem>> MakeItems(
   ASSIGN_OR_RETURN(const auto requests, ResolveRequest(job.graph, job.request));
   std::vector<SearchItem> items;
   for (const InputGroup& group : GroupByInput(job.graph)) {
-    for (SearchItem& item : Split(group, requests)) {
+    for (AlikeLinears& part : SplitByRequest(group, requests)) {
+      SearchItem item{.linears = std::move(part.linears),
+                      .requests = {std::move(part.request)},
+                      .trials = {}};
       const std::string& layer = item.linears.front()->layer;
       const model::Scheme float_scheme = float_schemes.find(layer)->second;
       LayerRequest& only = item.requests.front();
@@ -71,8 +42,8 @@ absl::StatusOr<std::vector<SearchItem>> MakeItems(
   return items;
 }
 
-absl::Status Try(const SearchJob& job, const Tuning& tuning, SpeedTable& speed,
-                 SearchItem& item) {
+absl::Status TryAll(const SearchJob& job, const Tuning& tuning,
+                    SpeedTable& speed, SearchItem& item) {
   ASSIGN_OR_RETURN(const TrialGroup group,
                    TrialGroup::Load(item.linears, job.checkpoint,
                                     job.calibration, job.pool));

@@ -53,9 +53,9 @@ struct Tuning {
   std::vector<model::ModelOutput> outputs;
 };
 
-// Fills in trials and gains.
-absl::Status Try(const SearchJob& job, const Tuning& tuning, SpeedTable& speed,
-                 SearchItem& item);
+// Fills in the trials of all requests, and the gains.
+absl::Status TryAll(const SearchJob& job, const Tuning& tuning,
+                    SpeedTable& speed, SearchItem& item);
 
 // Items as choice.h sees them; uses are in the unit of LimitOf, but for bytes,
 // which are of linear weights alone.

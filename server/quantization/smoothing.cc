@@ -99,7 +99,6 @@ absl::StatusOr<SmoothingChoice> SearchSmoothing(
   trial.rounding = Rounding::kNearest;
   trial.bias_correction = false;
   SmoothingChoice choice;
-  double best = 0.0;
   for (int i = 0; i < kTrials; ++i) {
     const float alpha = static_cast<float>(i) / (kTrials - 1);
     trial.smoothing =
@@ -114,11 +113,8 @@ absl::StatusOr<SmoothingChoice> SearchSmoothing(
           RelativeError(weights[layer], trial, x, outputs[layer], pool));
       error += relative / static_cast<double>(weights.size());
     }
-    choice.trials.push_back({alpha, error});
-    if (i > 0 && error >= best) continue;
-    best = error;
-    choice.alpha = alpha;
-    choice.factors = trial.smoothing;
+    if (i > 0 && error >= choice.error) continue;
+    choice = {.alpha = alpha, .factors = trial.smoothing, .error = error};
   }
   return choice;
 }

@@ -30,16 +30,11 @@ std::vector<float> SmoothingFactors(absl::Span<const float> input_absmax,
                                     absl::Span<const float> weight_absmax,
                                     float alpha);
 
-struct SmoothingTrial {
-  float alpha = 0.0F;
-  // sum (y - y_int8)^2 / sum y^2 without bias, the mean over the layers.
-  double error = 0.0;
-};
-
 struct SmoothingChoice {
   float alpha = 0.0F;
-  std::vector<float> factors;          // of the best alpha
-  std::vector<SmoothingTrial> trials;  // by rising alpha
+  std::vector<float> factors;
+  // sum (y - y_int8)^2 / sum y^2 without bias, the mean over the layers.
+  double error = 0.0;
 };
 
 // Tries alphas 0, 0.05, .. 1 on sample rows x [R, K]. `plan` is that of the

@@ -1,15 +1,14 @@
 #include "server/quantization/weight_quantizer.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "kernels/finite.h"
-#include "kernels/half.h"
 #include "server/model/str_cat.h"
 #include "server/quantization/affine.h"
 
@@ -75,58 +74,6 @@ absl::Status CheckFinite(std::string_view name, absl::Span<const float> values,
       "tensor '%s' holds %s at index %s; weights must be finite", name,
       std::isnan(values[*bad]) ? "NaN" : "an infinity",
       IndexString(first + *bad, shape)));
-}
-
-absl::StatusOr<QuantizedWeight> QuantizeWeight(
-    std::string_view name, kernels::MatrixView<const float> weight,
-    kernels::ThreadPool* pool) {
-  for (size_t n = 0; n < weight.rows; ++n) {
-    const absl::Span<const float> row(weight.row(n), weight.cols);
-    if (const auto bad = kernels::FirstNonFinite(row); bad.has_value()) {
-      return absl::InvalidArgumentError(absl::StrFormat(
-          "tensor '%s' holds %s at index [%d, %d]; weights must be finite",
-          name, std::isnan(row[*bad]) ? "NaN" : "an infinity", n, *bad));
-    }
-  }
-  QuantizedWeight quantized;
-  quantized.codes.resize(weight.rows * weight.cols);
-  quantized.scales.resize(weight.rows);
-  std::atomic<size_t> zero_channels = 0;
-  const auto quantize_row = [&](size_t n) {
-    const absl::Span<const float> row(weight.row(n), weight.cols);
-    if (RowAbsmax(row) == 0.0F) {
-      zero_channels.fetch_add(1, std::memory_order_relaxed);
-    }
-    ScaleRow(row, 0, &quantized.scales[n]);
-    RoundRow(row, &quantized.scales[n], 0,
-             quantized.codes.data() + n * weight.cols);
-  };
-  if (pool != nullptr) {
-    pool->ParallelFor(weight.rows, quantize_row);
-  } else {
-    for (size_t n = 0; n < weight.rows; ++n) quantize_row(n);
-  }
-  quantized.zero_channels = zero_channels;
-  return quantized;
-}
-
-absl::StatusOr<std::vector<uint16_t>> ExtractOutlierWeights(
-    std::string_view name, kernels::MatrixView<const float> weight,
-    absl::Span<const int32_t> columns) {
-  std::vector<uint16_t> bits;
-  bits.reserve(columns.size() * weight.rows);
-  for (const int32_t column : columns) {
-    for (size_t n = 0; n < weight.rows; ++n) {
-      bits.push_back(kernels::FloatToFp16(weight.row(n)[column]));
-      if (!std::isfinite(kernels::Fp16ToFloat(bits.back()))) {
-        return absl::InvalidArgumentError(absl::StrFormat(
-            "tensor '%s' holds %g at index [%d, %d], in an outlier column: "
-            "too large for FP16; exclude the layer or choose another scheme",
-            name, weight.row(n)[column], n, column));
-      }
-    }
-  }
-  return bits;
 }
 
 }  // namespace octet::quantization

@@ -13,27 +13,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
-#include <vector>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "kernels/matrix_view.h"
-#include "kernels/thread_pool.h"
 
 namespace octet::quantization {
-
-struct QuantizedWeight {
-  std::vector<int8_t> codes;  // [N, K], row-major
-  std::vector<float> scales;  // [N], or [N, groups] by rows
-  size_t zero_channels = 0;   // rows of nothing but zeros
-};
-
-// `name` is the tensor's, for messages. INVALID_ARGUMENT when a value is not
-// finite. `pool` may be nullptr.
-absl::StatusOr<QuantizedWeight> QuantizeWeight(
-    std::string_view name, kernels::MatrixView<const float> weight,
-    kernels::ThreadPool* pool);
 
 // Scales of a row of K weights. A group_size of 0 is one group of all.
 inline size_t GroupsOf(size_t k, size_t group_size) {
@@ -44,12 +28,6 @@ inline size_t GroupsOf(size_t k, size_t group_size) {
 void ScaleRow(absl::Span<const float> row, size_t group_size, float* scales);
 void RoundRow(absl::Span<const float> row, const float* scales,
               size_t group_size, int8_t* codes);
-
-// The weights of some input columns as FP16 bits, transposed: [columns, N].
-// INVALID_ARGUMENT when a value is beyond FP16.
-absl::StatusOr<std::vector<uint16_t>> ExtractOutlierWeights(
-    std::string_view name, kernels::MatrixView<const float> weight,
-    absl::Span<const int32_t> columns);
 
 // INVALID_ARGUMENT naming tensor and index, "[3, 17]", of the first value that
 // is NaN or infinite. `values` are the tensor's from element `first` on.

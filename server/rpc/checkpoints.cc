@@ -74,7 +74,7 @@ std::optional<size_t> FirstNonFinite(const model::TensorSource& tensors,
   }
 }
 
-absl::Status CheckFinite(const model::TensorSource& tensors) {
+absl::Status CheckAllFinite(const model::TensorSource& tensors) {
   for (const std::string& name : tensors.Names()) {
     ASSIGN_OR_RETURN(const TensorView tensor, tensors.Find(name));
     const std::optional<size_t> index = FirstNonFinite(tensors, tensor);
@@ -101,7 +101,7 @@ absl::Status Validate(const fs::path& directory) {
   ASSIGN_OR_RETURN(const bundle::ModelFiles files,
                    bundle::OpenCheckpoint(directory));
   RETURN_IF_ERROR(model::Import(files.configs, *files.tensors).status());
-  return CheckFinite(*files.tensors);
+  return CheckAllFinite(*files.tensors);
 }
 
 absl::StatusOr<absl::Time> ModificationTime(const fs::path& path) {

@@ -99,7 +99,7 @@ absl::Status CheckPlan(const Job& job) {
   ASSIGN_OR_RETURN(const model::Graph graph,
                    model::Import(files.configs, *files.tensors));
   const quantization::StatisticsByLayer none;
-  return quantization::MakePlan(
+  return quantization::PlanFromStatistics(
              graph, job.plan,
              job.calibration ? job.calibration->ByLayer() : none)
       .status();

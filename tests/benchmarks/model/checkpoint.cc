@@ -9,7 +9,9 @@
 #include "server/bundle/safetensors.h"
 #include "server/model/importer.h"
 #include "server/model/str_cat.h"
-#include "server/quantization/weight_quantizer.h"
+#include "server/quantization/layer_plan.h"
+#include "server/quantization/layer_quantizer.h"
+#include "server/quantization/layer_samples.h"
 
 namespace octet::benchmarks {
 namespace {
@@ -40,11 +42,13 @@ class Overlay : public model::TensorSource {
     const auto k = static_cast<int64_t>(linear.in_features);
     ASSIGN_OR_RETURN(const std::vector<float> weights,
                      model::FindFloat(base_, name, {n, k}));
+    quantization::LayerPlan plan;
+    plan.scheme.scheme = model::Scheme::kW8A8Dynamic;
     ASSIGN_OR_RETURN(
-        quantization::QuantizedWeight quantized,
-        quantization::QuantizeWeight(
-            name, {weights.data(), linear.out_features, linear.in_features},
-            nullptr));
+        quantization::QuantizedLayer quantized,
+        quantization::QuantizeLayer(
+            name, {weights.data(), linear.out_features, linear.in_features}, {},
+            plan, {}, nullptr));
     const auto& kept = kept_[name] = std::move(quantized);
     views_[name] = {model::DataType::kI8,
                     {n, k},
@@ -62,7 +66,7 @@ class Overlay : public model::TensorSource {
 
  private:
   const TensorSource& base_;
-  std::map<std::string, quantization::QuantizedWeight> kept_;
+  std::map<std::string, quantization::QuantizedLayer> kept_;
   std::map<std::string, TensorView, std::less<>> views_;
 };
 

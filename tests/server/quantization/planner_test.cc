@@ -69,8 +69,8 @@ std::string ReasonOf(const QuantizationPlan& plan, const std::string& layer) {
   return plan.layers.find(layer)->second.reason;
 }
 
-TEST(MakePlan, QuantizesEveryLinearByDefault) {
-  const auto plan = MakePlan(Attentive(), {}, {});
+TEST(PlanFromStatistics, QuantizesEveryLinearByDefault) {
+  const auto plan = PlanFromStatistics(Attentive(), {}, {});
   ASSERT_THAT(plan, IsOk());
   EXPECT_EQ(plan->layers.size(), 5);
   for (const auto& [layer, layer_plan] : plan->layers) {
@@ -80,12 +80,12 @@ TEST(MakePlan, QuantizesEveryLinearByDefault) {
   EXPECT_THAT(plan->warnings, IsEmpty());
 }
 
-TEST(MakePlan, ExcludeWinsOverInclude) {
+TEST(PlanFromStatistics, ExcludeWinsOverInclude) {
   PlanRequest request;
   request.include = {"a.0.*"};
   request.exclude = {"*.out"};
   request.float_scheme = Scheme::kBf16;
-  const auto plan = MakePlan(Attentive(), request, {});
+  const auto plan = PlanFromStatistics(Attentive(), request, {});
   ASSERT_THAT(plan, IsOk());
   EXPECT_EQ(SchemeOf(*plan, "a.0.query"), Scheme::kW8A8Dynamic);
   EXPECT_EQ(SchemeOf(*plan, "a.0.out"), Scheme::kBf16);
@@ -94,11 +94,11 @@ TEST(MakePlan, ExcludeWinsOverInclude) {
   EXPECT_THAT(ReasonOf(*plan, "a.1.up"), HasSubstr("include"));
 }
 
-TEST(MakePlan, KeepFirstKeepsAllThatReadTheFirstInput) {
+TEST(PlanFromStatistics, KeepFirstKeepsAllThatReadTheFirstInput) {
   PlanRequest request;
   request.keep_first = true;
   request.keep_last = true;
-  const auto plan = MakePlan(Attentive(), request, {});
+  const auto plan = PlanFromStatistics(Attentive(), request, {});
   ASSERT_THAT(plan, IsOk());
   for (const char* layer : {"a.0.query", "a.0.key", "a.0.value", "a.1.up"}) {
     EXPECT_EQ(SchemeOf(*plan, layer), Scheme::kFp16) << layer;
@@ -107,26 +107,26 @@ TEST(MakePlan, KeepFirstKeepsAllThatReadTheFirstInput) {
   EXPECT_EQ(SchemeOf(*plan, "a.0.out"), Scheme::kW8A8Dynamic);
 }
 
-TEST(MakePlan, LinearsOfALinearSetAreStrangers) {
+TEST(PlanFromStatistics, LinearsOfALinearSetAreStrangers) {
   model::Graph graph;
   graph.family = "linear_set";
   AddLinear("first", 8, 8, 0, 0, graph);
   AddLinear("second", 8, 8, 0, 0, graph);
   PlanRequest request;
   request.keep_first = true;
-  const auto plan = MakePlan(graph, request, {});
+  const auto plan = PlanFromStatistics(graph, request, {});
   ASSERT_THAT(plan, IsOk());
   EXPECT_EQ(SchemeOf(*plan, "first"), Scheme::kFp16);
   EXPECT_EQ(SchemeOf(*plan, "second"), Scheme::kW8A8Dynamic);
 }
 
-TEST(MakePlan, TheLastOverrideThatMatchesWins) {
+TEST(PlanFromStatistics, TheLastOverrideThatMatchesWins) {
   PlanRequest request;
   request.exclude = {"a.0.out"};
   request.overrides = {{"a.0.*", Scheme::kBf16},
                        {"*.out", Scheme::kW8A8Dynamic},
                        {"*.key", Scheme::kFp32}};
-  const auto plan = MakePlan(Attentive(), request, {});
+  const auto plan = PlanFromStatistics(Attentive(), request, {});
   ASSERT_THAT(plan, IsOk());
   EXPECT_EQ(SchemeOf(*plan, "a.0.query"), Scheme::kBf16);
   EXPECT_EQ(SchemeOf(*plan, "a.0.key"), Scheme::kFp32);
@@ -134,87 +134,87 @@ TEST(MakePlan, TheLastOverrideThatMatchesWins) {
   EXPECT_THAT(ReasonOf(*plan, "a.0.key"), HasSubstr("*.key"));
 }
 
-TEST(MakePlan, WarnsWhenLinearsOfOneInputDiffer) {
+TEST(PlanFromStatistics, WarnsWhenLinearsOfOneInputDiffer) {
   PlanRequest request;
   request.exclude = {"*.key"};
-  const auto plan = MakePlan(Attentive(), request, {});
+  const auto plan = PlanFromStatistics(Attentive(), request, {});
   ASSERT_THAT(plan, IsOk());
   EXPECT_THAT(plan->warnings, ElementsAre(HasSubstr("'a.0.key'")));
 }
 
-TEST(MakePlan, WarnsWhenNothingIsQuantized) {
+TEST(PlanFromStatistics, WarnsWhenNothingIsQuantized) {
   PlanRequest request;
   request.scheme = Scheme::kFp16;
-  const auto plan = MakePlan(Attentive(), request, {});
+  const auto plan = PlanFromStatistics(Attentive(), request, {});
   ASSERT_THAT(plan, IsOk());
   EXPECT_THAT(plan->warnings, Contains(HasSubstr("no layer")));
 }
 
-TEST(MakePlan, TooFewInputsStayFloat) {
+TEST(PlanFromStatistics, TooFewInputsStayFloat) {
   model::Graph graph;
   graph.input = model::InputKind::kFeatures;
   AddLinear("narrow", 3, 8, 0, 1, graph);
   AddLinear("wide", 8, 8, 1, 2, graph);
-  const auto plan = MakePlan(graph, {}, {});
+  const auto plan = PlanFromStatistics(graph, {}, {});
   ASSERT_THAT(plan, IsOk());
   EXPECT_EQ(SchemeOf(*plan, "narrow"), Scheme::kFp16);
   EXPECT_THAT(ReasonOf(*plan, "narrow"), HasSubstr("3 inputs"));
   EXPECT_EQ(SchemeOf(*plan, "wide"), Scheme::kW8A8Dynamic);
 }
 
-TEST(MakePlan, PatternsThatMatchNothingAreRefused) {
+TEST(PlanFromStatistics, PatternsThatMatchNothingAreRefused) {
   PlanRequest request;
   request.include = {"b.*"};
-  EXPECT_THAT(MakePlan(Attentive(), request, {}),
+  EXPECT_THAT(PlanFromStatistics(Attentive(), request, {}),
               FailsWith(kInvalid, "include: pattern 'b.*'"));
   request = {};
   request.exclude = {"nothing"};
-  EXPECT_THAT(MakePlan(Attentive(), request, {}),
+  EXPECT_THAT(PlanFromStatistics(Attentive(), request, {}),
               FailsWith(kInvalid, "exclude: pattern 'nothing'"));
   request = {};
   request.overrides = {{"x", Scheme::kFp16}};
-  EXPECT_THAT(MakePlan(Attentive(), request, {}),
+  EXPECT_THAT(PlanFromStatistics(Attentive(), request, {}),
               FailsWith(kInvalid, "overrides: pattern 'x'"));
   request.overrides = {{std::string(1000, '*'), Scheme::kFp16}};
-  EXPECT_THAT(MakePlan(Attentive(), request, {}),
+  EXPECT_THAT(PlanFromStatistics(Attentive(), request, {}),
               FailsWith(kInvalid, "1000 bytes"));
 }
 
-TEST(MakePlan, ThresholdsMustBePositiveNumbers) {
+TEST(PlanFromStatistics, ThresholdsMustBePositiveNumbers) {
   for (const double threshold : {0.0, -1.0, std::nan(""), HUGE_VAL}) {
     PlanRequest request;
     request.outlier_threshold = threshold;
-    EXPECT_THAT(MakePlan(Attentive(), request, {}),
+    EXPECT_THAT(PlanFromStatistics(Attentive(), request, {}),
                 FailsWith(kInvalid, "outlier_threshold"));
   }
 }
 
-TEST(MakePlan, FloatSchemeMustBeFloat) {
+TEST(PlanFromStatistics, FloatSchemeMustBeFloat) {
   PlanRequest request;
   request.float_scheme = Scheme::kLlmInt8;
-  EXPECT_THAT(MakePlan(Attentive(), request, {}),
+  EXPECT_THAT(PlanFromStatistics(Attentive(), request, {}),
               FailsWith(kInvalid, "float_scheme"));
 }
 
-TEST(MakePlan, StaticAndOutlierSchemesNeedStatistics) {
+TEST(PlanFromStatistics, StaticAndOutlierSchemesNeedStatistics) {
   for (const Scheme scheme : {Scheme::kW8A8Static, Scheme::kLlmInt8}) {
     PlanRequest request;
     request.scheme = scheme;
-    EXPECT_THAT(MakePlan(Attentive(), request, {}),
+    EXPECT_THAT(PlanFromStatistics(Attentive(), request, {}),
                 FailsWith(absl::StatusCode::kFailedPrecondition, "a.0.query"));
   }
 }
 
-TEST(MakePlan, StatisticsOfAnotherWidthAreRefused) {
+TEST(PlanFromStatistics, StatisticsOfAnotherWidthAreRefused) {
   StatisticsByLayer statistics = AllSeen(Attentive());
   statistics["a.1.up"] = Seen({1, 2, 3});
   PlanRequest request;
   request.scheme = Scheme::kW8A8Static;
-  EXPECT_THAT(MakePlan(Attentive(), request, statistics),
+  EXPECT_THAT(PlanFromStatistics(Attentive(), request, statistics),
               FailsWith(kInvalid, "a.1.up"));
 }
 
-TEST(MakePlan, LinearsOfOneInputShareTheStaticRange) {
+TEST(PlanFromStatistics, LinearsOfOneInputShareTheStaticRange) {
   StatisticsByLayer statistics = AllSeen(Attentive());
   const LayerStatistics* shared = Seen({-10, 0, 0, 0, 0, 0, 0, 15.5F});
   for (const char* layer : {"a.0.query", "a.0.key", "a.0.value"}) {
@@ -222,7 +222,7 @@ TEST(MakePlan, LinearsOfOneInputShareTheStaticRange) {
   }
   PlanRequest request;
   request.scheme = Scheme::kW8A8Static;
-  const auto plan = MakePlan(Attentive(), request, statistics);
+  const auto plan = PlanFromStatistics(Attentive(), request, statistics);
   ASSERT_THAT(plan, IsOk());
   for (const char* layer : {"a.0.query", "a.0.key", "a.0.value"}) {
     EXPECT_EQ(plan->layers.find(layer)->second.input,
@@ -233,10 +233,11 @@ TEST(MakePlan, LinearsOfOneInputShareTheStaticRange) {
             AffineFromRange(-4.0F, 7.0F));
 }
 
-TEST(MakePlan, AbsoluteRuleTakesColumnsThatReachTheThreshold) {
+TEST(PlanFromStatistics, AbsoluteRuleTakesColumnsThatReachTheThreshold) {
   PlanRequest request;
   request.scheme = Scheme::kLlmInt8;
-  const auto plan = MakePlan(Attentive(), request, AllSeen(Attentive()));
+  const auto plan =
+      PlanFromStatistics(Attentive(), request, AllSeen(Attentive()));
   ASSERT_THAT(plan, IsOk());
   for (const auto& [layer, layer_plan] : plan->layers) {
     EXPECT_EQ(layer_plan.scheme.outlier_threshold, 6.0F) << layer;
@@ -244,27 +245,27 @@ TEST(MakePlan, AbsoluteRuleTakesColumnsThatReachTheThreshold) {
   }
 }
 
-TEST(MakePlan, SigmaRuleStoresAnAbsoluteThreshold) {
+TEST(PlanFromStatistics, SigmaRuleStoresAnAbsoluteThreshold) {
   const StatisticsByLayer statistics = AllSeen(Attentive());
   const double sigma = statistics.find("a.0.out")->second->sigma();
   PlanRequest request;
   request.scheme = Scheme::kLlmInt8;
   request.outlier_rule = OutlierRule::kSigma;
   request.outlier_threshold = 1.5;  // 1.5 sigma = 5.2
-  const auto plan = MakePlan(Attentive(), request, statistics);
+  const auto plan = PlanFromStatistics(Attentive(), request, statistics);
   ASSERT_THAT(plan, IsOk());
   const LayerPlan& layer = plan->layers.find("a.0.out")->second;
   EXPECT_FLOAT_EQ(layer.scheme.outlier_threshold, 1.5 * sigma);
   EXPECT_THAT(layer.outlier_columns, ElementsAre(5, 6));
 }
 
-TEST(MakePlan, SigmaRuleWithoutVariationTakesNothingOut) {
+TEST(PlanFromStatistics, SigmaRuleWithoutVariationTakesNothingOut) {
   StatisticsByLayer statistics = AllSeen(Attentive());
   statistics["a.1.up"] = Seen(std::vector<float>(8, 0.0F));
   PlanRequest request;
   request.scheme = Scheme::kLlmInt8;
   request.outlier_rule = OutlierRule::kSigma;
-  const auto plan = MakePlan(Attentive(), request, statistics);
+  const auto plan = PlanFromStatistics(Attentive(), request, statistics);
   ASSERT_THAT(plan, IsOk());
   const LayerPlan& layer = plan->layers.find("a.1.up")->second;
   EXPECT_EQ(layer.scheme.outlier_threshold, 0.0F);
@@ -272,11 +273,12 @@ TEST(MakePlan, SigmaRuleWithoutVariationTakesNothingOut) {
   EXPECT_THAT(plan->warnings, Contains(HasSubstr("a.1.up")));
 }
 
-TEST(MakePlan, WarnsWhenMostOfALayerIsOutliers) {
+TEST(PlanFromStatistics, WarnsWhenMostOfALayerIsOutliers) {
   PlanRequest request;
   request.scheme = Scheme::kLlmInt8;
   request.outlier_threshold = 0.75;
-  const auto plan = MakePlan(Attentive(), request, AllSeen(Attentive()));
+  const auto plan =
+      PlanFromStatistics(Attentive(), request, AllSeen(Attentive()));
   ASSERT_THAT(plan, IsOk());
   EXPECT_THAT(plan->warnings, Contains(HasSubstr("7 of 8 input columns")));
 }

@@ -75,6 +75,21 @@ TEST(ResolveRequest, AutoMayChooseWhatNothingNames) {
   EXPECT_EQ(layers->at("down").scheme, Scheme::kLlmInt8);
 }
 
+TEST(SplitByRequest, PartsAreWhatIsAskedForAlike) {
+  const model::Graph graph = TwoLinears();
+  const std::vector<const model::Linear*> linears = graph.Linears();
+  LayerRequest plain;
+  plain.scheme = Scheme::kW8A8Dynamic;
+  LayerRequest rotated = plain;
+  rotated.methods.hadamard_block = 16;
+  const InputGroup group = {linears[0], linears[1]};
+  EXPECT_EQ(SplitByRequest(group, {{"up", plain}, {"down", plain}}).size(), 1);
+  const auto parts = SplitByRequest(group, {{"up", plain}, {"down", rotated}});
+  ASSERT_EQ(parts.size(), 2);
+  EXPECT_EQ(parts[1].linears, InputGroup{linears[1]});
+  EXPECT_EQ(parts[1].request.methods, rotated.methods);
+}
+
 TEST(ResolveRequest, AutoNeedsExactlyOneLimit) {
   EXPECT_THAT(ResolveRequest(TwoLinears(), Auto({})),
               FailsWith(kInvalid, "0 are set"));

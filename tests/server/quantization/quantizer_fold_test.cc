@@ -45,11 +45,11 @@ std::unique_ptr<const model::Model> FusedModel(const OpenedModel& opened,
                                                const PlanRequest& request,
                                                TrialTensors& tensors) {
   const model::Graph& graph = opened.model->graph();
-  const auto plan = MakeWholePlan({.graph = graph,
-                                   .checkpoint = *opened.files.tensors,
-                                   .calibration = calibration,
-                                   .request = request,
-                                   .cancelled = {}});
+  const auto plan = MakePlan({.graph = graph,
+                              .checkpoint = *opened.files.tensors,
+                              .calibration = calibration,
+                              .request = request,
+                              .cancelled = {}});
   EXPECT_THAT(plan, IsOk());
   model::Plan schemes;
   for (const model::Linear* linear : graph.Linears()) {

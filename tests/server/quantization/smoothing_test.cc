@@ -119,33 +119,34 @@ TEST(SearchSmoothing, TakesTheAlphaOfTheLeastTrueOutputError) {
     const auto choice = SearchSmoothing(data.column_absmax, data.shared(), plan,
                                         data.rows(), nullptr);
     ASSERT_THAT(choice, IsOk());
-    ASSERT_THAT(choice->trials, SizeIs(21));
-    double least = choice->trials[0].error;
-    for (size_t i = 0; i < 21; ++i) {
-      const SmoothingTrial& trial = choice->trials[i];
-      EXPECT_FLOAT_EQ(trial.alpha, 0.05F * static_cast<float>(i));
-      least = std::min(least, trial.error);
+    bool is_one_of_them = false;
+    for (size_t i = 0; i <= 20; ++i) {
+      const float alpha = static_cast<float>(i) / 20;
       LayerPlan naive = plan;
       naive.scheme.smoothed = true;
-      naive.smoothing = SmoothingFactors(
-          data.column_absmax, data.shared().column_absmax(), trial.alpha);
+      naive.smoothing = SmoothingFactors(data.column_absmax,
+                                         data.shared().column_absmax(), alpha);
       const std::vector<float> v = TransformedInputs(naive, data.rows());
       naive.input = AffineFromRange(*std::min_element(v.begin(), v.end()),
                                     *std::max_element(v.begin(), v.end()));
-      EXPECT_NEAR(trial.error, NaiveError(data, naive), 0.02 * trial.error);
-      if (trial.alpha == choice->alpha) {
-        EXPECT_EQ(choice->factors, naive.smoothing);
-        EXPECT_EQ(trial.error, least);
-      }
+      const double error = NaiveError(data, naive);
+      // Products in FP32 round otherwise.
+      EXPECT_GT(error, 0.98 * choice->error) << alpha;
+      if (alpha != choice->alpha) continue;
+      is_one_of_them = true;
+      EXPECT_EQ(choice->factors, naive.smoothing);
+      EXPECT_NEAR(error, choice->error, 0.02 * choice->error);
     }
+    EXPECT_TRUE(is_one_of_them);
     // Far better than none, which these inputs need.
-    EXPECT_LT(least, 0.2 * NaiveError(data, [&] {
-                       LayerPlan none = plan;
-                       none.input = AffineFromRange(
-                           *std::min_element(data.x.begin(), data.x.end()),
-                           *std::max_element(data.x.begin(), data.x.end()));
-                       return none;
-                     }()));
+    EXPECT_LT(choice->error,
+              0.2 * NaiveError(data, [&] {
+                LayerPlan none = plan;
+                none.input = AffineFromRange(
+                    *std::min_element(data.x.begin(), data.x.end()),
+                    *std::max_element(data.x.begin(), data.x.end()));
+                return none;
+              }()));
   }
 }
 
@@ -158,7 +159,7 @@ TEST(SearchSmoothing, GoesWithRotationGroupsAndOutliers) {
                                       data.rows(), nullptr);
   ASSERT_THAT(choice, IsOk());
   EXPECT_THAT(choice->factors, SizeIs(Skewed::kColumns));
-  EXPECT_LT(choice->trials[10].error, 1e-3);
+  EXPECT_LT(choice->error, 1e-3);
 }
 
 TEST(SearchSmoothing, WithoutRowsThereIsNothingToSearchOn) {

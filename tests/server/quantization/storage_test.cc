@@ -35,7 +35,7 @@ Planned PlanFor(const std::vector<SmallTensor>& tensors,
   const auto graph = model::Import(files->configs, *files->tensors);
   EXPECT_THAT(graph, IsOk());
   Planned planned;
-  planned.plan = *MakePlan(*graph, request, {});
+  planned.plan = *PlanFromStatistics(*graph, request, {});
   const auto stored = PlanStorage(*graph, *files->tensors, request.float_scheme,
                                   {}, nullptr, planned.plan);
   planned.status = stored.status();
