@@ -38,6 +38,9 @@ class ProgressMeter {
     return absl::OkStatus();
   }
 
+  // Steps that turn out to be needed too.
+  void Add(size_t steps) { total_ += static_cast<int>(steps); }
+
   // Steps that turn out not to be needed.
   void Skip(size_t steps) { total_ -= static_cast<int>(steps); }
 

@@ -1,198 +1,138 @@
 #include "server/quantization/quantizer.h"
 
-#include <memory>
+#include <string>
+#include <system_error>
 #include <utility>
-#include <vector>
 
 #include "kernels/status_macros.h"
-#include "server/bundle/atomic_file.h"
-#include "server/bundle/compressed_tensors.h"
-#include "server/bundle/shard_writer.h"
-#include "server/model/fold_smoothing.h"
 #include "server/model/importer.h"
 #include "server/model/str_cat.h"
-#include "server/quantization/companion_files.h"
+#include "server/quantization/budget_report.h"
+#include "server/quantization/bundle_measurement.h"
+#include "server/quantization/bundle_writer.h"
 #include "server/quantization/evaluator.h"
 #include "server/quantization/report_data.h"
 #include "server/quantization/search.h"
 #include "server/quantization/size_report.h"
-#include "server/quantization/storage.h"
-#include "server/quantization/tensor_writer.h"
 
 namespace octet::quantization {
-
 namespace {
-
-absl::Status WriteTensors(const QuantizeJob& job,
-                          const model::TensorSource& checkpoint,
-                          const std::vector<StoredTensor>& tensors,
-                          const Calibration& calibration,
-                          const QuantizationPlan& plan, ProgressMeter& progress,
-                          bundle::QuantizationReport& report) {
-  std::vector<bundle::TensorInfo> infos;
-  for (const StoredTensor& tensor : tensors) {
-    infos.insert(infos.end(), tensor.parts.begin(), tensor.parts.end());
-  }
-  // "pt" is how the format says that names and layouts are PyTorch's.
-  const bundle::SafetensorsMetadata metadata = {
-      {"format", "pt"}, {"octet.version", job.provenance.octet_version}};
-  ASSIGN_OR_RETURN(const std::unique_ptr<bundle::ShardWriter> writer,
-                   bundle::ShardWriter::Create(job.output, infos, metadata,
-                                               job.max_shard_bytes));
-  TensorWriter tensor_writer(checkpoint, job.pool, job.cancelled, *writer);
-  for (const StoredTensor& tensor : tensors) {
-    if (tensor.linear == nullptr) {
-      RETURN_IF_ERROR(tensor_writer.Write(tensor, nullptr, {}, nullptr));
-      continue;
-    }
-    const std::string& name = tensor.linear->layer;
-    RETURN_IF_ERROR(progress.Step("quantize", name));
-    const LayerPlan& layer = plan.layers.find(name)->second;
-    bundle::LayerReport layer_report = DescribeLayer(tensor, layer);
-    RETURN_IF_ERROR(tensor_writer.Write(
-        tensor, &layer, calibration.SamplesOf(name), &layer_report));
-    report.layers.push_back(std::move(layer_report));
-  }
-  return writer->Finish();
-}
-
-// Writes config.json and says in the manifest what it could not express.
-absl::Status WriteConfig(const QuantizeJob& job,
-                         const bundle::ModelFiles& checkpoint,
-                         const model::Graph& graph,
-                         bundle::Manifest& manifest) {
-  const auto config = checkpoint.configs.find("config.json");
-  if (config == checkpoint.configs.end()) {
-    manifest.compressed_tensors = "the checkpoint has no config.json";
-    return absl::OkStatus();
-  }
-  ASSIGN_OR_RETURN(
-      const bundle::CompressedTensorsConfig described,
-      bundle::DescribeAsCompressedTensors(
-          config->second, bundle::CheckpointLinears(graph, *checkpoint.tensors),
-          manifest.plan));
-  manifest.compressed_tensors = described.why_not;
-  return bundle::WriteFileAtomically(job.output / "config.json",
-                                     described.config_json);
-}
-
-// Of weights that are another matrix once smoothing is folded, as FP32.
-uint64_t FoldedBytes(const model::Graph& graph,
-                     const model::SmoothingFolds& folds) {
-  uint64_t bytes = 0;
-  for (const model::Linear* linear : graph.Linears()) {
-    if (folds.divided.contains(linear->layer) ||
-        folds.multiplied.contains(linear->layer)) {
-      bytes += linear->out_features * linear->in_features * sizeof(float);
-    }
-  }
-  return bytes;
-}
-
-// Why errors of activations and of the model can not be measured, or nothing.
-// Measuring holds the model twice, as FP32 and as the bundle has it, and what
-// is folded once more.
-std::string WhyNotMeasured(const QuantizeJob& job, const model::Graph& graph,
-                           const model::SmoothingFolds& folds,
-                           const bundle::QuantizationReport& report) {
-  constexpr uint64_t kMiB = uint64_t{1} << 20;
-  if (job.calibration == nullptr ||
-      EvaluationSteps(graph, *job.calibration) == 0) {
-    return "calibration kept no samples";
-  }
-  const uint64_t needed =
-      report.checkpoint_bytes + report.bundle_bytes + FoldedBytes(graph, folds);
-  if (needed <= job.max_measure_bytes) return "";
-  return model::StrCat(
-      "that takes the model in FP32 and the bundle in memory, ", needed / kMiB,
-      " MiB, and the server allows ", job.max_measure_bytes / kMiB,
-      " MiB (--measure-memory-mib)");
-}
-
-absl::Status Measure(const QuantizeJob& job,
-                     const bundle::ModelFiles& checkpoint,
-                     const model::Graph& graph,
-                     const model::SmoothingFolds& folds,
-                     const model::Plan& plan, ProgressMeter& progress,
-                     bundle::QuantizationReport& report) {
-  const std::string why_not = WhyNotMeasured(job, graph, folds, report);
-  if (!why_not.empty()) {
-    report.warnings.push_back(
-        model::StrCat("errors of activations and of the whole model are not "
-                      "measured: ",
-                      why_not));
-    if (job.calibration != nullptr) {
-      progress.Skip(EvaluationSteps(graph, *job.calibration));
-    }
-    return absl::OkStatus();
-  }
-  // Folded, so that every layer has the inputs of the bundle's.
-  ASSIGN_OR_RETURN(const model::FoldedTensors folded,
-                   model::FoldedTensors::Create(*checkpoint.tensors, folds));
-  ASSIGN_OR_RETURN(const std::unique_ptr<const model::Model> float_model,
-                   model::Model::Create(graph, folded, {}));
-  ASSIGN_OR_RETURN(const bundle::ModelFiles files,
-                   bundle::OpenModelFiles(job.output));
-  ASSIGN_OR_RETURN(const std::unique_ptr<const model::Model> quantized,
-                   model::Model::Create(graph, *files.tensors, plan));
-  const EvaluateOptions options{.pool = job.pool,
-                                .cancelled = job.cancelled,
-                                .on_layer =
-                                    [&](const std::string& layer) {
-                                      return progress.Step("measure", layer);
-                                    },
-                                .folded_inputs = &folds.multiplied};
-  return Evaluate(*float_model, *quantized, *job.calibration, options, report);
-}
 
 size_t PlanSteps(const model::Graph& graph, const PlanRequest& request) {
   return request.policy == Policy::kAuto ? SearchSteps(graph, request) : 0;
 }
 
-// Policy `auto` runs the whole model: as FP32, with trials in memory, and as
-// these make it.
+// Policy `auto` runs the whole model: as FP32, as it was once smoothing is
+// folded, and quantized, as a trial and as a bundle.
 absl::Status CheckRoomForSearch(const QuantizeJob& job,
                                 const model::TensorSource& checkpoint) {
-  constexpr uint64_t kMiB = uint64_t{1} << 20;
+  constexpr uint64_t kModels = 3;
   ASSIGN_OR_RETURN(const uint64_t as_float, BytesAsFloat(checkpoint));
-  const uint64_t needed = 2 * as_float;
-  if (needed <= job.max_measure_bytes) return absl::OkStatus();
+  const std::string more = MoreThanMayBeMeasured(job, kModels * as_float);
+  if (more.empty()) return absl::OkStatus();
   return absl::FailedPreconditionError(model::StrCat(
       "policy 'auto' runs the whole model, in FP32 and quantized: that takes "
       "up to ",
-      needed / kMiB, " MiB, and the server allows ",
-      job.max_measure_bytes / kMiB,
-      " MiB (--measure-memory-mib); allow more, or use policy 'fixed', which "
-      "takes a layer at a time"));
+      more,
+      "; allow more, or use policy 'fixed', which takes a layer at a time"));
 }
 
-// The plan alone for policy `fixed`, which measures nothing.
-absl::StatusOr<SearchResult> ChoosePlan(const QuantizeJob& job,
-                                        const model::TensorSource& checkpoint,
-                                        const model::Graph& graph,
-                                        const Calibration& calibration,
-                                        ProgressMeter& progress) {
-  if (job.request.policy == Policy::kAuto) {
-    RETURN_IF_ERROR(CheckRoomForSearch(job, checkpoint));
-    return SearchPlan({.graph = graph,
-                       .checkpoint = checkpoint,
-                       .calibration = calibration,
-                       .request = job.request,
-                       .pool = job.pool,
-                       .cancelled = job.cancelled,
-                       .on_step = [&](const std::string& layer) {
-                         return progress.Step("search", layer);
-                       }});
+// A checkpoint on its way to a bundle.
+class Quantization {
+ public:
+  Quantization(const QuantizeJob& job, const bundle::ModelFiles& checkpoint,
+               const model::Graph& graph)
+      : job_(job),
+        checkpoint_(checkpoint),
+        graph_(graph),
+        calibration_(job.calibration == nullptr ? empty_ : *job.calibration),
+        progress_(
+            job.on_progress, job.cancelled,
+            kPlanAndWrite + PlanSteps(graph, job.request) + StoreSteps()) {}
+
+  absl::Status Run() {
+    RETURN_IF_ERROR(progress_.Step("plan", ""));
+    if (job_.request.policy == Policy::kAuto) {
+      RETURN_IF_ERROR(StoreWhatHolds());
+    } else {
+      RETURN_IF_ERROR(StoreWhatIsAskedFor());
+    }
+    DescribeFrontier(manifest_.report);
+    LimitDetails(manifest_.report);
+    RETURN_IF_ERROR(progress_.Step("write", ""));
+    return bundle::WriteManifest(job_.output, manifest_);
   }
-  SearchResult result;
-  ASSIGN_OR_RETURN(result.plan, MakePlan({.graph = graph,
-                                          .checkpoint = checkpoint,
-                                          .calibration = calibration,
-                                          .request = job.request,
-                                          .pool = job.pool,
-                                          .cancelled = job.cancelled}));
-  return result;
-}
+
+ private:
+  absl::Status StoreWhatIsAskedFor() {
+    ASSIGN_OR_RETURN(QuantizationPlan plan,
+                     MakePlan({.graph = graph_,
+                               .checkpoint = *checkpoint_.tensors,
+                               .calibration = calibration_,
+                               .request = job_.request,
+                               .pool = job_.pool,
+                               .cancelled = job_.cancelled}));
+    return Store(plan);
+  }
+
+  // The search measures plans in memory; what was promised is the bundle.
+  absl::Status StoreWhatHolds() {
+    RETURN_IF_ERROR(CheckRoomForSearch(job_, *checkpoint_.tensors));
+    PlanSearch search({.graph = graph_,
+                       .checkpoint = *checkpoint_.tensors,
+                       .calibration = calibration_,
+                       .request = job_.request,
+                       .pool = job_.pool,
+                       .cancelled = job_.cancelled,
+                       .on_step = [this](const std::string& layer) {
+                         return progress_.Step("search", layer);
+                       }});
+    for (;;) {
+      ASSIGN_OR_RETURN(SearchResult found, search.Next());
+      RETURN_IF_ERROR(Store(found.plan));
+      bundle::QuantizationReport& report = manifest_.report;
+      report.budgets = DescribeBudgets(job_.request.budget, report);
+      found.AddTo(report);
+      if (HoldsAll(report.budgets)) return absl::OkStatus();
+      search.Refuse(report);
+      progress_.Add(StoreSteps());
+      RETURN_IF_ERROR(EmptyOutput());
+    }
+  }
+
+  absl::Status Store(QuantizationPlan& plan) {
+    ASSIGN_OR_RETURN(manifest_, WriteBundle(job_, checkpoint_, graph_,
+                                            calibration_, plan, progress_));
+    return MeasureBundle(job_, checkpoint_, graph_, plan.folds, manifest_.plan,
+                         progress_, manifest_.report);
+  }
+
+  absl::Status EmptyOutput() const {
+    std::error_code error;
+    for (const auto& entry :
+         std::filesystem::directory_iterator(job_.output, error)) {
+      std::filesystem::remove_all(entry.path(), error);
+      if (error) break;
+    }
+    if (!error) return absl::OkStatus();
+    return absl::InternalError(model::StrCat(
+        "cannot empty ", job_.output.string(), ": ", error.message()));
+  }
+
+  size_t StoreSteps() const {
+    return graph_.Linears().size() + EvaluationSteps(graph_, calibration_);
+  }
+
+  static constexpr size_t kPlanAndWrite = 2;
+
+  const QuantizeJob& job_;
+  const bundle::ModelFiles& checkpoint_;
+  const model::Graph& graph_;
+  const Calibration empty_;
+  const Calibration& calibration_;
+  ProgressMeter progress_;
+  bundle::Manifest manifest_;
+};
 
 }  // namespace
 
@@ -211,55 +151,7 @@ absl::StatusOr<bundle::Manifest> Quantize(const QuantizeJob& job) {
   RETURN_IF_ERROR(CheckIsFloat(checkpoint));
   ASSIGN_OR_RETURN(const model::Graph graph,
                    model::Import(checkpoint.configs, *checkpoint.tensors));
-  const Calibration empty;
-  const Calibration& calibration =
-      job.calibration == nullptr ? empty : *job.calibration;
-  constexpr size_t kPlanAndWrite = 2;
-  ProgressMeter progress(job.on_progress, job.cancelled,
-                         kPlanAndWrite + graph.Linears().size() +
-                             PlanSteps(graph, job.request) +
-                             EvaluationSteps(graph, calibration));
-
-  RETURN_IF_ERROR(progress.Step("plan", ""));
-  ASSIGN_OR_RETURN(
-      SearchResult found,
-      ChoosePlan(job, *checkpoint.tensors, graph, calibration, progress));
-  QuantizationPlan& plan = found.plan;
-  FoldWhatFolds(graph, plan);
-  ASSIGN_OR_RETURN(
-      const std::vector<StoredTensor> tensors,
-      PlanStorage(graph, *checkpoint.tensors, job.request.float_scheme,
-                  job.cancelled, job.pool, plan));
-
-  bundle::Manifest manifest;
-  manifest.family = graph.family;
-  manifest.provenance = job.provenance;
-  manifest.statistics = DescribeRanges(calibration, plan.layers);
-  for (const auto& [layer, layer_plan] : plan.layers) {
-    manifest.plan[layer] = layer_plan.scheme;
-  }
-  bundle::QuantizationReport& report = manifest.report;
-  report.warnings = plan.warnings;
-  if (job.calibration != nullptr) {
-    for (std::string& warning : calibration.Warnings()) {
-      report.warnings.push_back(std::move(warning));
-    }
-  }
-  RETURN_IF_ERROR(WriteTensors(job, *checkpoint.tensors, tensors, calibration,
-                               plan, progress, report));
-  RETURN_IF_ERROR(CountBytes(*checkpoint.tensors, tensors, report));
-  SortByExecution(graph, report.layers);
-  if (job.request.policy == Policy::kAuto) found.AddTo(report);
-  RETURN_IF_ERROR(CopyCompanionFiles(job.checkpoint, job.output));
-  RETURN_IF_ERROR(WriteConfig(job, checkpoint, graph, manifest));
-  RETURN_IF_ERROR(Measure(job, checkpoint, graph, plan.folds, manifest.plan,
-                          progress, report));
-  DescribeInputs(calibration, plan.layers, report);
-  DescribeFrontier(report);
-  LimitDetails(report);
-
-  RETURN_IF_ERROR(progress.Step("write", ""));
-  RETURN_IF_ERROR(bundle::WriteManifest(job.output, manifest));
+  RETURN_IF_ERROR(Quantization(job, checkpoint, graph).Run());
   // Read back: the caller gets what the bundle says, digests included.
   ASSIGN_OR_RETURN(const bundle::Bundle written,
                    bundle::OpenBundle(job.output, bundle::Verify::kSizes));

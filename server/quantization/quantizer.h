@@ -40,8 +40,9 @@ struct QuantizeJob {
   std::function<bool()> cancelled;                   // may be empty
 };
 
-// Writes the whole bundle to `output`; publishing it is the caller's. Errors:
-// those of MakePlan and SearchPlan; FAILED_PRECONDITION for a model too large
+// Writes the whole bundle to `output`; publishing it is the caller's. With
+// policy `auto` it is within the budget as it is stored and measured. Errors:
+// those of MakePlan and PlanSearch; FAILED_PRECONDITION for a model too large
 // for policy `auto` (`max_measure_bytes`); INVALID_ARGUMENT for a NaN or
 // infinite weight (tensor and index); CANCELLED within one layer's work of
 // `cancelled` saying true.

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "server/quantization/budget_report.h"
 #include "server/quantization/calibrators.h"
 #include "server/quantization/outliers.h"
 
@@ -233,7 +234,7 @@ void DescribeFrontier(bundle::QuantizationReport& report) {
   bundle::FrontierPoint own;
   own.name = "this bundle";
   own.stored_bytes = report.linear_stored_bytes;
-  own.relative_error = std::pow(10.0, -report.model.sqnr_db / 20.0);
+  own.relative_error = RelativeError(report.model);
   own.mean_row_cosine = report.mean_row_cosine;
   own.measured = true;
   own.chosen = true;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -11,10 +12,12 @@
 #include "absl/strings/str_format.h"
 #include "kernels/status_macros.h"
 #include "server/model/model.h"
+#include "server/quantization/budget_report.h"
 #include "server/quantization/candidates.h"
 #include "server/quantization/evaluator.h"
 #include "server/quantization/limit_search.h"
 #include "server/quantization/report_data.h"
+#include "server/quantization/sample_split.h"
 #include "server/quantization/search_items.h"
 #include "server/quantization/search_report.h"
 #include "server/quantization/storage.h"
@@ -25,12 +28,10 @@ namespace {
 
 using model::ModelInput;
 
-// Gains need few samples, the verification many.
-constexpr double kTuningShare = 0.375;
-// With fewer, all samples serve for both.
-constexpr size_t kFewestSamples = 16;
 // Each is a run of the whole model, and moves the limit by what it found.
 constexpr int kMostVerifications = 6;
+// Each was a whole bundle, written and measured.
+constexpr size_t kMostRefused = 3;
 // Plans that use less of the budget than this are tried with a higher limit.
 constexpr double kSlack = 0.85;
 constexpr double kOneSided95 = 1.645;
@@ -39,62 +40,50 @@ constexpr double kUsable = 0.8;
 constexpr size_t kNamedLayers = 3;
 constexpr double kMicroseconds = 1e6;
 
-struct Split {
-  ModelInput tuning;
-  ModelInput verification;
-  bool is_held_out = true;
-};
-
-// Kept samples are in random order.
-Split SplitSamples(const ModelInput& kept) {
-  const size_t count =
-      kept.feature_rows > 0 ? kept.feature_rows : kept.lengths.size();
-  if (count < kFewestSamples) return {kept, kept, false};
-  const auto first =
-      static_cast<size_t>(kTuningShare * static_cast<double>(count));
-  Split split;
-  if (kept.feature_rows > 0) {
-    const size_t values = kept.features.size() / count * first;
-    split.tuning.features.assign(kept.features.begin(),
-                                 kept.features.begin() + values);
-    split.tuning.feature_rows = first;
-    split.verification.features.assign(kept.features.begin() + values,
-                                       kept.features.end());
-    split.verification.feature_rows = count - first;
-    return split;
-  }
-  size_t token = 0;
-  for (size_t i = 0; i < count; ++i) {
-    ModelInput& into = i < first ? split.tuning : split.verification;
-    into.lengths.push_back(kept.lengths[i]);
-    into.token_ids.insert(into.token_ids.end(), kept.token_ids.begin() + token,
-                          kept.token_ids.begin() + token + kept.lengths[i]);
-    token += kept.lengths[i];
-  }
-  return split;
-}
-
 using Choice = std::vector<size_t>;  // a trial of each item
 
-class Search {
- public:
-  explicit Search(const SearchJob& job)
-      : job_(job), measure_(MeasureOf(job.request.budget)) {}
+struct Verified {
+  Choice choice;
+  double limit = 0.0;  // that led to it
+  Harm harm;
+  size_t point = 0;  // of the frontier
+};
 
-  absl::StatusOr<SearchResult> Run() {
-    RETURN_IF_ERROR(Prepare());
-    for (SearchItem& item : items_) {
-      RETURN_IF_ERROR(TryAll(job_, *tuning_, speed_, item));
-    }
-    options_ = Options(items_, measure_);
+}  // namespace
+
+class PlanSearch::Search {
+ public:
+  explicit Search(SearchJob job)
+      : job_(std::move(job)), measure_(MeasureOf(job_.request.budget)) {}
+
+  absl::StatusOr<SearchResult> Next() {
+    if (items_.empty()) RETURN_IF_ERROR(Prepare());
     RETURN_IF_ERROR(Find());
     return Result();
   }
 
+  // Goes on from where the refused plan came from, less what it was beyond.
+  void Refuse(const bundle::QuantizationReport& measured) {
+    nearest_ = best_;
+    nearest_->harm.mean_cosine_loss = 1.0 - measured.mean_row_cosine;
+    nearest_->harm.worst_cosine = measured.worst_row_cosine;
+    nearest_->harm.relative_square = std::pow(RelativeError(measured.model), 2);
+    nearest_->harm.rows = static_cast<size_t>(measured.model_rows);
+    refused_.insert(best_->choice);
+    if (measure_ == Measure::kBytes) {
+      limit_ = best_->limit + Use(best_->choice) +
+               static_cast<double>(other_bytes_) -
+               static_cast<double>(measured.bundle_bytes);
+    } else {
+      limit_ = best_->limit / std::max(1.0, Assumed(nearest_->harm) / Limit());
+    }
+    best_.reset();
+  }
+
  private:
   absl::Status Prepare() {
-    const Split split = SplitSamples(job_.calibration.KeptInputs());
-    if (!job_.graph.output || split.verification.rows() == 0) {
+    SampleSplit samples = SplitSamples(job_.calibration.KeptInputs());
+    if (!job_.graph.output || samples.verification.rows() == 0) {
       return absl::FailedPreconditionError(
           job_.graph.output
               ? "policy 'auto' measures the model's output: it needs a "
@@ -102,15 +91,21 @@ class Search {
               : "policy 'auto' measures the model's output, and this model has "
                 "none; use policy 'fixed'");
     }
-    ASSIGN_OR_RETURN(float_model_,
-                     model::Model::Create(job_.graph, job_.checkpoint, {}));
-    tuning_.emplace(Tuning{*float_model_, EvaluationBatches(split.tuning), {}});
-    verification_ = EvaluationBatches(split.verification);
-    ASSIGN_OR_RETURN(tuning_->outputs, RunFloat(tuning_->batches));
-    ASSIGN_OR_RETURN(expected_, RunFloat(verification_));
-    result_.tuned_rows =
-        static_cast<int64_t>(Compare(tuning_->outputs, tuning_->outputs).rows);
+    ASSIGN_OR_RETURN(const auto float_model,
+                     model::Model::Create(job_.checkpoint, {}));
+    Tuning tuning{*float_model, EvaluationBatches(samples.tuning), {}};
+    verification_ = EvaluationBatches(samples.verification);
+    ASSIGN_OR_RETURN(tuning.outputs, Run(*float_model, tuning.batches));
+    ASSIGN_OR_RETURN(expected_, Run(*float_model, verification_));
+    tuned_rows_ =
+        static_cast<int64_t>(Compare(tuning.outputs, tuning.outputs).rows);
     RETURN_IF_ERROR(PrepareStorage());
+    for (SearchItem& item : items_) {
+      RETURN_IF_ERROR(TryAll(job_, tuning, speed_, item));
+    }
+    options_ = Options(items_, measure_);
+    limit_ = Limit();
+    ASSIGN_OR_RETURN(float_point_, MeasuredFloatPoint(*float_model));
     return absl::OkStatus();
   }
 
@@ -122,7 +117,7 @@ class Search {
     }
     ASSIGN_OR_RETURN(
         const std::vector<StoredTensor> stored,
-        PlanStorage(job_.graph, job_.checkpoint, job_.request.float_scheme,
+        PlanStorage(job_.checkpoint, job_.request.float_scheme,
                     job_.cancelled, job_.pool, floats));
     tensors_.emplace(job_.checkpoint);
     for (const StoredTensor& tensor : stored) {
@@ -143,16 +138,15 @@ class Search {
     for (const auto& [layer, plan] : floats.layers) {
       float_schemes[layer] = plan.scheme.scheme;
     }
-    result_.plan.warnings = std::move(floats.warnings);
+    warnings_ = std::move(floats.warnings);
     ASSIGN_OR_RETURN(items_, MakeItems(job_, float_schemes));
     placed_.resize(items_.size());
     return absl::OkStatus();
   }
 
-  absl::StatusOr<std::vector<model::ModelOutput>> RunFloat(
-      const std::vector<ModelInput>& batches) const {
-    return RunBatches(*float_model_, batches, nullptr, job_.pool,
-                      job_.cancelled);
+  absl::StatusOr<std::vector<model::ModelOutput>> Run(
+      const model::Model& model, const std::vector<ModelInput>& batches) const {
+    return RunBatches(model, batches, nullptr, job_.pool, job_.cancelled);
   }
 
   double Limit() const {
@@ -177,11 +171,11 @@ class Search {
                : harm.relative_square;
   }
 
-  bool Holds(const Choice& choice, const Harm& harm) const {
+  bool Holds(const Verified& plan) const {
     const auto worst = job_.request.budget.min_worst_cosine;
-    if (worst && harm.worst_cosine < *worst) return false;
+    if (worst && plan.harm.worst_cosine < *worst) return false;
     const double reached =
-        measure_ == Measure::kBytes ? Use(choice) : Assumed(harm);
+        measure_ == Measure::kBytes ? Use(plan.choice) : Assumed(plan.harm);
     return reached <= Limit();
   }
 
@@ -202,7 +196,7 @@ class Search {
   }
 
   // The whole model, as its bundle would be loaded.
-  absl::StatusOr<Harm> Verify(const Choice& choice) {
+  absl::Status Verify(const Choice& choice, double limit) {
     model::Plan plan;
     for (size_t i = 0; i < items_.size(); ++i) {
       RETURN_IF_ERROR(Place(i, choice[i]));
@@ -212,22 +206,21 @@ class Search {
     }
     ASSIGN_OR_RETURN(const auto quantized,
                      model::Model::Create(job_.graph, *tensors_, plan));
-    ASSIGN_OR_RETURN(const auto outputs,
-                     RunBatches(*quantized, verification_, nullptr, job_.pool,
-                                job_.cancelled));
-    ++result_.verified_plans;
+    ASSIGN_OR_RETURN(const auto outputs, Run(*quantized, verification_));
     const Harm harm = Compare(expected_, outputs);
-    result_.frontier.push_back(MeasuredPoint(items_, choice, harm));
-    return harm;
+    verified_.emplace(choice, Verified{choice, limit, harm, frontier_.size()});
+    frontier_.push_back(MeasuredPoint(items_, choice, harm));
+    return absl::OkStatus();
   }
 
   absl::Status Place(size_t item, size_t trial) {
     if (placed_[item] == trial) return absl::OkStatus();
     const std::string& layer = items_[item].linears.front()->layer;
     if (job_.on_step) RETURN_IF_ERROR(job_.on_step(layer));
-    ASSIGN_OR_RETURN(const TrialGroup group,
-                     TrialGroup::Load(items_[item].linears, job_.checkpoint,
-                                      job_.calibration, job_.pool));
+    ASSIGN_OR_RETURN(
+        const TrialGroup group,
+        TrialGroup::Load(items_[item].linears, job_.checkpoint,
+                         job_.calibration, job_.pool));
     RETURN_IF_ERROR(
         group.Put(job_.request, items_[item].trials[trial], *tensors_));
     placed_[item] = trial;
@@ -235,52 +228,64 @@ class Search {
   }
 
   absl::Status Find() {
+    if (refused_.size() > kMostRefused) return CannotHold();
     if (measure_ == Measure::kBytes) return FindWithinBytes();
-    LimitSearch limits(Limit());
+    LimitSearch limits(limit_);
     std::set<Choice> seen;
     for (int i = 0; i < kMostVerifications; ++i) {
+      const double limit = limits.next();
       const Choice choice =
-          Choose(options_, limits.next()).value_or(ChooseLeastUse(options_));
+          Choose(options_, limit).value_or(ChooseLeastUse(options_));
+      if (refused_.contains(choice)) {
+        limits.Add(1.0, /*holds=*/false);
+        continue;
+      }
       if (!seen.insert(choice).second) break;
-      ASSIGN_OR_RETURN(const Harm harm, Verify(choice));
-      const bool holds = Holds(choice, harm);
-      Remember(choice, harm, holds);
-      const double share = Assumed(harm) / Limit();
-      if (holds && share > kSlack) break;
+      ASSIGN_OR_RETURN(const Verified verified, Consider(choice, limit));
+      const bool holds = Holds(verified);
+      const double share = Assumed(verified.harm) / Limit();
+      // After a refusal a plan that uses much is no better for it.
+      if (holds && (share > kSlack || !refused_.empty())) break;
       limits.Add(share, holds);
     }
     if (best_) return absl::OkStatus();
     const Choice safest = ChooseLeastUse(options_);
-    if (!seen.contains(safest)) {
-      ASSIGN_OR_RETURN(const Harm harm, Verify(safest));
-      Remember(safest, harm, Holds(safest, harm));
+    if (!refused_.contains(safest)) {
+      RETURN_IF_ERROR(Consider(safest, 0.0).status());
     }
     return best_ ? absl::OkStatus() : CannotHold();
   }
 
   absl::Status FindWithinBytes() {
-    const auto choice = Choose(options_, std::max(0.0, Limit()));
+    const auto choice = Choose(options_, std::max(0.0, limit_));
     if (!choice) {
       const double least = Use(ChooseLeastUse(options_));
       return absl::FailedPreconditionError(absl::StrFormat(
           "no plan keeps to the size limit: the smallest takes %.0f bytes, %d "
           "of them in tensors that are not linear weights; the limit is %.0f",
           least + static_cast<double>(other_bytes_), other_bytes_,
-          Limit() + static_cast<double>(other_bytes_)));
+          limit_ + static_cast<double>(other_bytes_)));
     }
-    ASSIGN_OR_RETURN(const Harm harm, Verify(*choice));
-    Remember(*choice, harm, Holds(*choice, harm));
+    if (!refused_.contains(*choice)) {
+      RETURN_IF_ERROR(Consider(*choice, limit_).status());
+    }
     return best_ ? absl::OkStatus() : CannotHold();
   }
 
-  // The fastest plan that holds, and the one that comes nearest.
-  void Remember(const Choice& choice, const Harm& harm, bool holds) {
-    if (!nearest_ || Assumed(harm) < Assumed(nearest_->harm)) {
-      nearest_ = Found{choice, harm, result_.frontier.size() - 1};
+  // Verifies what is not known yet, and keeps the fastest plan that holds and
+  // the one that comes nearest.
+  absl::StatusOr<Verified> Consider(const Choice& choice, double limit) {
+    if (!verified_.contains(choice)) {
+      RETURN_IF_ERROR(Verify(choice, limit));
     }
-    if (holds && (!best_ || Cost(choice) < Cost(best_->choice))) {
-      best_ = Found{choice, harm, result_.frontier.size() - 1};
+    const Verified& found = verified_.find(choice)->second;
+    if (!nearest_ || Assumed(found.harm) < Assumed(nearest_->harm)) {
+      nearest_ = found;
     }
+    if (Holds(found) && (!best_ || Cost(choice) < Cost(best_->choice))) {
+      best_ = found;
+    }
+    return found;
   }
 
   absl::Status CannotHold() const {
@@ -300,39 +305,44 @@ class Search {
   }
 
   absl::StatusOr<SearchResult> Result() {
+    SearchResult result;
+    result.plan.warnings = warnings_;
     for (size_t i = 0; i < items_.size(); ++i) {
-      const SearchItem& item = items_[i];
       const size_t chosen = best_->choice[i];
-      for (size_t l = 0; l < item.linears.size(); ++l) {
-        const TriedLayer& layer = item.trials[chosen].layers[l];
-        LayerPlan& plan = result_.plan.layers[layer.linear->layer];
-        plan = layer.plan;
-        if (!model::IsInt8(plan.scheme.scheme)) {
-          plan.reason = item.requests[chosen].reason.empty()
-                            ? "chosen by measurement, to keep to the budget"
-                            : item.requests[chosen].reason;
-        }
-        result_.candidates[layer.linear->layer] =
-            DescribeCandidates(item, l, chosen);
+      for (size_t l = 0; l < items_[i].linears.size(); ++l) {
+        const std::string& layer = items_[i].linears[l]->layer;
+        result.plan.layers[layer] = PlanOf(items_[i], chosen, l);
+        result.candidates[layer] = DescribeCandidates(items_[i], l, chosen);
       }
     }
-    result_.frontier[best_->point].chosen = true;
-    AddPredictedPoints(items_, options_, measure_, result_.frontier);
-    ASSIGN_OR_RETURN(result_.frontier.emplace_back(), MeasuredFloatPoint());
-    result_.speed_kernel = speed_.int8_kernel();
-    result_.budgets =
-        DescribeBudgets(job_.request.budget, best_->harm,
-                        Use(best_->choice) + static_cast<double>(other_bytes_),
-                        checkpoint_bytes_);
-    return std::move(result_);
+    result.frontier = frontier_;
+    result.frontier[best_->point].chosen = true;
+    AddPredictedPoints(items_, options_, measure_, result.frontier);
+    result.frontier.push_back(float_point_);
+    result.verified_plans = static_cast<int64_t>(verified_.size());
+    result.tuned_rows = tuned_rows_;
+    result.speed_kernel = speed_.int8_kernel();
+    return result;
   }
 
-  absl::StatusOr<bundle::FrontierPoint> MeasuredFloatPoint() {
+  // Of the linear number `l`.
+  static LayerPlan PlanOf(const SearchItem& item, size_t chosen, size_t l) {
+    LayerPlan plan = item.trials[chosen].layers[l].plan;
+    if (!model::IsInt8(plan.scheme.scheme)) {
+      plan.reason = item.requests[chosen].reason.empty()
+                        ? "chosen by measurement, to keep to the budget"
+                        : item.requests[chosen].reason;
+    }
+    return plan;
+  }
+
+  absl::StatusOr<bundle::FrontierPoint> MeasuredFloatPoint(
+      const model::Model& float_model) {
     uint64_t bytes = 0;
     double seconds = 0.0;
     for (const model::Linear* linear : job_.graph.Linears()) {
       ASSIGN_OR_RETURN(const model::LinearLayer* layer,
-                       float_model_->FindLinear(linear->layer));
+                       float_model.FindLinear(linear->layer));
       ASSIGN_OR_RETURN(
           const double least,
           speed_.Seconds(*linear, {}, *layer,
@@ -345,31 +355,28 @@ class Search {
     return point;
   }
 
-  struct Found {
-    Choice choice;
-    Harm harm;
-    size_t point = 0;  // of the frontier
-  };
-
-  const SearchJob& job_;
+  const SearchJob job_;
   const Measure measure_;
-  std::unique_ptr<const model::Model> float_model_;
-  std::optional<Tuning> tuning_;
   std::vector<ModelInput> verification_;
-  std::vector<model::ModelOutput> expected_;
+  std::vector<model::ModelOutput> expected_;  // by the float model
   std::optional<TrialTensors> tensors_;
   std::vector<std::optional<size_t>> placed_;  // trial whose tensors are there
+  std::vector<std::string> warnings_;
   std::vector<SearchItem> items_;
   std::vector<std::vector<Option>> options_;
   SpeedTable speed_;
   uint64_t checkpoint_bytes_ = 0;  // as FP32
   uint64_t other_bytes_ = 0;       // of what is no linear's weight
-  std::optional<Found> best_;
-  std::optional<Found> nearest_;
-  SearchResult result_;
-};
+  int64_t tuned_rows_ = 0;
+  bundle::FrontierPoint float_point_;
 
-}  // namespace
+  double limit_ = 0.0;  // to begin with
+  std::map<Choice, Verified> verified_;
+  std::vector<bundle::FrontierPoint> frontier_;
+  std::set<Choice> refused_;
+  std::optional<Verified> best_;
+  std::optional<Verified> nearest_;
+};
 
 size_t SearchSteps(const model::Graph& graph, const PlanRequest& request) {
   const size_t candidates =
@@ -380,8 +387,15 @@ size_t SearchSteps(const model::Graph& graph, const PlanRequest& request) {
   return graph.Linears().size() * (candidates + kMostVerifications + 1);
 }
 
-absl::StatusOr<SearchResult> SearchPlan(const SearchJob& job) {
-  return Search(job).Run();
+PlanSearch::PlanSearch(SearchJob job)
+    : search_(std::make_unique<Search>(std::move(job))) {}
+
+PlanSearch::~PlanSearch() = default;
+
+absl::StatusOr<SearchResult> PlanSearch::Next() { return search_->Next(); }
+
+void PlanSearch::Refuse(const bundle::QuantizationReport& measured) {
+  search_->Refuse(measured);
 }
 
 }  // namespace octet::quantization

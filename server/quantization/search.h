@@ -9,6 +9,9 @@
 //   4. the whole plan is measured on kept samples that step 2 did not use;
 //      where it does not keep to the budget, or keeps to it by far, the limit
 //      of step 3 is corrected by what was found
+//   5. the plan's bundle is measured as it is stored, on all kept samples, by
+//      the caller (quantizer.h); where that does not keep to the budget, the
+//      search goes on
 //
 // The promise is about texts nobody has seen: a mean cosine must hold with 95 %
 // confidence (one-sided, normal), since the samples are few, and a fifth of the
@@ -21,6 +24,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -52,22 +56,37 @@ struct SearchResult {
   // What the report says of the search.
   std::map<std::string, std::vector<bundle::CandidateReport>> candidates;
   std::vector<bundle::FrontierPoint> frontier;
-  std::vector<bundle::BudgetReport> budgets;
   int64_t verified_plans = 0;
   int64_t tuned_rows = 0;
   std::string speed_kernel;
 
+  // The chosen plan's numbers are those that the report has of its bundle.
   void AddTo(bundle::QuantizationReport& report) const;
 };
 
 // The most calls of `on_step`.
 size_t SearchSteps(const model::Graph& graph, const PlanRequest& request);
 
-// Errors: those of ResolveRequest and QuantizeLayer; FAILED_PRECONDITION where
-// calibration kept nothing to measure on, the model has no output, or no plan
-// keeps to the budget (with the best that was reached, and the layers in the
-// way); CANCELLED.
-absl::StatusOr<SearchResult> SearchPlan(const SearchJob& job);
+class PlanSearch {
+ public:
+  // What the job refers to outlives this.
+  explicit PlanSearch(SearchJob job);
+  ~PlanSearch();
+
+  // The fastest plan that keeps to the budget, or the most exact of a size, and
+  // that was not refused. Errors: those of ResolveRequest and QuantizeLayer;
+  // FAILED_PRECONDITION where calibration kept nothing to measure on, the model
+  // has no output, or no plan keeps to the budget (with the best that was
+  // reached, and the layers in the way); CANCELLED.
+  absl::StatusOr<SearchResult> Next();
+
+  // The last plan does not keep to the budget once it is stored.
+  void Refuse(const bundle::QuantizationReport& measured);
+
+ private:
+  class Search;
+  std::unique_ptr<Search> search_;
+};
 
 }  // namespace octet::quantization
 

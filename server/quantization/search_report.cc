@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "server/quantization/budget_report.h"
 #include "server/quantization/candidates.h"
 
 namespace octet::quantization {
@@ -110,35 +111,6 @@ std::vector<bundle::CandidateReport> DescribeCandidates(const SearchItem& item,
   return candidates;
 }
 
-std::vector<bundle::BudgetReport> DescribeBudgets(const Budget& budget,
-                                                  const Harm& harm,
-                                                  double bundle_bytes,
-                                                  uint64_t checkpoint_bytes) {
-  std::vector<bundle::BudgetReport> budgets;
-  const auto add = [&](const char* measure, double limit, double reached) {
-    budgets.push_back({measure, limit, reached, /*held=*/true});
-  };
-  if (budget.min_mean_cosine) {
-    add("min_mean_cosine", *budget.min_mean_cosine,
-        1.0 - harm.mean_cosine_loss);
-  }
-  if (budget.max_relative_error) {
-    add("max_relative_error", *budget.max_relative_error,
-        std::sqrt(harm.relative_square));
-  }
-  if (budget.max_bytes) {
-    add("max_bytes", static_cast<double>(*budget.max_bytes), bundle_bytes);
-  }
-  if (budget.max_size_ratio) {
-    add("max_size_ratio", *budget.max_size_ratio,
-        bundle_bytes / static_cast<double>(checkpoint_bytes));
-  }
-  if (budget.min_worst_cosine) {
-    add("min_worst_cosine", *budget.min_worst_cosine, harm.worst_cosine);
-  }
-  return budgets;
-}
-
 std::string LayersInTheWay(const std::vector<SearchItem>& items,
                            const std::vector<size_t>& chosen, size_t count) {
   std::vector<std::pair<double, std::string>> shares;
@@ -168,15 +140,11 @@ void SearchResult::AddTo(bundle::QuantizationReport& report) const {
   }
   report.policy = "auto";
   report.frontier = frontier;
-  report.budgets = budgets;
-  // The search adds up parts: it counts biases that are corrected twice, and
-  // smoothings that have been folded since.
-  const auto bytes = static_cast<double>(report.bundle_bytes);
-  for (bundle::BudgetReport& budget : report.budgets) {
-    if (budget.measure == "max_bytes") budget.reached = bytes;
-    if (budget.measure == "max_size_ratio") {
-      budget.reached = bytes / static_cast<double>(report.checkpoint_bytes);
-    }
+  for (bundle::FrontierPoint& point : report.frontier) {
+    if (!point.chosen) continue;
+    point.stored_bytes = report.linear_stored_bytes;
+    point.mean_row_cosine = report.mean_row_cosine;
+    point.relative_error = RelativeError(report.model);
   }
   report.verified_plans = verified_plans;
   report.tuned_rows = tuned_rows;

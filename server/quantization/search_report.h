@@ -33,11 +33,6 @@ std::vector<bundle::CandidateReport> DescribeCandidates(const SearchItem& item,
                                                         size_t layer,
                                                         size_t chosen);
 
-std::vector<bundle::BudgetReport> DescribeBudgets(const Budget& budget,
-                                                  const Harm& harm,
-                                                  double bundle_bytes,
-                                                  uint64_t checkpoint_bytes);
-
 // "'encoder.layer.0.output.dense' (31 %), ..", the `count` that harm most.
 std::string LayersInTheWay(const std::vector<SearchItem>& items,
                            const std::vector<size_t>& chosen, size_t count);

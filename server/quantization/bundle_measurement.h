@@ -1,0 +1,36 @@
+// What a bundle does to the model, measured on it as it is stored: folded,
+// rounded and read back.
+
+#ifndef OCTET_SERVER_QUANTIZATION_BUNDLE_MEASUREMENT_H_
+#define OCTET_SERVER_QUANTIZATION_BUNDLE_MEASUREMENT_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "server/bundle/bundle.h"
+#include "server/bundle/report.h"
+#include "server/model/fold_smoothing.h"
+#include "server/model/graph.h"
+#include "server/model/scheme.h"
+#include "server/quantization/progress_meter.h"
+#include "server/quantization/quantizer.h"
+
+namespace octet::quantization {
+
+// "300 MiB, and the server allows 200 MiB (--measure-memory-mib)"; "" where it
+// does.
+std::string MoreThanMayBeMeasured(const QuantizeJob& job, uint64_t bytes);
+
+// Fills in the errors of the report's layers and of the whole model, on what
+// calibration kept; or warns why not. The bundle is in `job.output`.
+absl::Status MeasureBundle(const QuantizeJob& job,
+                           const bundle::ModelFiles& checkpoint,
+                           const model::Graph& graph,
+                           const model::SmoothingFolds& folds,
+                           const model::Plan& plan, ProgressMeter& progress,
+                           bundle::QuantizationReport& report);
+
+}  // namespace octet::quantization
+
+#endif  // OCTET_SERVER_QUANTIZATION_BUNDLE_MEASUREMENT_H_
