@@ -92,7 +92,7 @@ class PlanSearch::Search {
                 "none; use policy 'fixed'");
     }
     ASSIGN_OR_RETURN(const auto float_model,
-                     model::Model::Create(job_.checkpoint, {}));
+                     model::Model::Create(job_.graph, job_.checkpoint, {}));
     Tuning tuning{*float_model, EvaluationBatches(samples.tuning), {}};
     verification_ = EvaluationBatches(samples.verification);
     ASSIGN_OR_RETURN(tuning.outputs, Run(*float_model, tuning.batches));
@@ -117,7 +117,7 @@ class PlanSearch::Search {
     }
     ASSIGN_OR_RETURN(
         const std::vector<StoredTensor> stored,
-        PlanStorage(job_.checkpoint, job_.request.float_scheme,
+        PlanStorage(job_.graph, job_.checkpoint, job_.request.float_scheme,
                     job_.cancelled, job_.pool, floats));
     tensors_.emplace(job_.checkpoint);
     for (const StoredTensor& tensor : stored) {
@@ -219,7 +219,7 @@ class PlanSearch::Search {
     if (job_.on_step) RETURN_IF_ERROR(job_.on_step(layer));
     ASSIGN_OR_RETURN(
         const TrialGroup group,
-        TrialGroup::Load(items_[item].linears, job_.checkpoint,
+        TrialGroup::Load(items_[item].linears, job_.graph, job_.checkpoint,
                          job_.calibration, job_.pool));
     RETURN_IF_ERROR(
         group.Put(job_.request, items_[item].trials[trial], *tensors_));

@@ -45,7 +45,7 @@ absl::StatusOr<std::vector<SearchItem>> MakeItems(
 absl::Status TryAll(const SearchJob& job, const Tuning& tuning,
                     SpeedTable& speed, SearchItem& item) {
   ASSIGN_OR_RETURN(const TrialGroup group,
-                   TrialGroup::Load(item.linears, job.checkpoint,
+                   TrialGroup::Load(item.linears, job.graph, job.checkpoint,
                                     job.calibration, job.pool));
   for (const LayerRequest& request : item.requests) {
     if (job.on_step) {

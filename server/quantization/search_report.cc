@@ -133,10 +133,6 @@ void SearchResult::AddTo(bundle::QuantizationReport& report) const {
     const auto found = candidates.find(layer.layer);
     if (found == candidates.end()) continue;
     layer.candidates = found->second;
-    for (bundle::CandidateReport& candidate : layer.candidates) {
-      // A smoothing that was folded since takes no bytes.
-      if (candidate.chosen) candidate.stored_bytes = layer.stored_bytes;
-    }
   }
   report.policy = "auto";
   report.frontier = frontier;

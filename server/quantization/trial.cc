@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "kernels/status_macros.h"
+#include "server/model/fold_smoothing.h"
 #include "server/model/str_cat.h"
 #include "server/quantization/error_measures.h"
 #include "server/quantization/layer_quantizer.h"
@@ -27,6 +28,14 @@ absl::StatusOr<std::vector<float>> ReadTensor(const model::TensorSource& source,
                                               const std::string& name) {
   ASSIGN_OR_RETURN(const model::TensorView tensor, source.Find(name));
   return ReadFloat(tensor, name);
+}
+
+// Whether a smoothing of these linears would be a part of what makes their
+// input (model/fold_smoothing.h); factors do not matter.
+bool SmoothingFolds(const model::Graph& graph, const InputGroup& linears) {
+  model::LayerFactors smoothing;
+  for (const Linear* linear : linears) smoothing[linear->layer] = {};
+  return !model::FoldSmoothing(graph, smoothing).multiplied.empty();
 }
 
 uint64_t FloatBytes(const Linear& linear, model::Scheme scheme) {
@@ -55,9 +64,11 @@ uint64_t Trial::stored_bytes() const {
 }
 
 absl::StatusOr<TrialGroup> TrialGroup::Load(
-    InputGroup linears, const model::TensorSource& checkpoint,
-    const Calibration& calibration, kernels::ThreadPool* pool) {
+    InputGroup linears, const model::Graph& graph,
+    const model::TensorSource& checkpoint, const Calibration& calibration,
+    kernels::ThreadPool* pool) {
   TrialGroup group(std::move(linears), checkpoint, pool);
+  group.folds_ = SmoothingFolds(graph, group.linears_);
   const Linear& first = *group.linears_.front();
   const CalibratedInput* input = calibration.Find(first.layer);
   group.facts_.layer = first.layer;
@@ -128,17 +139,37 @@ absl::StatusOr<Trial> TrialGroup::Try(const LayerRequest& request,
     TriedLayer tried{.linear = &linear, .plan = plan, .output = {}};
     TrialTensors tensors(*checkpoint_);
     RETURN_IF_ERROR(PutLayer(i, plan, fitted_, tensors));
-    tried.stored_bytes = model::IsInt8(plan.scheme.scheme)
-                             ? tensors.StoredBytes(linear)
-                             : FloatBytes(linear, plan.scheme.scheme);
     ASSIGN_OR_RETURN(const auto layer,
                      model::MakeLinearLayer(linear, plan.scheme, tensors));
     RETURN_IF_ERROR(Measure(i, *layer, tried));
-    ASSIGN_OR_RETURN(tried.seconds,
-                     speed.Seconds(linear, plan, *layer, measured_));
+    RETURN_IF_ERROR(MeasureCost(linear, *layer, tensors, speed, tried));
     trial.layers.push_back(std::move(tried));
   }
   return trial;
+}
+
+absl::Status TrialGroup::MeasureCost(const Linear& linear,
+                                     const model::LinearLayer& layer,
+                                     const TrialTensors& tensors,
+                                     SpeedTable& speed,
+                                     TriedLayer& tried) const {
+  LayerPlan served = tried.plan;
+  tried.stored_bytes = model::IsInt8(served.scheme.scheme)
+                           ? tensors.StoredBytes(linear)
+                           : FloatBytes(linear, served.scheme.scheme);
+  if (!served.scheme.smoothed || !folds_) {
+    ASSIGN_OR_RETURN(tried.seconds,
+                     speed.Seconds(linear, served, layer, measured_));
+    return absl::OkStatus();
+  }
+  // The trial divides its input itself; once it is folded, nobody has to.
+  served.scheme.smoothed = false;
+  tried.stored_bytes -= linear.in_features * sizeof(float);
+  ASSIGN_OR_RETURN(const auto folded,
+                   model::MakeLinearLayer(linear, served.scheme, tensors));
+  ASSIGN_OR_RETURN(tried.seconds,
+                   speed.Seconds(linear, served, *folded, measured_));
+  return absl::OkStatus();
 }
 
 absl::Status TrialGroup::Put(const PlanRequest& outliers, Trial& trial,

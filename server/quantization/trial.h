@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/thread_pool.h"
 #include "server/bundle/report.h"
+#include "server/model/graph.h"
 #include "server/model/linear_layer.h"
 #include "server/model/tensor.h"
 #include "server/quantization/calibration.h"
@@ -51,6 +52,7 @@ class TrialGroup {
  public:
   // FAILED_PRECONDITION where calibration kept no rows of the input.
   static absl::StatusOr<TrialGroup> Load(InputGroup linears,
+                                         const model::Graph& graph,
                                          const model::TensorSource& checkpoint,
                                          const Calibration& calibration,
                                          kernels::ThreadPool* pool);
@@ -81,6 +83,11 @@ class TrialGroup {
       : linears_(std::move(linears)), checkpoint_(&checkpoint), pool_(pool) {}
 
   void SplitRows();
+  // What serving the layer costs, in time and bytes.
+  absl::Status MeasureCost(const model::Linear& linear,
+                           const model::LinearLayer& layer,
+                           const TrialTensors& tensors, SpeedTable& speed,
+                           TriedLayer& tried) const;
   absl::Status LoadWeights(const model::Linear& linear);
   absl::Status PutLayer(size_t index, const LayerPlan& plan,
                         const LayerSamples& samples,
@@ -89,6 +96,7 @@ class TrialGroup {
                        TriedLayer& tried) const;
 
   InputGroup linears_;
+  bool folds_ = false;  // what makes the input can divide it for a smoothing
   const model::TensorSource* checkpoint_;
   kernels::ThreadPool* pool_;
   InputFacts facts_;

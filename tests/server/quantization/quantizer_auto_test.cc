@@ -44,6 +44,12 @@ TEST_F(QuantizeAuto, TheBudgetIsReportedAsTheBundleWasMeasured) {
   EXPECT_TRUE(HoldsAll(report.budgets));
   EXPECT_EQ(Chosen(report).mean_row_cosine, report.mean_row_cosine);
   EXPECT_EQ(Chosen(report).stored_bytes, report.linear_stored_bytes);
+  for (const bundle::LayerReport& layer : report.layers) {
+    for (const bundle::CandidateReport& candidate : layer.candidates) {
+      if (!candidate.chosen) continue;
+      EXPECT_EQ(candidate.stored_bytes, layer.stored_bytes) << layer.layer;
+    }
+  }
 }
 
 // Layers so wide that INT8 is what is fastest.

@@ -184,6 +184,28 @@ TEST_F(PlanSearchTest, KeepsToASizeWithTheMostExactThatFits) {
   EXPECT_THAT(Search(), FailsWith(kFailed, "the smallest takes"));
 }
 
+uint64_t BytesOf(const std::vector<bundle::CandidateReport>& candidates,
+                 const std::string& name) {
+  for (const auto& candidate : candidates) {
+    if (candidate.name == name) return candidate.stored_bytes;
+  }
+  return 0;
+}
+
+// fc1 can divide what fc2 reads; nothing can divide the model's input.
+TEST_F(PlanSearchTest, ASmoothingThatWillBeFoldedCostsNothing) {
+  request_.budget.min_mean_cosine = 0.9;
+  const auto result = Search();
+  ASSERT_THAT(result, IsOk());
+  const auto extra = [&](const char* layer) {
+    const auto& candidates = result->candidates.at(layer);
+    return BytesOf(candidates, "w8a8_dynamic, smoothed, gptq") -
+           BytesOf(candidates, "w8a8_dynamic, gptq");
+  };
+  EXPECT_EQ(extra("fc1"), kMlpIn * sizeof(float));
+  EXPECT_EQ(extra("fc2"), 0);
+}
+
 TEST_F(PlanSearchTest, WhatTheRequestNamesIsNotItsToChoose) {
   request_.budget.min_mean_cosine = 0.9;
   request_.exclude = {"fc1"};
