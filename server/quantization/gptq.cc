@@ -17,6 +17,16 @@ using kernels::MatrixView;
 
 constexpr size_t kColumnsAtOnce = 64;  // coded before the rest hears of them
 
+std::vector<float> Transposed(MatrixView<const float> matrix) {
+  std::vector<float> transposed(matrix.cols * matrix.rows);
+  for (size_t i = 0; i < matrix.rows; ++i) {
+    for (size_t k = 0; k < matrix.cols; ++k) {
+      transposed[k * matrix.rows + i] = matrix.row(i)[k];
+    }
+  }
+  return transposed;
+}
+
 }  // namespace
 
 // Some rows of weights while they are coded.
@@ -105,21 +115,26 @@ absl::Status ErrorCompensation::RoundBlock(const Block& block, Stripe& stripe,
       call.pool = pool;
       RETURN_IF_ERROR(later.Run(errors.Columns(end, n - end), heard, call));
     }
+    const std::vector<float> turned =
+        Transposed(factor.Rows(begin, end - begin).Columns(begin, end - begin));
     const auto code_row = [&](size_t i) {
       float* const e = errors.row(i);
+      float* const h = heard.row(i);
       for (size_t j = end; j-- > begin;) {
         const size_t column = block.columns[j];
         const float scale =
             stripe
                 .scales[i * stripe.scales_per_row + column / stripe.group_size];
         const float w = stripe.weights.row(i)[column];
-        float c = w + heard.row(i)[j - begin];
-        for (size_t k = j + 1; k < end; ++k) c += factor.row(j)[k] * e[k];
+        const float c = w + h[j - begin];
         const float code =
             std::nearbyint(std::clamp(c / scale, -127.0F, 127.0F));
         stripe.codes[i * stripe.weights.cols + column] =
             static_cast<int8_t>(code);
         e[j] = w - scale * code;
+        // Those before hear of it at once: no sum that has to be waited for.
+        const float* const factors = turned.data() + (j - begin) * heard.cols;
+        for (size_t k = 0; k < j - begin; ++k) h[k] += factors[k] * e[j];
       }
     };
     if (pool != nullptr) {

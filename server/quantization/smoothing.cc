@@ -90,6 +90,7 @@ absl::StatusOr<SmoothingChoice> SearchSmoothing(
         "the smoothing is searched on rows of the layer's input, and "
         "calibration kept none; calibrate, or give alpha");
   }
+  x.rows = std::min(x.rows, kSmoothingRows);
   std::vector<std::vector<float>> outputs;
   for (const MatrixView<const float>& weight : weights) {
     ASSIGN_OR_RETURN(outputs.emplace_back(), FloatOutput(weight, x, pool));

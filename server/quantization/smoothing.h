@@ -30,6 +30,10 @@ std::vector<float> SmoothingFactors(absl::Span<const float> input_absmax,
                                     absl::Span<const float> weight_absmax,
                                     float alpha);
 
+// More rows cost as much more time, and do not change the choice by more than a
+// step or two of alpha.
+inline constexpr size_t kSmoothingRows = 512;
+
 struct SmoothingChoice {
   float alpha = 0.0F;
   std::vector<float> factors;
@@ -37,7 +41,8 @@ struct SmoothingChoice {
   double error = 0.0;
 };
 
-// Tries alphas 0, 0.05, .. 1 on sample rows x [R, K]. `plan` is that of the
+// Tries alphas 0, 0.05, .. 1 on the first kSmoothingRows sample rows of
+// x [R, K], which are in random order. `plan` is that of the
 // layers but for the smoothing: its scheme, groups, rotation, outliers; trials
 // round to nearest, and a static range is the extremes of the transformed
 // rows. Errors: FAILED_PRECONDITION without rows; those of QuantizeLayer.
