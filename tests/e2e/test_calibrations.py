@@ -9,7 +9,13 @@ import pytest
 
 from support import checkpoints
 from support.api import pb
-from support.client import CHUNK, Client, crc32c, token_inputs
+from support.client import (
+    CHUNK,
+    Client,
+    crc32c,
+    feature_inputs,
+    token_inputs,
+)
 
 CALIBRATORS = [
     pb.CALIBRATOR_MIN_MAX,
@@ -198,6 +204,22 @@ def test_how_much_is_kept_is_for_the_flag_and_the_request_to_say(start_server):
         assert asked.options.kept_samples == 2
         with refused(grpc.StatusCode.INVALID_ARGUMENT, "options.kept_rows"):
             create(client, "too-much", kept_rows=1_000_000)
+
+
+def test_whole_samples_are_kept_by_the_flag_to_measure_the_model_on(
+    start_server,
+):
+    server = start_server(None, "--calibration-samples=3")
+    rows = np.random.default_rng(4).normal(0, 1, (20, 48)).astype(np.float32)
+    with Client(server.address) as client:
+        client.upload_checkpoint("mlp", checkpoints.mlp())
+        client.create_calibration("mlp", "mlp")
+        client.upload_batches("mlp", [feature_inputs(rows)])
+        options = client.get_calibration("mlp").options
+        assert options.kept_samples == 3
+        job = client.quantize("mlp", "measured", "mlp")
+        assert job.state == pb.Operation.STATE_SUCCEEDED, job
+        assert client.report("measured").model_rows == 3
 
 
 def test_what_cannot_be_uploaded_says_why(bert):

@@ -233,6 +233,51 @@ TEST(PlanFromStatistics, LinearsOfOneInputShareTheStaticRange) {
             AffineFromRange(-4.0F, 7.0F));
 }
 
+// Many values near zero, and one far from them.
+const LayerStatistics* SeenAnOutlier() {
+  static const std::vector<float> rows = [] {
+    std::vector<float> values = RandomValues(500 * 8, /*seed=*/21);
+    values[77] = 50.0F;
+    return values;
+  }();
+  static LayerStatistics statistics(8);
+  if (statistics.rows == 0) statistics.Observe({rows.data(), 500, 8});
+  return &statistics;
+}
+
+AffineParameters Chosen(Calibrator calibrator, double percentile) {
+  const Range range = ChooseRange(calibrator, *SeenAnOutlier(), percentile);
+  return AffineFromRange(range.min, range.max);
+}
+
+TEST(PlanFromStatistics, TheCalibratorChoosesTheStaticRange) {
+  const model::Graph graph = Attentive();
+  StatisticsByLayer statistics;
+  for (const model::Linear* linear : graph.Linears()) {
+    statistics[linear->layer] = SeenAnOutlier();
+  }
+  PlanRequest request;
+  request.scheme = Scheme::kW8A8Static;
+  request.methods.calibrator = Calibrator::kMse;
+  MethodsOverride percentile;
+  percentile.calibrator = Calibrator::kPercentile;
+  percentile.percentile = 99.0;
+  request.overrides = {{"*.out", {}, percentile}};
+  const auto plan = PlanFromStatistics(graph, request, statistics);
+  ASSERT_THAT(plan, IsOk());
+  const AffineParameters mse = Chosen(Calibrator::kMse, kDefaultPercentile);
+  const AffineParameters clipped = Chosen(Calibrator::kPercentile, 99.0);
+  ASSERT_NE(mse, Chosen(Calibrator::kMinMax, kDefaultPercentile));
+  ASSERT_NE(mse, clipped);
+  for (const auto& [layer, layer_plan] : plan->layers) {
+    const bool is_overridden = layer == "a.0.out";
+    EXPECT_EQ(layer_plan.input, is_overridden ? clipped : mse) << layer;
+    EXPECT_EQ(layer_plan.calibrator,
+              is_overridden ? Calibrator::kPercentile : Calibrator::kMse)
+        << layer;
+  }
+}
+
 TEST(PlanFromStatistics, AbsoluteRuleTakesColumnsThatReachTheThreshold) {
   PlanRequest request;
   request.scheme = Scheme::kLlmInt8;

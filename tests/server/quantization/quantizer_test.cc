@@ -261,6 +261,59 @@ TEST_F(QuantizeMlp, StaticParametersAreStoredAsTheFormatSays) {
             (std::vector<int64_t>{kMlpHidden, 1}));
 }
 
+TEST_F(QuantizeMlp, TheStaticScaleIsOfTheRangeThatTheCalibratorChose) {
+  QuantizeJob job = Job();
+  job.request.scheme = Scheme::kW8A8Static;
+  job.request.methods.calibrator = Calibrator::kMse;
+  MethodsOverride percentile;
+  percentile.calibrator = Calibrator::kPercentile;
+  percentile.percentile = 99.0;
+  job.request.overrides = {{"fc2", {}, percentile}};
+  const auto manifest = Quantize(job);
+  ASSERT_THAT(manifest, IsOk());
+  const auto files = bundle::OpenModelFiles(output_.path());
+  ASSERT_THAT(files, IsOk());
+  const auto expect = [&](const std::string& layer, Calibrator calibrator,
+                          double percentile) {
+    const LayerStatistics& seen = calibration_.Find(layer)->statistics;
+    const Range range = ChooseRange(calibrator, seen, percentile);
+    ASSERT_NE(range, ChooseRange(Calibrator::kMinMax, seen));
+    EXPECT_EQ(Values<float>(*files->tensors, layer + ".input_scale"),
+              std::vector<float>{AffineFromRange(range.min, range.max).scale});
+  };
+  expect("fc1", Calibrator::kMse, kDefaultPercentile);
+  expect("fc2", Calibrator::kPercentile, 99.0);
+  for (const auto& [layer, chosen] :
+       {std::pair("fc1", "mse"), std::pair("fc2", "percentile")}) {
+    for (const auto& report : manifest->report.layers) {
+      if (report.layer != layer) continue;
+      for (const auto& calibrator : report.calibrators) {
+        EXPECT_EQ(calibrator.chosen, calibrator.calibrator == chosen) << layer;
+      }
+    }
+  }
+}
+
+TEST_F(QuantizeMlp, TheReportCountsOutliersAmongTheRowsThatWereKept) {
+  QuantizeJob job = Job();
+  job.request.scheme = Scheme::kLlmInt8;
+  const auto manifest = Quantize(job);
+  ASSERT_THAT(manifest, IsOk());
+  const bundle::LayerReport& fc1 = manifest->report.layers[0];
+  EXPECT_EQ(fc1.outlier_columns, 1);
+  const auto rows = calibration_.Find("fc1")->rows.rows();
+  size_t reach = 0;
+  for (size_t r = 0; r < rows.rows; ++r) {
+    for (size_t k = 0; k < rows.cols; ++k) {
+      if (std::fabs(rows.row(r)[k]) >= fc1.outlier_threshold) ++reach;
+    }
+  }
+  ASSERT_GT(reach, 0);
+  EXPECT_DOUBLE_EQ(
+      fc1.outlier_value_share,
+      static_cast<double>(reach) / static_cast<double>(rows.rows * rows.cols));
+}
+
 TEST_F(QuantizeMlp, ConfigSaysTheQuantizationWhereItCan) {
   const auto manifest = Quantize(Job());
   ASSERT_THAT(manifest, IsOk());
