@@ -23,7 +23,9 @@
 #   bench-linear, bench-forward  all shapes (tests/benchmarks)
 #   bench-serving  throughput and latency under load, beside rivals
 #   bench-wire     calls beside an empty call and a raw echo
-#   bench-quality  what plans cost MiniLM's embeddings, and rivals'
+#   bench-quality  what plans cost MiniLM's embeddings, and rivals'. With
+#              OCTET_STS=sts-dev.csv of the STS benchmark, also what they cost
+#              of its Spearman correlation
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -212,7 +214,8 @@ part_bench-wire() {
 
 part_bench-quality() {
   build_benchmarks
-  .venv/bin/python tests/benchmarks/compare_quality.py
+  .venv/bin/python tests/benchmarks/compare_quality.py \
+    ${OCTET_STS:+--sts "$OCTET_STS"}
 }
 
 all=(unit onednn3 asan lint e2e)
