@@ -16,6 +16,8 @@
 #   arm        cross build; kernels and server on emulated Arm CPUs.
 #              OCTET_ARM64_SYSROOT is made where it is not set
 #   perf-analyzer  NVIDIA's load generator drives the server
+#   scale      quantizes a checkpoint of OCTET_SCALE_MB (2000) within bounded
+#              memory, on all cores
 #   soak       mixed load on a server with AddressSanitizer,
 #              OCTET_SOAK_SECONDS (600)
 #   bench      measures the numbers in README, what measuring itself costs, and
@@ -155,6 +157,12 @@ part_perf-analyzer() {
   build_release octet-server
   tests/perf_analyzer/make_venv.sh .venv-perf
   .venv/bin/pytest tests/e2e/test_perf_analyzer.py -m heavy
+}
+
+part_scale() {
+  build_release octet-server octet
+  OCTET_SCALE_MB="${OCTET_SCALE_MB:-2000}" \
+    .venv/bin/pytest -s --timeout 3600 tests/e2e/test_scale.py
 }
 
 part_soak() {

@@ -43,6 +43,15 @@ def _write_shard(path, tensors):
             bits.tofile(file)
 
 
+def _layer_count(total_bytes: int) -> int:
+    return max(2, (total_bytes - HEAD_ROWS * WIDTH * 2) // LAYER_BYTES)
+
+
+def layers(total_bytes: int) -> list:
+    """Names of the linears in a checkpoint of that size."""
+    return ["head", *(f"layer.{i}" for i in range(_layer_count(total_bytes)))]
+
+
 def write(directory: pathlib.Path, total_bytes: int, seed=5) -> int:
     """Linears of 4096 x 4096 in FP16 and BF16, with a bias, two to a shard,
     and an FP16 matrix of 32,000 x 4096; returns the bytes of tensors."""
@@ -56,7 +65,7 @@ def write(directory: pathlib.Path, total_bytes: int, seed=5) -> int:
             _bits(rng, HEAD_ROWS * WIDTH, False),
         )
     }
-    layers = max(2, (total_bytes - HEAD_ROWS * WIDTH * 2) // LAYER_BYTES)
+    layers = _layer_count(total_bytes)
     shards = -(-layers // 2) + 1
     weight_map, written = {}, 0
 
