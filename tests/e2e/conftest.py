@@ -8,7 +8,7 @@ import pytest
 
 from support import checkpoints, texts
 from support.client import Client, feature_inputs, token_inputs
-from support.paths import minilm
+from support.paths import minilm as minilm_dir
 from support.reference import BertReference
 from support.server import Server
 
@@ -52,13 +52,33 @@ def client(server):
 
 @pytest.fixture(scope="session")
 def model_dir() -> pathlib.Path:
-    return minilm()
+    return minilm_dir()
 
 
 @pytest.fixture(scope="session")
 def held_out(model_dir):
     """Token ids of texts that calibration never sees."""
     return texts.tokenize(model_dir, texts.held_out_texts())
+
+
+@pytest.fixture(scope="session")
+def minilm(model_dir):
+    """A client of a server for all tests that want a real model, calibrated:
+    "minilm", served as "fp32", with 512 texts in "fortunes"."""
+    with tempfile.TemporaryDirectory(prefix="octet-data-") as directory:
+        server = Server(pathlib.Path(directory))
+        with Client(server.address, timeout=600) as client:
+            client.upload_checkpoint(
+                "minilm", checkpoints.from_directory(model_dir)
+            )
+            client.create_calibration("fortunes", "minilm")
+            client.upload_texts(
+                "fortunes",
+                texts.tokenize(model_dir, texts.calibration_texts(512)),
+            )
+            client.load("fp32", "checkpoints/minilm")
+            yield client
+        server.kill()
 
 
 @pytest.fixture(scope="session")
