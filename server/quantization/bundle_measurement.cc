@@ -1,6 +1,7 @@
 #include "server/quantization/bundle_measurement.h"
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -8,6 +9,8 @@
 #include "server/model/model.h"
 #include "server/model/str_cat.h"
 #include "server/quantization/evaluator.h"
+#include "server/quantization/report_data.h"
+#include "server/quantization/speed.h"
 
 namespace octet::quantization {
 namespace {
@@ -43,6 +46,23 @@ std::string WhyNotMeasured(const QuantizeJob& job, const model::Graph& graph,
       "that takes the model in FP32 and the bundle in memory, ", more);
 }
 
+// How long the linears take, as FP32 and as stored.
+absl::StatusOr<LinearTimes> MeasureSpeed(
+    const model::Model& float_model, const model::Model& quantized,
+    const std::map<std::string, LayerPlan>& plans,
+    const Calibration& calibration, bundle::QuantizationReport& report) {
+  constexpr double kMicroseconds = 1e6;
+  SpeedTable speed;
+  ASSIGN_OR_RETURN(const double as_float,
+                   speed.SecondsOfLinears(float_model, {}, calibration));
+  if (as_float == 0.0) return LinearTimes();
+  ASSIGN_OR_RETURN(const double as_stored,
+                   speed.SecondsOfLinears(quantized, plans, calibration));
+  report.speed_rows = kSpeedRows;
+  report.speed_kernel = speed.int8_kernel();
+  return LinearTimes{kMicroseconds * as_float, kMicroseconds * as_stored};
+}
+
 }  // namespace
 
 std::string MoreThanMayBeMeasured(const QuantizeJob& job, uint64_t bytes) {
@@ -56,9 +76,10 @@ std::string MoreThanMayBeMeasured(const QuantizeJob& job, uint64_t bytes) {
 absl::Status MeasureBundle(const QuantizeJob& job,
                            const bundle::ModelFiles& checkpoint,
                            const model::Graph& graph,
-                           const model::SmoothingFolds& folds,
-                           const model::Plan& plan, ProgressMeter& progress,
+                           const QuantizationPlan& plan,
+                           const model::Plan& schemes, ProgressMeter& progress,
                            bundle::QuantizationReport& report) {
+  const model::SmoothingFolds& folds = plan.folds;
   const std::string why_not = WhyNotMeasured(job, graph, folds, report);
   if (!why_not.empty()) {
     report.warnings.push_back(
@@ -78,7 +99,7 @@ absl::Status MeasureBundle(const QuantizeJob& job,
   ASSIGN_OR_RETURN(const bundle::ModelFiles files,
                    bundle::OpenModelFiles(job.output));
   ASSIGN_OR_RETURN(const std::unique_ptr<const model::Model> quantized,
-                   model::Model::Create(graph, *files.tensors, plan));
+                   model::Model::Create(graph, *files.tensors, schemes));
   const EvaluateOptions options{.pool = job.pool,
                                 .cancelled = job.cancelled,
                                 .on_layer =
@@ -86,7 +107,15 @@ absl::Status MeasureBundle(const QuantizeJob& job,
                                       return progress.Step("measure", layer);
                                     },
                                 .folded_inputs = &folds.multiplied};
-  return Evaluate(*float_model, *quantized, *job.calibration, options, report);
+  RETURN_IF_ERROR(
+      Evaluate(*float_model, *quantized, *job.calibration, options, report));
+  // A search has timed its trials.
+  if (job.request.policy == Policy::kAuto) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const LinearTimes times,
+                   MeasureSpeed(*float_model, *quantized, plan.layers,
+                                *job.calibration, report));
+  DescribeFrontier(times, report);
+  return absl::OkStatus();
 }
 
 }  // namespace octet::quantization

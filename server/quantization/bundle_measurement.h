@@ -10,9 +10,9 @@
 #include "absl/status/status.h"
 #include "server/bundle/bundle.h"
 #include "server/bundle/report.h"
-#include "server/model/fold_smoothing.h"
 #include "server/model/graph.h"
 #include "server/model/scheme.h"
+#include "server/quantization/planner.h"
 #include "server/quantization/progress_meter.h"
 #include "server/quantization/quantizer.h"
 
@@ -23,12 +23,14 @@ namespace octet::quantization {
 std::string MoreThanMayBeMeasured(const QuantizeJob& job, uint64_t bytes);
 
 // Fills in the errors of the report's layers and of the whole model, on what
-// calibration kept; or warns why not. The bundle is in `job.output`.
+// calibration kept; or warns why not. Where no search has timed its trials, the
+// bundle is timed beside FP32. The bundle is in `job.output`, of `plan` with
+// the layers' `schemes`.
 absl::Status MeasureBundle(const QuantizeJob& job,
                            const bundle::ModelFiles& checkpoint,
                            const model::Graph& graph,
-                           const model::SmoothingFolds& folds,
-                           const model::Plan& plan, ProgressMeter& progress,
+                           const QuantizationPlan& plan,
+                           const model::Plan& schemes, ProgressMeter& progress,
                            bundle::QuantizationReport& report);
 
 }  // namespace octet::quantization

@@ -57,7 +57,6 @@ class Quantization {
     } else {
       RETURN_IF_ERROR(StoreWhatIsAskedFor());
     }
-    DescribeFrontier(manifest_.report);
     LimitDetails(manifest_.report);
     RETURN_IF_ERROR(progress_.Step("write", ""));
     return bundle::WriteManifest(job_.output, manifest_);
@@ -103,7 +102,7 @@ class Quantization {
   absl::Status Store(QuantizationPlan& plan) {
     ASSIGN_OR_RETURN(manifest_, WriteBundle(job_, checkpoint_, graph_,
                                             calibration_, plan, progress_));
-    return MeasureBundle(job_, checkpoint_, graph_, plan.folds, manifest_.plan,
+    return MeasureBundle(job_, checkpoint_, graph_, plan, manifest_.plan,
                          progress_, manifest_.report);
   }
 

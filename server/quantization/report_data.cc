@@ -229,16 +229,20 @@ bundle::FrontierPoint FloatPoint(uint64_t linear_bytes) {
   return point;
 }
 
-void DescribeFrontier(bundle::QuantizationReport& report) {
+void DescribeFrontier(const LinearTimes& times,
+                      bundle::QuantizationReport& report) {
   if (!report.frontier.empty() || report.model_rows == 0) return;
   bundle::FrontierPoint own;
   own.name = "this bundle";
   own.stored_bytes = report.linear_stored_bytes;
   own.relative_error = RelativeError(report.model);
   own.mean_row_cosine = report.mean_row_cosine;
+  own.microseconds = times.as_stored;
   own.measured = true;
   own.chosen = true;
-  report.frontier = {FloatPoint(report.linear_float_bytes), own};
+  bundle::FrontierPoint exact = FloatPoint(report.linear_float_bytes);
+  exact.microseconds = times.as_float;
+  report.frontier = {exact, own};
 }
 
 }  // namespace octet::quantization

@@ -61,8 +61,15 @@ void LimitDetails(bundle::QuantizationReport& report);
 // The model that others are compared with.
 bundle::FrontierPoint FloatPoint(uint64_t linear_bytes);
 
+// Microseconds of all linears; 0: not measured.
+struct LinearTimes {
+  double as_float = 0.0;
+  double as_stored = 0.0;
+};
+
 // Where no search left plans to compare: the float model and this one.
-void DescribeFrontier(bundle::QuantizationReport& report);
+void DescribeFrontier(const LinearTimes& times,
+                      bundle::QuantizationReport& report);
 
 }  // namespace octet::quantization
 

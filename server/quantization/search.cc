@@ -339,17 +339,12 @@ class PlanSearch::Search {
   absl::StatusOr<bundle::FrontierPoint> MeasuredFloatPoint(
       const model::Model& float_model) {
     uint64_t bytes = 0;
-    double seconds = 0.0;
     for (const model::Linear* linear : job_.graph.Linears()) {
-      ASSIGN_OR_RETURN(const model::LinearLayer* layer,
-                       float_model.FindLinear(linear->layer));
-      ASSIGN_OR_RETURN(
-          const double least,
-          speed_.Seconds(*linear, {}, *layer,
-                         job_.calibration.SamplesOf(linear->layer).rows));
-      seconds += least;
       bytes += linear->out_features * linear->in_features * sizeof(float);
     }
+    ASSIGN_OR_RETURN(
+        const double seconds,
+        speed_.SecondsOfLinears(float_model, {}, job_.calibration));
     bundle::FrontierPoint point = FloatPoint(bytes);
     point.microseconds = kMicroseconds * seconds;
     return point;

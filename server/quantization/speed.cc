@@ -55,4 +55,24 @@ absl::StatusOr<double> SpeedTable::Seconds(const model::Linear& linear,
   return least;
 }
 
+absl::StatusOr<double> SpeedTable::SecondsOfLinears(
+    const model::Model& model, const std::map<std::string, LayerPlan>& plans,
+    const Calibration& calibration) {
+  double sum = 0.0;
+  for (const model::Linear* linear : model.graph().Linears()) {
+    const MatrixView<const float> rows =
+        calibration.SamplesOf(linear->layer).rows;
+    if (rows.rows == 0) return 0.0;
+    ASSIGN_OR_RETURN(const model::LinearLayer* layer,
+                     model.FindLinear(linear->layer));
+    const auto plan = plans.find(linear->layer);
+    ASSIGN_OR_RETURN(
+        const double seconds,
+        Seconds(*linear, plan == plans.end() ? LayerPlan() : plan->second,
+                *layer, rows));
+    sum += seconds;
+  }
+  return sum;
+}
+
 }  // namespace octet::quantization

@@ -14,6 +14,8 @@
 #include "kernels/matrix_view.h"
 #include "server/model/graph.h"
 #include "server/model/linear_layer.h"
+#include "server/model/model.h"
+#include "server/quantization/calibration.h"
 #include "server/quantization/layer_plan.h"
 
 namespace octet::quantization {
@@ -28,6 +30,12 @@ class SpeedTable {
                                  const LayerPlan& plan,
                                  const model::LinearLayer& layer,
                                  kernels::MatrixView<const float> rows);
+
+  // Of all linears of a model together, on rows that calibration kept; `plans`
+  // has those that are not FP32. 0 where it kept none of one of them.
+  absl::StatusOr<double> SecondsOfLinears(
+      const model::Model& model, const std::map<std::string, LayerPlan>& plans,
+      const Calibration& calibration);
 
   // That ran the INT8 layers; "" before one was measured.
   const std::string& int8_kernel() const { return int8_kernel_; }

@@ -74,8 +74,7 @@ function drawFrontier(node, points, measure, format, width) {
   points = points.filter((point) => measure(point) > 0);
   if (points.length === 0) {
     node.replaceChildren(html('p', {class: 'note'},
-      'Time is measured when the server searches for a plan (policy auto); ' +
-      'this bundle has a fixed one.'));
+      'Time was not measured: calibration kept no rows of inputs.'));
     return;
   }
   const plot = canvas(width, FRONTIER.height, 'Plans for the whole model');

@@ -177,16 +177,19 @@ TEST(DescribeCalibrators, MarksTheOneThatWasChosen) {
 
 TEST(DescribeFrontier, HasTheFloatModelAndThisOne) {
   bundle::QuantizationReport report;
-  DescribeFrontier(report);
+  const LinearTimes times = {.as_float = 30.0, .as_stored = 10.0};
+  DescribeFrontier(times, report);
   EXPECT_TRUE(report.frontier.empty());  // nothing was measured
   report.model_rows = 3;
   report.model.sqnr_db = 40.0;
-  DescribeFrontier(report);
+  DescribeFrontier(times, report);
   ASSERT_EQ(report.frontier.size(), 2);
   EXPECT_EQ(report.frontier[0].relative_error, 0.0);
   EXPECT_DOUBLE_EQ(report.frontier[1].relative_error, 0.01);
   EXPECT_TRUE(report.frontier[1].chosen);
-  DescribeFrontier(report);
+  EXPECT_EQ(report.frontier[0].microseconds, 30.0);
+  EXPECT_EQ(report.frontier[1].microseconds, 10.0);
+  DescribeFrontier(times, report);
   EXPECT_EQ(report.frontier.size(), 2);
 }
 
