@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from support import checkpoints
+from support.api import pb
 from support.browser import Browser, Page, look
 
 WIDTHS = {"desk": 1200, "phone": 390}
@@ -69,7 +70,7 @@ def test_the_page_draws(browser, page_url, where, dark):
     assert [u for u in page.requests() if not u.startswith("data:")] == [url]
 
     marks = drawn_plots(page)
-    expected = {"errors": 12, "ranges": 50, "values": 40, "frontier": 2}
+    expected = {"errors": 12, "ranges": 50, "values": 40, "frontier": 4}
     assert set(marks) == set(expected)
     for section, fewest in expected.items():
         assert marks[section] >= fewest, (section, marks)
@@ -90,59 +91,152 @@ def test_the_page_draws(browser, page_url, where, dark):
     assert ground < 60 if dark else ground > 200
 
 
-def searched(html: str) -> str:
-    """The page of the same bundle, had the server searched for its plan: every
-    layer was tried in three ways, and plans were compared by time as well."""
-    block = r'(<script type="application/json" id="data">)(.*?)(</script>)'
-    data = json.loads(re.search(block, html, re.S)[2])
-    report = data["report"]
-    for layer in report["layers"]:
-        error = layer["output_error"]
-        layer["candidates"] = [
-            {
-                "name": name,
-                "scheme": layer["scheme"],
-                "output_error": {**error, "sqnr_db": error["sqnr_db"] + gain},
-                "stored_bytes": layer["stored_bytes"],
-                "microseconds": 10.0 + gain,
-                "chosen": gain == 0,
-            }
-            for name, gain in (("w8a8_dynamic", 0), ("gptq", 5), ("fp16", 30))
-        ]
-    report["frontier"] = [
-        {
-            "name": f"plan {i}",
-            "stored_bytes": 10000 + 1000 * i,
-            "relative_error": 0.1 * 0.5**i,
-            "mean_row_cosine": 1 - 0.01 * 0.25**i,
-            "microseconds": 100.0 + 20 * i,
-            "measured": i % 2 == 0,
-            "chosen": i == 2,
-        }
-        for i in range(8)
+LOUD = 7
+
+
+@pytest.fixture(scope="module")
+def loud(prepared):
+    """Bundles of a model with a loud channel in the first layer's input: with
+    a clip, with columns in FP16, and found by a search."""
+    tensors = checkpoints.bert_tensors()
+    tensors["embeddings.LayerNorm.weight"][LOUD] = 40
+    files = checkpoints.bert() | {
+        "model.safetensors": checkpoints.safetensors_bytes(tensors)
+    }
+    prepared.upload_checkpoint("loud", files)
+    prepared.create_calibration("loud", "loud")
+    rng = np.random.default_rng(9)
+    sequences = [
+        rng.integers(0, checkpoints.BERT["vocab_size"], n).tolist()
+        for n in rng.integers(4, 20, 128)
     ]
-    text = json.dumps(data).replace("<", "\\u003c")
-    return re.sub(block, lambda m: m[1] + text + m[3], html, flags=re.S)
+    prepared.upload_texts("loud", sequences)
+    for name, spec in {
+        "loud-static": {
+            "scheme": pb.SCHEME_W8A8_STATIC,
+            "methods": pb.QuantizationMethods(
+                calibrator=pb.CALIBRATOR_PERCENTILE, percentile=99.0
+            ),
+        },
+        "loud-int8": {"scheme": pb.SCHEME_LLM_INT8},
+        "loud-auto": {
+            "policy": pb.POLICY_AUTO,
+            "budget": pb.Budget(max_size_ratio=0.45),
+        },
+    }.items():
+        operation = prepared.quantize("loud", name, "loud", **spec)
+        assert operation.bundle == f"bundles/{name}", operation
+    return prepared
+
+
+def count(page: Page, selector: str) -> int:
+    return page.evaluate(f"document.querySelectorAll('{selector}').length")
+
+
+def facts_of(page: Page, layer: str) -> str:
+    """What stands beside the histograms of a layer."""
+    return page.evaluate(
+        "((picker) => {"
+        f"picker.value = {json.dumps(layer)};"
+        "picker.dispatchEvent(new Event('change'));"
+        "return document.querySelector('#values').innerText;"
+        "})(document.getElementById('layer'))"
+    )
+
+
+def loud_channels(report) -> int:
+    """Channels in the report that are outliers, as the page explains them."""
+    return sum(
+        channel.absmax >= (layer.outlier_threshold or 6)
+        for layer in report.layers
+        for channel in layer.activations.largest_channels
+    )
+
+
+@pytest.mark.parametrize("name", ["loud-static", "loud-int8"])
+def test_outlier_channels_are_red(browser, page_url, loud, name):
+    report = loud.report(name)
+    page = Page(browser, page_url(name), 1200, False)
+    keep(page, name)
+    assert page.complaints() == []
+    expected = loud_channels(report)
+    first = report.layers[0].activations.largest_channels[0]
+    assert first.channel == LOUD and expected > 0
+    assert count(page, "#ranges .plot circle.outlier") == expected
+    assert count(page, "#ranges .plot circle.channel") > 50
+    # Red is on the picture, too.
+    place = "#ranges .row:first-child circle.outlier"
+    red = page.evaluate(
+        f"getComputedStyle(document.querySelector('{place}')).fill"
+    )
+    r, g, b = map(int, re.findall(r"\d+", red)[:3])
+    assert r > 1.5 * max(g, b), red
+    if name == "loud-int8":
+        share = report.layers[0].outlier_value_share
+        facts = facts_of(page, report.layers[0].layer)
+        assert "1 channels from |x| = 6" in facts
+        assert f"{share * 100:.3g} %" in facts
+
+
+def test_clips_are_drawn_where_there_are_some(browser, page_url, loud):
+    report = loud.report("loud-static")
+    inputs = [
+        layer.activations
+        for layer in report.layers
+        if layer.activations.clip_min < layer.activations.clip_max
+    ]
+    assert len(inputs) == 8  # query, key and value share theirs
+    assert all(one.clipped_share > 0 for one in inputs)
+    page = Page(browser, page_url("loud-static"), 1200, False)
+    facts = facts_of(page, report.layers[0].layer)
+    assert count(page, "#ranges .plot line.clip") == len(inputs)
+    assert count(page, "#activations line.clip") == 2
+    # The outliers are beyond it.
+    widths = page.evaluate(
+        "[...document.querySelectorAll('#activations rect.beyond')]"
+        ".map((r) => r.getBoundingClientRect().width)"
+    )
+    assert len(widths) == 2 and min(widths) > 5, widths
+    share = 100 * inputs[0].clipped_share
+    assert f"{share:.3g} % of the values are beyond it" in facts
+    # Rows are scaled one by one without.
+    page = Page(browser, page_url("loud-int8"), 1200, False)
+    assert count(page, "#ranges .plot line.clip") == 0
+    assert count(page, "#activations line.clip") == 0
 
 
 @pytest.mark.parametrize("where", WIDTHS)
-def test_what_a_search_found_is_drawn(browser, page_url, folder, where):
-    plain = Page(browser, page_url("bert-int8"), WIDTHS[where], False)
-    path = folder / "searched.html"
-    path.write_text(searched((folder / "bert-int8.html").read_text()))
-    page = Page(browser, path.as_uri(), WIDTHS[where], False)
+def test_what_a_search_found_is_drawn(browser, page_url, loud, where):
+    report = loud.report("loud-auto")
+    page = Page(browser, page_url("loud-auto"), WIDTHS[where], False)
     keep(page, f"{where}-searched")
     assert page.complaints() == []
-    before, after = drawn_plots(plain), drawn_plots(page)
-    assert after["errors"] == before["errors"] + 2 * 12
-    assert after["frontier"] == 2 * 8
+    marks = drawn_plots(page)
+    candidates = [c for layer in report.layers for c in layer.candidates]
+    assert len(candidates) > 3 * len(report.layers)
+    names = {candidate.name for candidate in candidates}
+    shapes = count(page, "#errors .row .mark")
+    assert shapes == len(candidates)
+    assert count(page, "#errors .row .mark.chosen") == len(report.layers)
     legend = page.evaluate(
         "document.querySelector('#errors .legend').innerText"
     )
-    assert {"w8a8_dynamic", "gptq", "fp16"} <= set(legend.split("\n"))
+    assert names <= set(legend.split("\n"))
+    assert len(report.frontier) > 3
+    assert all(point.microseconds > 0 for point in report.frontier)
+    assert marks["frontier"] == 2 * len(report.frontier)
     for plot in ("#by-size", "#by-time"):
         seen = look(browser, page.picture(plot))
         assert seen["colours"] > 8 and seen["most"] < 0.995, (plot, seen)
+
+
+def test_a_fixed_plan_is_timed_beside_fp32(browser, page_url, prepared):
+    report = prepared.report("bert-int8")
+    assert report.policy == "fixed" and report.speed_rows > 0
+    assert [point.name for point in report.frontier] == ["fp32", "this bundle"]
+    assert all(point.microseconds > 0 for point in report.frontier)
+    page = Page(browser, page_url("bert-int8"), 1200, False)
+    assert count(page, "#by-time .mark") == 2
 
 
 def test_choosing_a_layer_shows_its_values(browser, page_url):
