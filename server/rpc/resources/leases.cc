@@ -4,17 +4,19 @@
 
 namespace octet::rpc {
 
-absl::StatusOr<Lease> Leases::Acquire(std::string_view name) {
+absl::StatusOr<Lease> Leases::Acquire(std::string_view name,
+                                      std::string_view holder) {
   absl::MutexLock lock(&mutex_);
-  const auto [held, is_new] = held_.emplace(name);
+  const auto [held, is_new] = held_.emplace(name, holder);
   if (!is_new) {
-    return absl::AbortedError(model::StrCat("another call is writing '", name,
+    return absl::AbortedError(model::StrCat(held->second, " is writing '", name,
                                             "'; try again when it is done"));
   }
-  const std::string* key = &*held;  // a set's elements stay where they are
+  const std::string* key =
+      &held->first;  // a map's elements stay where they are
   return Lease(key, [this](const void* released) {
     absl::MutexLock release(&mutex_);
-    held_.erase(*static_cast<const std::string*>(released));
+    held_.erase(held_.find(*static_cast<const std::string*>(released)));
   });
 }
 

@@ -4,8 +4,8 @@
 #ifndef OCTET_SERVER_RPC_RESOURCES_LEASES_H_
 #define OCTET_SERVER_RPC_RESOURCES_LEASES_H_
 
+#include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <string_view>
 
@@ -20,13 +20,17 @@ using Lease = std::shared_ptr<const void>;
 
 class Leases {
  public:
-  // ABORTED when another call holds the lease of `name` ("bundles/x"). The
-  // Leases must outlive what they gave.
-  absl::StatusOr<Lease> Acquire(std::string_view name);
+  static constexpr std::string_view kCall = "another call";
+
+  // ABORTED when somebody holds the lease of `name` ("bundles/x"); `holder` is
+  // how that somebody is called then. The Leases must outlive what they gave.
+  absl::StatusOr<Lease> Acquire(std::string_view name,
+                                std::string_view holder = kCall);
 
  private:
   absl::Mutex mutex_;
-  std::set<std::string, std::less<>> held_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::string, std::less<>> held_  // name -> holder
+      ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace octet::rpc

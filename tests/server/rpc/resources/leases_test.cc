@@ -1,5 +1,7 @@
 #include "server/rpc/resources/leases.h"
 
+#include <string>
+
 #include "gtest/gtest.h"
 
 namespace octet::rpc {
@@ -14,6 +16,15 @@ TEST(Leases, OneHolderPerName) {
   const Lease copy = *first;
   first->reset();
   EXPECT_FALSE(leases.Acquire("bundles/a").ok()) << "a copy still holds it";
+}
+
+TEST(Leases, SaysWhoHoldsIt) {
+  Leases leases;
+  const auto held = leases.Acquire("calibrations/a", "a capture");
+  const std::string message(
+      leases.Acquire("calibrations/a").status().message());
+  EXPECT_EQ(message,
+            "a capture is writing 'calibrations/a'; try again when it is done");
 }
 
 TEST(Leases, FreeAgainWhenLetGo) {
