@@ -91,8 +91,14 @@ LimitsByLayer LimitsOf(const bundle::Bundle& bundle) {
 absl::Status DriftObserver::OnLinear(const model::Linear& linear,
                                      kernels::MatrixView<const float> x,
                                      kernels::MatrixView<const float> /*y*/) {
-  const auto found = limits_.find(linear.layer);
-  if (found == limits_.end()) return absl::OkStatus();
+  OnRows(linear.layer, x);
+  return absl::OkStatus();
+}
+
+void DriftObserver::OnRows(std::string_view layer,
+                           kernels::MatrixView<const float> x) {
+  const auto found = limits_.find(layer);
+  if (found == limits_.end()) return;
   const InputLimits& limits = found->second;
   const bool is_static =
       limits.low < limits.high &&
@@ -105,7 +111,6 @@ absl::Status DriftObserver::OnLinear(const model::Linear& linear,
   }
   if (is_static) drift.codes += static_cast<uint64_t>(x.rows) * x.cols;
   if (limits.absmax > 0) drift.range_ratios.push_back(absmax / limits.absmax);
-  return absl::OkStatus();
 }
 
 }  // namespace octet::serving

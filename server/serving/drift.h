@@ -56,6 +56,8 @@ class DriftObserver final : public model::LinearObserver {
   absl::Status OnLinear(const model::Linear& linear,
                         kernels::MatrixView<const float> x,
                         kernels::MatrixView<const float> y) override;
+  // Rows of a layer's input, however they came.
+  void OnRows(std::string_view layer, kernels::MatrixView<const float> x);
 
   const DriftByKind& drift() const { return drift_; }
 

@@ -11,6 +11,7 @@
 #include "kernels/status_macros.h"
 #include "server/model/linear_layer.h"
 #include "server/model/values.h"
+#include "server/serving/live_input.h"
 
 namespace octet::serving {
 namespace {
@@ -66,6 +67,7 @@ LoadedModel::LoadedModel(std::string id, std::string source, int64_t version,
       watch_(std::move(watch)),
       watcher_(watcher) {
   const model::Graph& graph = model_->graph();
+  input_shape_ = InputShape(graph);
   pools_sequences_ =
       graph.output && model::LayOutValues(graph, *graph.output).per_sequence;
   for (const model::Linear* linear : graph.Linears()) {
@@ -149,6 +151,7 @@ absl::StatusOr<model::ModelOutput> LoadedModel::MatMul(
       Count(call, {{model::LayerKind(layer), phases}}, compute);
   ExportStages(compute, sum);
   if (times != nullptr) *times += sum;
+  if (watcher_ != nullptr) watcher_->Multiplied(*this, *linear->second, x);
   return output;
 }
 

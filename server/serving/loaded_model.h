@@ -58,6 +58,7 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   bool PoolsSequences(model::OutputKind output) const {
     return output == model::OutputKind::kOutput && pools_sequences_;
   }
+  size_t input_shape() const { return input_shape_; }  // live_input.h
   // Of all linears, for one row: what a row costs compared with other models'.
   uint64_t multiply_adds_per_row() const { return multiply_adds_per_row_; }
   // Of a product of that many input values with a layer; 0 for unknown ones.
@@ -103,6 +104,7 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   Watcher* const watcher_;
   std::map<std::string, const model::Linear*, std::less<>> linears_;
   bool pools_sequences_ = false;
+  size_t input_shape_ = 0;
   uint64_t multiply_adds_per_row_ = 0;
   mutable std::mutex mutex_;
   mutable ModelStats stats_;  // guarded by mutex_

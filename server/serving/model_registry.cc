@@ -284,7 +284,8 @@ absl::Status ModelRegistry::Unload(std::string_view id,
   const bool gone = !table.models().contains(id);
   for (const auto& left : leaving) departures_.Begin(left);
   Publish(std::move(table));
-  if (metrics_ != nullptr && gone) metrics_->ModelUnloaded(id);
+  if (gone && watcher_ != nullptr) watcher_->captures().Unloaded(id);
+  if (gone && metrics_ != nullptr) metrics_->ModelUnloaded(id);
   return absl::OkStatus();
 }
 

@@ -1,9 +1,5 @@
 #include "server/serving/watcher.h"
 
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -15,14 +11,7 @@
 namespace octet::serving {
 namespace {
 
-constexpr int kLowestPriority = 19;
 constexpr absl::Duration kShortestPause = absl::Milliseconds(50);
-
-// Of this thread alone, as Linux does it. What cannot be lowered stays.
-void LowerPriority() {
-  const auto thread = static_cast<id_t>(syscall(SYS_gettid));
-  (void)setpriority(PRIO_PROCESS, thread, kLowestPriority);
-}
 
 struct Comparison {
   double sqnr_db = 0;  // infinite where they agree exactly
@@ -51,16 +40,10 @@ Comparison Compare(const std::vector<float>& answer,
   return result;
 }
 
-size_t BytesOf(const model::ModelInput& input,
-               const model::ModelOutput& output) {
-  return (input.token_ids.size() + input.lengths.size()) * sizeof(int32_t) +
-         (input.features.size() + output.values.size()) * sizeof(float);
-}
-
 }  // namespace
 
 Watcher::Watcher(telemetry::Metrics* metrics)
-    : metrics_(metrics), thread_([this] { Run(); }) {}
+    : metrics_(metrics), captures_(metrics), thread_([this] { Run(); }) {}
 
 Watcher::~Watcher() {
   {
@@ -74,20 +57,36 @@ Watcher::~Watcher() {
 void Watcher::Answered(const LoadedModel& model, const model::ModelInput& input,
                        model::OutputKind kind,
                        const model::ModelOutput& output) {
+  captures_.Offer(model, input);
   const Watch& watch = model.watch();
   const bool shadow = DrawShadow(watch);
   const bool drift = !watch.limits.empty() && DriftIsDue();
   if (!shadow && !drift) return;
-  Sample sample{.model = model.weak_from_this(),
-                .input = {},
-                .kind = kind,
-                .output = {},
-                .shadow = shadow,
-                .drift = drift,
-                .bytes = BytesOf(input, output)};
+  Sample sample;
+  sample.model = model.weak_from_this();
+  sample.kind = kind;
+  sample.shadow = shadow;
+  sample.drift = drift;
+  sample.bytes =
+      SizeOf(input).bytes + (shadow ? output.values.size() * sizeof(float) : 0);
   if (sample.bytes <= kMaxWaitingBytes) {
-    sample.input = input;
+    sample.input = LiveInput::Of(input);
     if (shadow) sample.output = output;
+  }
+  Take(std::move(sample), model);
+}
+
+void Watcher::Multiplied(const LoadedModel& model, const model::Linear& linear,
+                         kernels::MatrixView<const float> x) {
+  captures_.Offer(model, linear, x);
+  if (x.rows == 0 || !model.watch().limits.contains(linear.layer)) return;
+  if (!DriftIsDue()) return;
+  Sample sample;
+  sample.model = model.weak_from_this();
+  sample.drift = true;
+  sample.bytes = SizeOf(x).bytes;
+  if (sample.bytes <= kMaxWaitingBytes) {
+    sample.input = LiveInput::Of(linear, x);
   }
   Take(std::move(sample), model);
 }
@@ -131,6 +130,7 @@ void Watcher::AwaitIdle() {
 
 void Watcher::Run() {
   LowerPriority();
+  CpuMeter cpu(metrics_);
   std::unique_lock lock(mutex_);
   while (true) {
     wake_.wait(lock, [this] { return stop_ || !waiting_.empty(); });
@@ -141,7 +141,7 @@ void Watcher::Run() {
       waiting_bytes_ -= sample.bytes;
       looking_ = true;
       lock.unlock();
-      Look(sample);
+      Look(sample, cpu);
     }
     lock.lock();
     looking_ = false;
@@ -149,40 +149,57 @@ void Watcher::Run() {
   }
 }
 
-void Watcher::Look(const Sample& sample) {
+void Watcher::Look(const Sample& sample, CpuMeter& cpu) {
   const std::shared_ptr<const LoadedModel> model = sample.model.lock();
-  const absl::Time start = absl::Now();
-  if (model != nullptr && sample.drift) {
-    DriftObserver observer(model->watch().limits);
+  if (sample.drift) {
+    const absl::Time start = absl::Now();
+    if (model != nullptr) LookForDrift(*model, sample);
+    ScheduleDrift(start);
+    cpu.Charge("drift");
+  }
+  if (sample.shadow) {
+    if (model != nullptr) CompareWithReference(*model, sample);
+    cpu.Charge("shadow");
+  }
+}
+
+void Watcher::LookForDrift(const LoadedModel& model, const Sample& sample) {
+  DriftObserver observer(model.watch().limits);
+  if (!sample.input.layer.empty()) {
+    observer.OnRows(sample.input.layer, sample.input.rows());
+  } else {
     model::RunOptions options;
     options.output = sample.kind;
     options.observer = &observer;
-    if (model->model().Forward(sample.input, options).ok() &&
-        metrics_ != nullptr) {
-      for (const auto& [kind, drift] : observer.drift()) {
-        metrics_->Drift(model->id(), kind, drift.range_ratios, drift.codes,
-                        drift.saturated);
-      }
-    }
+    if (!model.model().Forward(sample.input.inputs, options).ok()) return;
   }
-  if (sample.drift) {
-    const absl::Time now = absl::Now();
-    const absl::Duration pause =
-        std::max((now - start) / kDriftShare, kShortestPause);
-    drift_due_.store(absl::ToUnixNanos(now + pause), std::memory_order_relaxed);
+  if (metrics_ == nullptr) return;
+  for (const auto& [kind, drift] : observer.drift()) {
+    metrics_->Drift(model.id(), kind, drift.range_ratios, drift.codes,
+                    drift.saturated);
   }
-  if (model == nullptr || !sample.shadow) return;
+}
+
+void Watcher::ScheduleDrift(absl::Time start) {
+  const absl::Time now = absl::Now();
+  const absl::Duration pause =
+      std::max((now - start) / kDriftShare, kShortestPause);
+  drift_due_.store(absl::ToUnixNanos(now + pause), std::memory_order_relaxed);
+}
+
+void Watcher::CompareWithReference(const LoadedModel& model,
+                                   const Sample& sample) {
   model::RunOptions options;
   options.output = sample.kind;
   const auto reference =
-      model->watch().reference->Forward(sample.input, options);
+      model.watch().reference->Forward(sample.input.inputs, options);
   if (!reference.ok() ||
       reference->values.size() != sample.output.values.size()) {
     return;  // NaN that the server lets pass
   }
   const Comparison result = Compare(sample.output.values, reference->values);
   if (metrics_ != nullptr) {
-    metrics_->ShadowCompared(model->id(), result.sqnr_db, result.cosine);
+    metrics_->ShadowCompared(model.id(), result.sqnr_db, result.cosine);
   }
 }
 

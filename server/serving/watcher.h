@@ -5,12 +5,14 @@
 //             SQNR   = 10 log10(sum reference^2 / sum (answer - reference)^2)
 //             cosine = sum answer reference / (|answer| |reference|)
 //   drift   Now and then the inputs of a request's INT8 layers are compared
-//           with what calibration saw (drift.h).
+//           with what calibration saw (drift.h); those of a product with one
+//           layer (MatMul) likewise.
 //
 // A request pays for a copy of its input at most. The rest happens on one
 // thread of the lowest priority. What finds its queue full is dropped and
 // counted. Drift is watched one two-hundredth of the time (kDriftShare), so
-// that its cost has a bound whatever the traffic is.
+// that its cost has a bound whatever the traffic is; what it was in fact is
+// octet_watch_cpu_seconds_total.
 
 #ifndef OCTET_SERVER_SERVING_WATCHER_H_
 #define OCTET_SERVER_SERVING_WATCHER_H_
@@ -25,8 +27,13 @@
 #include <thread>
 
 #include "absl/time/time.h"
+#include "kernels/matrix_view.h"
+#include "server/model/graph.h"
 #include "server/model/model.h"
+#include "server/serving/background.h"
+#include "server/serving/capture_queue.h"
 #include "server/serving/drift.h"
+#include "server/serving/live_input.h"
 #include "server/telemetry/metrics.h"
 
 namespace octet::serving {
@@ -53,6 +60,12 @@ class Watcher {
   // After every answer: takes what it needs, seldom, and returns at once.
   void Answered(const LoadedModel& model, const model::ModelInput& input,
                 model::OutputKind kind, const model::ModelOutput& output);
+  // Likewise, after every product of rows with one layer.
+  void Multiplied(const LoadedModel& model, const model::Linear& linear,
+                  kernels::MatrixView<const float> x);
+
+  // What else is wanted of the same requests.
+  CaptureQueue& captures() { return captures_; }
 
   // Waits until everything taken so far was looked at. For tests.
   void AwaitIdle();
@@ -60,21 +73,25 @@ class Watcher {
  private:
   struct Sample {
     std::weak_ptr<const LoadedModel> model;  // an unload does not wait for us
-    model::ModelInput input;
-    model::OutputKind kind;
+    LiveInput input;
+    model::OutputKind kind = model::OutputKind::kOutput;
     model::ModelOutput output;
-    bool shadow;
-    bool drift;
-    size_t bytes;
+    bool shadow = false;
+    bool drift = false;
+    size_t bytes = 0;
   };
 
   bool DriftIsDue();
   bool DrawShadow(const Watch& watch);
   void Take(Sample sample, const LoadedModel& model);
   void Run();
-  void Look(const Sample& sample);
+  void Look(const Sample& sample, CpuMeter& cpu);
+  void LookForDrift(const LoadedModel& model, const Sample& sample);
+  void ScheduleDrift(absl::Time start);  // after a look that started then
+  void CompareWithReference(const LoadedModel& model, const Sample& sample);
 
   telemetry::Metrics* const metrics_;
+  CaptureQueue captures_;
   std::atomic<int64_t> drift_due_ = 0;  // Unix nanoseconds
   std::atomic<uint64_t> draws_ = 0;
   std::mutex mutex_;  // guards what follows, but for the thread

@@ -244,6 +244,18 @@ void Metrics::Drift(std::string_view model, std::string_view layer_kind,
   impl_->watches.Drift(model, layer_kind, range_ratios, codes, saturated);
 }
 
+void Metrics::CaptureStarted(std::string_view model) {
+  impl_->watches.Capture(model);
+}
+
+void Metrics::Captured(std::string_view model, size_t taken, size_t dropped) {
+  impl_->watches.Captured(model, taken, dropped);
+}
+
+void Metrics::WatchCpu(std::string_view work, double seconds) {
+  impl_->watches.Cpu(work, seconds);
+}
+
 void Metrics::ModelsFailed(size_t count) {
   impl_->models_failed.Set(static_cast<double>(count));
 }

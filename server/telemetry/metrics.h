@@ -154,6 +154,9 @@ class Metrics {
   void Drift(std::string_view model, std::string_view layer_kind,
              const std::vector<float>& range_ratios, uint64_t codes,
              uint64_t saturated);
+  void CaptureStarted(std::string_view model);
+  void Captured(std::string_view model, size_t taken, size_t dropped);
+  void WatchCpu(std::string_view work, double seconds);
   // octet_models_failed: versions that should be served but could not be loaded
   // again after a restart.
   void ModelsFailed(size_t count);

@@ -58,7 +58,18 @@ WatchSeries::WatchSeries(prometheus::Registry& registry)
       saturated_(prometheus::BuildCounter()
                      .Name("octet_static_codes_saturated_total")
                      .Help("Of those, codes of inputs beyond the range.")
-                     .Register(registry)) {}
+                     .Register(registry)),
+      cpu_(prometheus::BuildCounter()
+               .Name("octet_watch_cpu_seconds_total")
+               .Help("CPU time of looks at live requests.")
+               .Register(registry)),
+      captured_(prometheus::BuildCounter()
+                    .Name("octet_capture_samples_total")
+                    .Help("Samples drawn for a calibration.")
+                    .Register(registry)) {
+  for (const char* work : {"drift", "shadow", "capture"})
+    cpu_.Add({{"work", work}});
+}
 
 void WatchSeries::Add(std::string_view model,
                       const WatchDescription& description) {
@@ -87,6 +98,11 @@ void WatchSeries::Remove(std::string_view model) {
     sqnr_.Remove(found->second.sqnr);
     cosine_.Remove(found->second.cosine);
     shadows_.erase(found);
+  }
+  if (const auto found = captures_.find(model); found != captures_.end()) {
+    captured_.Remove(found->second.taken);
+    captured_.Remove(found->second.dropped);
+    captures_.erase(found);
   }
   if (const auto found = kinds_.find(model); found != kinds_.end()) {
     for (const auto& [kind, series] : found->second) {
@@ -126,6 +142,27 @@ void WatchSeries::Drift(std::string_view model, std::string_view layer_kind,
     kind->second.range_ratio->Observe(ratio);
   kind->second.codes->Increment(static_cast<double>(codes));
   kind->second.saturated->Increment(static_cast<double>(saturated));
+}
+
+void WatchSeries::Capture(std::string_view model) {
+  const std::string name(model);
+  const std::scoped_lock lock(mutex_);
+  if (captures_.contains(model)) return;
+  captures_[name] = {&captured_.Add({{"model", name}, {"result", "taken"}}),
+                     &captured_.Add({{"model", name}, {"result", "dropped"}})};
+}
+
+void WatchSeries::Captured(std::string_view model, size_t taken,
+                           size_t dropped) {
+  const std::scoped_lock lock(mutex_);
+  const auto found = captures_.find(model);
+  if (found == captures_.end()) return;
+  found->second.taken->Increment(static_cast<double>(taken));
+  found->second.dropped->Increment(static_cast<double>(dropped));
+}
+
+void WatchSeries::Cpu(std::string_view work, double seconds) {
+  cpu_.Add({{"work", std::string(work)}}).Increment(seconds);
 }
 
 }  // namespace octet::telemetry

@@ -1,4 +1,4 @@
-// The series of what serving/watcher.h finds, by model:
+// The series of what serving/watcher.h finds, by model, and what that costs:
 //
 //   octet_shadow_requests_total{model,result=compared|dropped}
 //   octet_shadow_sqnr_decibels{model}          histogram
@@ -6,10 +6,13 @@
 //   octet_input_range_ratio{model,layer_kind}  histogram
 //   octet_static_codes_total{model,layer_kind}
 //   octet_static_codes_saturated_total{model,layer_kind}
+//   octet_watch_cpu_seconds_total{work=drift|shadow|capture}
+//   octet_capture_samples_total{model,result=taken|dropped}
 
 #ifndef OCTET_SERVER_TELEMETRY_WATCH_SERIES_H_
 #define OCTET_SERVER_TELEMETRY_WATCH_SERIES_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <mutex>
@@ -39,12 +42,21 @@ class WatchSeries {
              const std::vector<float>& range_ratios, uint64_t codes,
              uint64_t saturated);
 
+  void Capture(std::string_view model);  // makes its series
+  void Captured(std::string_view model, size_t taken, size_t dropped);
+
+  void Cpu(std::string_view work, double seconds);
+
  private:
   struct Shadow {
     prometheus::Counter* compared;
     prometheus::Counter* dropped;
     prometheus::Histogram* sqnr;
     prometheus::Histogram* cosine;
+  };
+  struct Capturing {
+    prometheus::Counter* taken;
+    prometheus::Counter* dropped;
   };
   struct Kind {
     prometheus::Histogram* range_ratio;
@@ -58,8 +70,11 @@ class WatchSeries {
   prometheus::Family<prometheus::Histogram>& range_ratio_;
   prometheus::Family<prometheus::Counter>& codes_;
   prometheus::Family<prometheus::Counter>& saturated_;
+  prometheus::Family<prometheus::Counter>& cpu_;
+  prometheus::Family<prometheus::Counter>& captured_;
   std::mutex mutex_;  // guards what follows; all of this is seldom
   std::map<std::string, Shadow, std::less<>> shadows_;
+  std::map<std::string, Capturing, std::less<>> captures_;
   std::map<std::string, std::map<std::string, Kind, std::less<>>, std::less<>>
       kinds_;
 };

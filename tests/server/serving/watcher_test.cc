@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -14,6 +15,7 @@ namespace {
 
 using ::testing::DoubleNear;
 using ::testing::Ge;
+using ::testing::Gt;
 using ::testing::HasSubstr;
 using ::testing::Optional;
 
@@ -126,6 +128,33 @@ TEST_F(WatcherTest, InputsBeyondCalibrationAreSeen) {
               Optional(1));
   ASSERT_EQ(registry_->Unload("m"), absl::OkStatus());
   EXPECT_EQ(telemetry::Collect(metrics_).CountWith("model=\"m\""), 0);
+}
+
+TEST_F(WatcherTest, RowsOfOneLayerBeyondCalibrationAreSeen) {
+  const auto model = registry_->Load("m", "bundles/b");
+  ASSERT_TRUE(model.ok()) << model.status();
+  const std::vector<float> x = {1, 2, -6, 0};
+  // fc2 is no INT8 layer: the first look waits for one that is.
+  ASSERT_TRUE((*model)->MatMul("fc2", {x.data(), 1, 3}, {}, nullptr).ok());
+  ASSERT_TRUE((*model)->MatMul("fc1", {x.data(), 2, 2}, {}, nullptr).ok());
+  EXPECT_THAT(Value("octet_input_range_ratio_sum{layer_kind=\"fc1\",model="
+                    "\"m\"}"),
+              Optional(1.5));
+  EXPECT_THAT(Value("octet_input_range_ratio_count{layer_kind=\"fc1\",model="
+                    "\"m\"}"),
+              Optional(1));
+}
+
+TEST_F(WatcherTest, SaysWhatEachWorkCost) {
+  EXPECT_THAT(Value("octet_watch_cpu_seconds_total{work=\"drift\"}"),
+              Optional(0));
+  const auto model = registry_->Load("m", "bundles/b", Shadow(1));
+  ASSERT_TRUE(model.ok()) << model.status();
+  Answer(**model, 1, 2);
+  EXPECT_THAT(Value("octet_watch_cpu_seconds_total{work=\"drift\"}"),
+              Optional(Gt(0)));
+  EXPECT_THAT(Value("octet_watch_cpu_seconds_total{work=\"shadow\"}"),
+              Optional(Gt(0)));
 }
 
 TEST(Drift, CountsStaticCodesBeyondTheirRange) {

@@ -125,6 +125,7 @@ TEST(Exposer, ExportsExactlyTheDocumentedMetrics) {
   metrics.Versions({{"m", 1, "bundles/b", 1}});
   SecurityMetrics security(metrics.registry());
   metrics.ModelWatched("m", {.shadow = true, .layer_kinds = {"query"}});
+  metrics.CaptureStarted("m");
   const auto exposer = Exposer::Start("127.0.0.1:0", metrics);
   ASSERT_TRUE(exposer.ok()) << exposer.status();
   HttpGet((*exposer)->port(), "/metrics");  // the exposer counts its scrapes

@@ -1,0 +1,72 @@
+#include "server/serving/live_input.h"
+
+#include <cstdint>
+#include <functional>
+#include <numeric>
+
+#include "server/model/str_cat.h"
+
+namespace octet::serving {
+
+InputSize SizeOf(const model::ModelInput& input) {
+  return {.bytes = (input.token_ids.size() + input.lengths.size()) *
+                       sizeof(int32_t) +
+                   input.features.size() * sizeof(float),
+          .samples = input.lengths.size() + input.feature_rows};
+}
+
+InputSize SizeOf(kernels::MatrixView<const float> rows) {
+  return {.bytes = rows.rows * rows.cols * sizeof(float), .samples = rows.rows};
+}
+
+LiveInput LiveInput::Of(const model::ModelInput& input) {
+  LiveInput live;
+  live.inputs = input;
+  return live;
+}
+
+LiveInput LiveInput::Of(const model::Linear& linear,
+                        kernels::MatrixView<const float> rows) {
+  LiveInput live;
+  live.layer = linear.layer;
+  live.columns = rows.cols;
+  live.values.reserve(rows.rows * rows.cols);
+  for (size_t r = 0; r < rows.rows; ++r) {
+    live.values.insert(live.values.end(), rows.row(r), rows.row(r) + rows.cols);
+  }
+  return live;
+}
+
+kernels::MatrixView<const float> LiveInput::rows() const {
+  return {values.data(), values.size() / columns, columns};
+}
+
+size_t LiveInput::samples() const {
+  return layer.empty() ? SizeOf(inputs).samples : SizeOf(rows()).samples;
+}
+
+void LiveInput::KeepFirst(size_t samples) {
+  if (!layer.empty()) return values.resize(samples * columns);
+  if (inputs.feature_rows > 0) {
+    inputs.features.resize(samples * inputs.features.size() /
+                           inputs.feature_rows);
+    inputs.feature_rows = samples;
+    return;
+  }
+  inputs.lengths.resize(samples);
+  inputs.token_ids.resize(
+      std::accumulate(inputs.lengths.begin(), inputs.lengths.end(), size_t{0}));
+}
+
+size_t InputShape(const model::Graph& graph) {
+  std::string shape =
+      model::StrCat(static_cast<int>(graph.input), " ", graph.vocabulary, " ",
+                    graph.max_positions, " ", graph.input_width);
+  for (const model::Linear* linear : graph.Linears()) {
+    shape += model::StrCat(" ", linear->layer, " ", linear->in_features, " ",
+                           linear->out_features);
+  }
+  return std::hash<std::string>{}(shape);
+}
+
+}  // namespace octet::serving
