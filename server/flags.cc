@@ -161,6 +161,10 @@ void AddFlags(CLI::App& app, Raw& raw) {
                "Let clients of the Open Inference Protocol on this machine "
                "pass tensors in POSIX shared memory")
       ->envname("OCTET_ALLOW_SHARED_MEMORY");
+  app.add_flag("--allow-capture", server.allow_capture,
+               "Let admins capture live requests into calibrations, which "
+               "keep some of them")
+      ->envname("OCTET_ALLOW_CAPTURE");
   app.add_flag("--allow-non-finite", server.allow_non_finite,
                "Answer NaN for rows of a request that hold NaN or infinities, "
                "instead of INVALID_ARGUMENT")

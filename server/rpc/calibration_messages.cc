@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -158,6 +159,23 @@ absl::Status FillSummary(const CalibrationStore& store, std::string_view id,
   }
   *out->mutable_create_time() = ToTimestamp(created);
   return absl::OkStatus();
+}
+
+void FillCapture(const Captures& captures, std::string_view id,
+                 v1::Calibration* out) {
+  const std::optional<CaptureStatus> status = captures.Find(id);
+  if (!status) return;
+  v1::Capture* capture = out->mutable_capture();
+  capture->set_state(status->running ? v1::Capture::STATE_RUNNING
+                                     : v1::Capture::STATE_DONE);
+  capture->set_state_reason(status->reason);
+  capture->set_model(ResourceName(kModels, status->request.model));
+  capture->set_rate(status->request.rate);
+  capture->set_max_samples(static_cast<int64_t>(status->request.max_samples));
+  capture->set_taken_samples(static_cast<int64_t>(status->taken));
+  capture->set_dropped_samples(static_cast<int64_t>(status->dropped));
+  *capture->mutable_start_time() = ToTimestamp(status->start);
+  *capture->mutable_end_time() = ToTimestamp(status->end);
 }
 
 void FillLayers(const bundle::DirectoryStore& checkpoints,

@@ -10,6 +10,7 @@
 #include "server/bundle/directory_store.h"
 #include "server/quantization/calibration.h"
 #include "server/rpc/resources/calibration_store.h"
+#include "server/rpc/resources/captures.h"
 
 namespace octet::rpc {
 
@@ -17,6 +18,10 @@ namespace octet::rpc {
 absl::Status FillSummary(const CalibrationStore& store, std::string_view id,
                          const quantization::Calibration& calibration,
                          v1::Calibration* out);
+
+// The last capture into it, if there was one since the server started.
+void FillCapture(const Captures& captures, std::string_view id,
+                 v1::Calibration* out);
 
 // The layers in execution order; by name once the checkpoint is gone. With
 // `channels`, also the range of each of their input channels.

@@ -13,6 +13,7 @@
 #include "server/rpc/calibration_transfer.h"
 #include "server/rpc/calls/reactors.h"
 #include "server/rpc/resources/backend.h"
+#include "server/rpc/resources/captures.h"
 #include "server/rpc/resources/checkpoint_graph.h"
 #include "server/rpc/resources/resource_names.h"
 #include "server/rpc/services.h"
@@ -25,6 +26,26 @@ using grpc::ServerReadReactor;
 using grpc::ServerUnaryReactor;
 using grpc::ServerWriteReactor;
 using quantization::Calibration;
+
+absl::StatusOr<CaptureRequest> ParseCapture(
+    const v1::StartCaptureRequest& request) {
+  CaptureRequest capture;
+  ASSIGN_OR_RETURN(capture.calibration, ParseName("calibration", kCalibrations,
+                                                  request.calibration()));
+  ASSIGN_OR_RETURN(capture.model, ParseName("model", kModels, request.model()));
+  capture.rate = request.rate();
+  if (request.max_samples() < 0) {
+    return FieldViolation("max_samples", "must not be negative");
+  }
+  if (request.max_samples() > 0) {
+    capture.max_samples = static_cast<size_t>(request.max_samples());
+  }
+  if (request.has_max_duration()) {
+    capture.max_duration = absl::Seconds(request.max_duration().seconds()) +
+                           absl::Nanoseconds(request.max_duration().nanos());
+  }
+  return capture;
+}
 
 class CalibrationService final
     : public v1::CalibrationService::CallbackService {
@@ -58,6 +79,9 @@ class CalibrationService final
         [=, this](const Call&) -> absl::Status {
           ASSIGN_OR_RETURN(const std::string id,
                            ParseName("name", kCalibrations, request->name()));
+          if (request->without_layers()) return Describe(id, response);
+          // First: what a capture that is DONE took is in the file.
+          FillCapture(*backend_.captures, id, response);
           ASSIGN_OR_RETURN(const Calibration calibration,
                            backend_.calibrations.Load(id));
           FillLayers(backend_.checkpoints, calibration, request->channels(),
@@ -119,7 +143,34 @@ class CalibrationService final
                        ParseName("name", kCalibrations, request->name()));
                    ASSIGN_OR_RETURN(const Lease lease,
                                     backend_.leases.Acquire(request->name()));
+                   backend_.captures->Forget(id);
                    return backend_.calibrations.Remove(id);
+                 });
+  }
+
+  ServerUnaryReactor* StartCapture(CallbackServerContext* context,
+                                   const v1::StartCaptureRequest* request,
+                                   v1::Calibration* response) override {
+    return Reply(edge_, "CalibrationService/StartCapture", context, request,
+                 response, [=, this](const Call&) -> absl::Status {
+                   ASSIGN_OR_RETURN(const CaptureRequest capture,
+                                    ParseCapture(*request));
+                   RETURN_IF_ERROR(backend_.captures->Start(capture));
+                   return Describe(capture.calibration, response);
+                 });
+  }
+
+  ServerUnaryReactor* StopCapture(CallbackServerContext* context,
+                                  const v1::StopCaptureRequest* request,
+                                  v1::Calibration* response) override {
+    return Reply(edge_, "CalibrationService/StopCapture", context, request,
+                 response, [=, this](const Call&) -> absl::Status {
+                   ASSIGN_OR_RETURN(const std::string id,
+                                    ParseName("calibration", kCalibrations,
+                                              request->calibration()));
+                   RETURN_IF_ERROR(backend_.calibrations.File(id).status());
+                   RETURN_IF_ERROR(backend_.captures->Stop(id));
+                   return Describe(id, response);
                  });
   }
 
@@ -192,14 +243,20 @@ class CalibrationService final
     return SendCalibration(file, outbox);
   }
 
+  // Without layers.
+  absl::Status Describe(const std::string& id, v1::Calibration* out) const {
+    FillCapture(*backend_.captures, id, out);
+    ASSIGN_OR_RETURN(
+        const Calibration calibration,
+        backend_.calibrations.Load(id, quantization::Load::kStatistics));
+    return FillSummary(backend_.calibrations, id, calibration, out);
+  }
+
   // One that was deleted meanwhile is left out.
   void List(v1::ListCalibrationsResponse* response) const {
     for (const std::string& id : backend_.calibrations.List()) {
-      const auto calibration =
-          backend_.calibrations.Load(id, quantization::Load::kStatistics);
       v1::Calibration item;
-      if (calibration.ok() &&
-          FillSummary(backend_.calibrations, id, *calibration, &item).ok()) {
+      if (Describe(id, &item).ok()) {
         *response->add_calibrations() = std::move(item);
       }
     }

@@ -15,6 +15,7 @@
 #include "server/rpc/checkpoints.h"
 #include "server/rpc/messages.h"
 #include "server/rpc/resources/backend.h"
+#include "server/rpc/resources/captures.h"
 #include "server/rpc/resources/resource_names.h"
 #include "server/rpc/services.h"
 
@@ -228,6 +229,11 @@ class CheckpointService final : public v1::CheckpointService::CallbackService {
     if (backend_.models->Uses(name)) {
       return absl::FailedPreconditionError(model::StrCat(
           "checkpoint '", id, "' is in use: a model is loaded from it"));
+    }
+    if (const auto calibration = backend_.captures->UserOf(id)) {
+      return absl::FailedPreconditionError(model::StrCat(
+          "checkpoint '", id, "' is in use: a capture into '",
+          ResourceName(kCalibrations, *calibration), "' needs it"));
     }
     for (const auto& operation : backend_.operations->List()) {
       if (operation.done() || operation.checkpoint != id) continue;

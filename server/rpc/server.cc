@@ -29,6 +29,7 @@
 #include "server/rpc/oip/service.h"
 #include "server/rpc/operation_metrics.h"
 #include "server/rpc/resources/backend.h"
+#include "server/rpc/resources/captures.h"
 #include "server/rpc/resources/data_directory.h"
 #include "server/rpc/services.h"
 #include "server/serving/model_registry.h"
@@ -144,6 +145,7 @@ class Server::Impl {
     scheduler_.Drain(absl::InfinitePast());
     file_queue_.Drain(absl::InfinitePast());
     transfer_queue_.Drain(absl::InfinitePast());
+    captures_.reset();  // saves what they took
     server_.reset();
   }
 
@@ -199,6 +201,9 @@ class Server::Impl {
     backend_->models = models_.get();
     backend_->scheduler = &scheduler_;
     backend_->operations = operations_.get();
+    captures_ = std::make_unique<Captures>(backend_.get(), &watcher_.captures(),
+                                           options.allow_capture);
+    backend_->captures = captures_.get();
     return absl::OkStatus();
   }
 
@@ -254,6 +259,7 @@ class Server::Impl {
   std::atomic<bool> ready_ = false;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<serving::ModelRegistry> models_;
+  std::unique_ptr<Captures> captures_;
   std::unique_ptr<OperationMetrics> operation_metrics_;
   std::unique_ptr<quantization::Operations> operations_;
   serving::Scheduler scheduler_;

@@ -44,6 +44,7 @@ struct ServerOptions {
   // What a quantization may take to measure the whole model.
   uint64_t max_measure_bytes = uint64_t{2} << 30;
   bool allow_shared_memory = false;  // for tensors, of clients on this machine
+  bool allow_capture = false;        // of live traffic, into calibrations
   bool allow_non_finite = false;     // in requests; such rows come out as NaN
   SecurityOptions security;
   TransportOptions transport;

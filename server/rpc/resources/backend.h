@@ -21,6 +21,8 @@
 
 namespace octet::rpc {
 
+class Captures;
+
 struct Backend {
   bundle::DirectoryStore checkpoints;
   bundle::DirectoryStore bundles;
@@ -43,6 +45,8 @@ struct Backend {
   // Held shared while something comes to depend on a checkpoint or bundle
   // (a model, an operation), exclusively while one is deleted.
   absl::Mutex dependencies;
+
+  Captures* captures;
 };
 
 }  // namespace octet::rpc

@@ -15,7 +15,9 @@ TEST(Policy, WhatNobodyPutIntoTheTableNeedsAdmin) {
   for (const char* method :
        {"", "/", "/octet.v1.NewService/Get", "/octet.v1.InferenceServiceX/Run",
         "octet.v1.InferenceService/Forward", "/grpc.health.v1.HealthX/Check",
-        "/octet.v1.BundleService/DownloadBundle"}) {
+        "/octet.v1.BundleService/DownloadBundle",
+        "/octet.v1.CalibrationService/StartCapture",
+        "/octet.v1.CalibrationService/StopCapture"}) {
     EXPECT_EQ(RoleNeeded(method, /*open_reflection=*/true), Role::kAdmin)
         << method;
   }
