@@ -9,6 +9,8 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "client/cli/calibration_summary.h"
+#include "client/cli/capture_command.h"
 #include "client/cli/commands.h"
 #include "client/cli/format.h"
 #include "client/cli/inputs.h"
@@ -31,17 +33,6 @@ struct Arguments {
   bool calibrators = false;
   std::vector<std::string> from;
 };
-
-void ShowSummary(Session& session, const v1::Calibration& calibration) {
-  session.Print(absl::StrFormat(
-      "%s of %s: %d samples in %d batches, %d repeats, %d near duplicates\n",
-      calibration.name(), calibration.checkpoint(), calibration.sample_count(),
-      calibration.batch_count(), calibration.duplicate_sample_count(),
-      calibration.near_duplicate_sample_count()));
-  for (const std::string& warning : calibration.warnings()) {
-    session.Print(absl::StrCat("warning: ", warning, "\n"));
-  }
-}
 
 // "min_max", as it is said in a quantization.
 std::string NameOf(v1::Calibrator calibrator) {
@@ -316,6 +307,7 @@ void AddCalibrationCommands(CLI::App& app, Session& session) {
   auto arguments = std::make_shared<Arguments>();
   AddCreate(group, session, arguments);
   AddBatches(group, session, arguments);
+  AddCaptureCommand(group, session);
   AddTransfers(group, session, arguments);
   AddMergeAndRest(group, session, arguments);
 }

@@ -50,6 +50,15 @@ absl::StatusOr<v1::Calibration> GetCalibration(Connection& connection,
                request);
 }
 
+absl::StatusOr<v1::Calibration> GetCalibrationSummary(Connection& connection,
+                                                      absl::string_view id) {
+  v1::GetCalibrationRequest request;
+  request.set_name(ResourceName("calibrations", id));
+  request.set_without_layers(true);
+  return Unary(connection, connection.calibrations(), &Stub::GetCalibration,
+               request);
+}
+
 absl::StatusOr<v1::Calibration> MergeCalibrations(
     Connection& connection, absl::string_view into,
     const std::vector<std::string>& from) {
@@ -74,6 +83,33 @@ absl::Status DeleteCalibration(Connection& connection, absl::string_view id) {
   return Unary(connection, connection.calibrations(), &Stub::DeleteCalibration,
                request)
       .status();
+}
+
+absl::StatusOr<v1::Calibration> StartCapture(Connection& connection,
+                                             absl::string_view calibration,
+                                             absl::string_view model,
+                                             const CaptureOptions& options) {
+  v1::StartCaptureRequest request;
+  request.set_calibration(ResourceName("calibrations", calibration));
+  request.set_model(ResourceName("models", model));
+  request.set_rate(options.rate);
+  request.set_max_samples(options.max_samples);
+  if (options.max_duration != absl::ZeroDuration()) {
+    absl::Duration rest = options.max_duration;
+    google::protobuf::Duration* duration = request.mutable_max_duration();
+    duration->set_seconds(absl::IDivDuration(rest, absl::Seconds(1), &rest));
+    duration->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(rest)));
+  }
+  return Unary(connection, connection.calibrations(), &Stub::StartCapture,
+               request);
+}
+
+absl::StatusOr<v1::Calibration> StopCapture(Connection& connection,
+                                            absl::string_view calibration) {
+  v1::StopCaptureRequest request;
+  request.set_calibration(ResourceName("calibrations", calibration));
+  return Unary(connection, connection.calibrations(), &Stub::StopCapture,
+               request);
 }
 
 }  // namespace octet::client

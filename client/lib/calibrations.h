@@ -3,6 +3,7 @@
 #ifndef OCTET_CLIENT_LIB_CALIBRATIONS_H_
 #define OCTET_CLIENT_LIB_CALIBRATIONS_H_
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -11,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "client/lib/connection.h"
 
 namespace octet::client {
@@ -33,12 +35,31 @@ absl::StatusOr<v1::UploadCalibrationBatchesResponse> UploadCalibrationBatches(
 
 absl::StatusOr<v1::Calibration> GetCalibration(Connection& connection,
                                                absl::string_view id);
+// Without layers, which is fast whatever it keeps.
+absl::StatusOr<v1::Calibration> GetCalibrationSummary(Connection& connection,
+                                                      absl::string_view id);
 absl::StatusOr<v1::Calibration> MergeCalibrations(
     Connection& connection, absl::string_view into,
     const std::vector<std::string>& from);
 absl::StatusOr<v1::ListCalibrationsResponse> ListCalibrations(
     Connection& connection);
 absl::Status DeleteCalibration(Connection& connection, absl::string_view id);
+
+// Bounds of a capture. Zeros are the server's defaults.
+struct CaptureOptions {
+  double rate = 1;  // share of computations, in (0, 1]
+  int64_t max_samples = 0;
+  absl::Duration max_duration;
+};
+
+// Adds a share of what `model` is asked to a calibration that exists, until a
+// bound is reached or StopCapture. GetCalibration says how far it is.
+absl::StatusOr<v1::Calibration> StartCapture(Connection& connection,
+                                             absl::string_view calibration,
+                                             absl::string_view model,
+                                             const CaptureOptions& options);
+absl::StatusOr<v1::Calibration> StopCapture(Connection& connection,
+                                            absl::string_view calibration);
 
 }  // namespace octet::client
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import datetime
 import pathlib
+import time
 from typing import Any, Iterable, Iterator, Union
 
 import numpy as np
 
 from octet_client._files import Path, chunks, download
 from octet_client._names import resource_name as _name
-from octet_client._protocol import messages
+from octet_client._protocol import enums, messages
 from octet_client._tensors import Tokens, to_inputs, to_tensor
 from octet_client.errors import OctetError, translated
 
 # A batch of a calibration: sequences of token ids, or rows of features.
 Batch = Union[Tokens, np.ndarray]
+
+_LOOK_AGAIN_SECONDS = 0.5
 
 
 class Calibrations:
@@ -118,6 +122,46 @@ class Calibrations:
 
         with translated():
             return self._methods.UploadCalibration(requests())
+
+    def start_capture(
+        self,
+        calibration: str,
+        model: str,
+        rate: float = 1.0,
+        max_samples: int = 0,
+        max_seconds: float | None = None,
+    ) -> Any:
+        """Adds a share of what `model` is asked from now on to a calibration
+        that exists. The server's bounds hold where none are given."""
+        request = messages.StartCaptureRequest(
+            calibration=_name("calibrations", calibration),
+            model=_name("models", model),
+            rate=rate,
+            max_samples=max_samples,
+        )
+        if max_seconds is not None:
+            duration = datetime.timedelta(seconds=max_seconds)
+            request.max_duration.FromTimedelta(duration)
+        return self._call("StartCapture", request)
+
+    def stop_capture(self, calibration: str) -> Any:
+        """Returns when what was captured is saved."""
+        request = messages.StopCaptureRequest(
+            calibration=_name("calibrations", calibration)
+        )
+        return self._call("StopCapture", request)
+
+    def wait_for_capture(self, calibration: str) -> Any:
+        """Until it is over; the calibration without layers, whose `capture`
+        says why."""
+        request = messages.GetCalibrationRequest(
+            name=_name("calibrations", calibration), without_layers=True
+        )
+        while True:
+            found = self._call("GetCalibration", request)
+            if found.capture.state != vars(enums)["Capture.STATE_RUNNING"]:
+                return found
+            time.sleep(_LOOK_AGAIN_SECONDS)
 
     def delete_calibration(self, id: str) -> None:
         request = messages.DeleteCalibrationRequest(

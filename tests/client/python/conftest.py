@@ -49,6 +49,7 @@ def server(tmp_path_factory):
                 *(binary, "--data-dir", directory / "data"),
                 *("--grpc-address", "127.0.0.1:0"),
                 *("--metrics-address", "127.0.0.1:0"),
+                "--allow-capture",
             ],
             stderr=out,
         )
