@@ -1,6 +1,7 @@
 """A second look at live requests: answers against the float checkpoint, inputs
 against the calibration."""
 
+import threading
 import time
 
 import grpc
@@ -8,24 +9,13 @@ import numpy as np
 import pytest
 
 from support.api import pb
-from support.client import feature_inputs
-from support.prometheus_text import Samples
+from support.client import feature_inputs, token_inputs
+from support.prometheus_text import Samples, when
 
 
 def rows(seed, size=1.0):
     rng = np.random.default_rng(seed)
     return feature_inputs(rng.normal(0, size, (8, 48)).astype(np.float32))
-
-
-def when(server, is_so, seconds=20):
-    """The samples as soon as they are so; what is watched is seen late."""
-    end = time.monotonic() + seconds
-    while True:
-        samples = Samples(server.metrics_text())
-        if is_so(samples):
-            return samples
-        assert time.monotonic() < end, samples.values
-        time.sleep(0.05)
 
 
 def test_a_shadow_compares_answers_with_the_checkpoint(server, prepared):
@@ -94,3 +84,47 @@ def test_inputs_beyond_the_calibration_are_counted(server, prepared):
     beyond, saturated = counts(look(rows(2, size=10), seen + 4))
     assert beyond > 0
     assert saturated > 0
+
+
+def test_watching_for_drift_takes_under_one_percent_of_the_cpu(
+    server, prepared
+):
+    rng = np.random.default_rng(5)
+    texts = token_inputs([rng.integers(0, 50, 20).tolist() for _ in range(64)])
+    rows = rng.normal(0, 1, (64, 48)).astype(np.float32)
+    done = threading.Event()
+
+    def repeat(ask):
+        while not done.is_set():
+            ask()
+
+    asks = [
+        lambda: prepared.forward("bert-int8", texts),
+        lambda: prepared.matmul("mlp-int8", "fc1", rows),
+    ]
+    threads = [threading.Thread(target=repeat, args=(a,)) for a in asks]
+    before = Samples(server.metrics_text())
+    for thread in threads:
+        thread.start()
+    try:
+        after = when(
+            server,
+            lambda samples: cpu_seconds(samples) >= cpu_seconds(before) + 3,
+            seconds=120,
+        )
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+
+    def growth(name, **labels):
+        return after.get(name, **labels) - before.get(name, **labels)
+
+    for model in ("bert-int8", "mlp-int8"):
+        assert growth("octet_input_range_ratio_count", model=model) > 0
+    watching = growth("octet_watch_cpu_seconds_total", work="drift")
+    assert 0 < watching < 0.01 * growth("process_cpu_seconds_total")
+
+
+def cpu_seconds(samples):
+    return samples.get("process_cpu_seconds_total")

@@ -1,6 +1,7 @@
 """The Prometheus text format, as much of it as a server of ours writes."""
 
 import re
+import time
 
 _SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -43,3 +44,14 @@ class Samples:
             for other, key in self.values
             if other == name and label in dict(key)
         }
+
+
+def when(server, is_so, seconds=20):
+    """The samples as soon as they are so; what is watched is seen late."""
+    end = time.monotonic() + seconds
+    while True:
+        samples = Samples(server.metrics_text())
+        if is_so(samples):
+            return samples
+        assert time.monotonic() < end, samples.values
+        time.sleep(0.05)
