@@ -10,6 +10,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from support import wait
 from support.certificates import Authority, channel_credentials
 from support.paths import binary
 from support.prometheus_text import Samples
@@ -63,13 +64,6 @@ def code_of(address, credentials):
 def shown_to_a_new_connection(server) -> str:
     host, port = server.address.rsplit(":", 1)
     return ssl.get_server_certificate((host, int(port)), timeout=5)
-
-
-def wait_for(condition, what, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 def same(shown: str, pair) -> bool:
@@ -136,7 +130,7 @@ def test_new_connections_see_a_new_certificate_and_old_ones_go_on(
         request = health_pb2.HealthCheckRequest()
         assert stub.Check(request, timeout=5).status == SERVING
         files.put(second)
-        wait_for(
+        wait.until(
             lambda: same(shown_to_a_new_connection(server), second),
             "the new certificate was never shown",
         )
@@ -156,7 +150,7 @@ def test_a_broken_file_keeps_the_certificate_in_force(
         shutil.copy(authority.issue("second").key, files.key)
     else:
         files.key.unlink()
-    wait_for(lambda: reloads(server, "failed") >= 1, "the change went unseen")
+    wait.until(lambda: reloads(server, "failed") >= 1, "the change went unseen")
     assert shown_to_a_new_connection(server) == before
     assert (
         health(server.address, channel_credentials(authority.file)) == SERVING
@@ -164,7 +158,7 @@ def test_a_broken_file_keeps_the_certificate_in_force(
     assert "the earlier certificate stays in force" in server.log_text()
     third = authority.issue("third")
     files.put(third)
-    wait_for(
+    wait.until(
         lambda: same(shown_to_a_new_connection(server), third),
         "the server did not recover",
     )
@@ -203,3 +197,37 @@ def test_tokens_in_plaintext_stay_on_this_machine(tmp_path):
     )
     assert answer.returncode == 1
     assert "--allow-plaintext-tokens" in answer.stderr
+
+
+def test_a_new_authority_of_clients_counts_for_new_connections(
+    start_server, files, authority, tmp_path
+):
+    """mTLS: whose certificates clients show is read again, too."""
+    (tmp_path / "next").mkdir()
+    successor = Authority(tmp_path / "next", "successor")
+    trusted = tmp_path / "clients.pem"
+    shutil.copy(authority.file, trusted)
+    server = start_server(None, *files.flags(), f"--tls-client-ca={trusted}")
+    ca = authority.file
+    alice = channel_credentials(ca, authority.issue("alice"))
+    bob = channel_credentials(ca, successor.issue("bob"))
+    assert health(server.address, alice) == SERVING
+    assert code_of(server.address, bob) == grpc.StatusCode.UNAVAILABLE
+
+    shutil.copy(successor.file, trusted)
+
+    def bob_may():
+        try:
+            return health(server.address, bob) == SERVING
+        except grpc.RpcError:
+            return False
+
+    wait.until(bob_may, "the new authority was never trusted")
+    assert code_of(server.address, alice) == grpc.StatusCode.UNAVAILABLE
+
+    failures = reloads(server, "failed")
+    trusted.write_text("no authority at all\n")
+    wait.until(
+        lambda: reloads(server, "failed") > failures, "the change went unseen"
+    )
+    assert health(server.address, bob) == SERVING
