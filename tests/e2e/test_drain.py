@@ -3,19 +3,17 @@ UNAVAILABLE and nothing else, and nobody holds the server up for ever."""
 
 import queue
 import signal
-import threading
 import time
 
 import grpc
 import numpy as np
 import pytest
 
-from support import checkpoints
+from support import checkpoints, ledger, wait
 from support.api import pb
 from support.client import Client, feature_inputs, header_of, tensor
 
 WIDTH = 1024
-CLIENTS = 24
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 
 
@@ -33,62 +31,26 @@ def serve(start_server):
     return start
 
 
-class Load:
-    """Clients that call one after the other until the server is gone."""
-
-    def __init__(self, address, rows=256):
-        x = np.random.default_rng(3).normal(0, 1, (rows, WIDTH))
-        self.inputs = feature_inputs(x.astype(np.float32))
-        self.address = address
-        with Client(address) as client:
-            self.expected = client.forward("wide", self.inputs)
-        self.calls = []  # (when it was sent, the status)
-        self.wrong = 0
-        self.stop = threading.Event()
-        self.threads = [
-            threading.Thread(target=self._run) for _ in range(CLIENTS)
-        ]
-        for thread in self.threads:
-            thread.start()
-
-    def _run(self):
-        with Client(self.address) as client:
-            while not self.stop.is_set():
-                sent = time.monotonic()
-                try:
-                    answer = client.forward("wide", self.inputs)
-                    self.calls.append((sent, grpc.StatusCode.OK))
-                    if not np.array_equal(answer, self.expected):
-                        self.wrong += 1
-                except grpc.RpcError as error:
-                    self.calls.append((sent, error.code()))
-                    time.sleep(0.001)
-
-    def end(self):
-        self.stop.set()
-        for thread in self.threads:
-            thread.join()
-
-
 @pytest.mark.parametrize("round", range(3))
 def test_full_load_loses_nothing_that_was_admitted(serve, round):
     server = serve("--drain-seconds=60")
-    load = Load(server.address)
-    time.sleep(2)
-    signalled = time.monotonic()
-    server.terminate()
-    assert server.wait(90) == 0
-    time.sleep(0.2)
-    load.end()
+    with ledger.load(server.address, WIDTH) as load:
+        wait.until(
+            lambda: all(load.answered(kind) > 5 for kind in load.kinds),
+            "the load does not get under way",
+            60,
+        )
+        server.terminate()
+        assert server.wait(90) == 0
+        time.sleep(0.2)  # calls that find nobody
 
-    assert load.wrong == 0
-    codes = {code for _, code in load.calls}
-    assert codes <= {grpc.StatusCode.OK, UNAVAILABLE}, codes
-    # Half a second is enough for a request to arrive.
-    early = [code for sent, code in load.calls if sent < signalled - 0.5]
-    assert early and set(early) == {grpc.StatusCode.OK}
-    late = [code for sent, code in load.calls if sent > signalled + 0.5]
-    assert set(late) <= {UNAVAILABLE}
+    assert not load.wrong
+    assert not load.lost(), load.lost()
+    outcomes = {entry.outcome for entry in load.entries}
+    assert {ledger.OK, ledger.REFUSED} <= outcomes, outcomes
+    # A connection that ends under a call is UNAVAILABLE, too.
+    others = outcomes - {ledger.OK, ledger.REFUSED, ledger.ABSENT}
+    assert all(other.startswith("UNAVAILABLE: ") for other in others), others
 
 
 def test_health_says_not_serving_and_calls_go_on_during_the_grace(serve):
@@ -96,10 +58,7 @@ def test_health_says_not_serving_and_calls_go_on_during_the_grace(serve):
     with Client(server.address) as client:
         x = feature_inputs(np.ones((1, WIDTH), np.float32))
         server.terminate()
-        deadline = time.monotonic() + 2
-        while "stopping: signal" not in server.log_text():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait.until(lambda: "stopping: signal" in server.log_text())
         client.forward("wide", x)
         assert server.wait(30) == 0
         with pytest.raises(grpc.RpcError) as error:
@@ -120,10 +79,7 @@ def open_upload(client):
 
 def in_flight(server, method):
     text = f'octet_rpc_in_flight{{method="{method}"}} 1'
-    deadline = time.monotonic() + 10
-    while text not in server.metrics_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait.until(lambda: text in server.metrics_text())
 
 
 def test_a_second_signal_ends_it(serve):
