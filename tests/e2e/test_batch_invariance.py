@@ -3,10 +3,13 @@ through the API, for every scheme and on any number of threads."""
 
 import numpy as np
 import pytest
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from support import checkpoints
 from support.api import pb
-from support.client import Client, feature_inputs, token_inputs
+from support.client import Client, feature_inputs, tensor, token_inputs
+from support.oip import tensor as oip_tensor
+from support.oip import tokens
 
 SCHEMES = {
     "fp32": pb.SCHEME_FP32,
@@ -120,6 +123,92 @@ def test_a_crowd_changes_nothing(models):
     crowd = [models.inference.Forward.future(r, timeout=60) for r in requests]
     for i, call in enumerate(crowd):
         assert call.result().output == alone[i].output, f"request {i}"
+
+
+def answers_of_every_api(client, x, sequences):
+    """What MatMul, StreamMatMul, ModelInfer and ModelStreamInfer say, each of
+    everything at once and of its rows one by one."""
+    stub = service_pb2_grpc.GRPCInferenceServiceStub(client.channel)
+
+    def products(rows):
+        return pb.MatMulRequest(
+            model="models/mlp-int8", layer="fc1", x=tensor(rows)
+        )
+
+    def inference(model, *inputs):
+        return service_pb2.ModelInferRequest(
+            model_name=model,
+            inputs=[i._get_tensor() for i in inputs],
+            raw_input_contents=[i._get_content() for i in inputs],
+        )
+
+    def stream_products(parts):
+        requests = [
+            pb.StreamMatMulRequest(request=products(rows)) for rows in parts
+        ]
+        answers = client.inference.StreamMatMul(iter(requests), timeout=60)
+        return [answer.response.y.data for answer in answers]
+
+    def stream_inferences(requests):
+        answers = stub.ModelStreamInfer(iter(requests), timeout=60)
+        return [a.infer_response.raw_output_contents[-1] for a in answers]
+
+    def infer(request):
+        return stub.ModelInfer(request, timeout=60).raw_output_contents[-1]
+
+    rows = [x[i : i + 1] for i in range(len(x))]
+    embeddings = inference("bert-int8", *tokens(sequences))
+    each = [inference("bert-int8", *tokens([s])) for s in sequences]
+    y = inference("mlp-int8", oip_tensor("x", x))
+    return {
+        "MatMul": client.inference.MatMul(products(x), timeout=60).y.data,
+        "MatMul, rows": b"".join(
+            client.inference.MatMul(products(row), timeout=60).y.data
+            for row in rows
+        ),
+        "StreamMatMul": stream_products([x])[0],
+        "StreamMatMul, rows": b"".join(stream_products(rows)),
+        "ModelInfer": infer(embeddings),
+        "ModelInfer, sequences": b"".join(infer(request) for request in each),
+        "ModelStreamInfer": stream_inferences([embeddings])[0],
+        "ModelStreamInfer, sequences": b"".join(stream_inferences(each)),
+        "ModelInfer of features": infer(y),
+        "ModelStreamInfer of features": stream_inferences([y])[0],
+    }
+
+
+def test_every_api_gives_the_same_bytes_on_any_number_of_threads(
+    models, start_server, tmp_path
+):
+    x = random_rows(8, 1500)
+    sequences = random_sequences(9, 200)
+    data = tmp_path / "data"
+    answers = {}
+    for threads in (1, 2, 3):
+        server = start_server(data, f"--threads={threads}")
+        with Client(server.address) as client:
+            if threads == 1:
+                for model in ("mlp", "bert"):
+                    bundle = f"{model}-int8"
+                    client.upload_bundle(bundle, models.download_bundle(bundle))
+                    client.load(bundle, f"bundles/{bundle}")
+            answers[threads] = answers_of_every_api(client, x, sequences)
+        assert server.stop() == 0
+    one = answers[1]
+    for api, bytes_ in one.items():
+        assert len(bytes_) > 0, api
+        for threads in (2, 3):
+            assert answers[threads][api] == bytes_, (api, threads)
+    for whole, alone in (
+        ("MatMul", "MatMul, rows"),
+        ("MatMul", "StreamMatMul"),
+        ("MatMul", "StreamMatMul, rows"),
+        ("ModelInfer", "ModelInfer, sequences"),
+        ("ModelInfer", "ModelStreamInfer"),
+        ("ModelInfer", "ModelStreamInfer, sequences"),
+        ("ModelInfer of features", "ModelStreamInfer of features"),
+    ):
+        assert one[whole] == one[alone], alone
 
 
 def test_real_model_on_other_thread_counts(

@@ -2,16 +2,18 @@
 nobody waits for any more is not done."""
 
 import concurrent.futures
+import threading
 import time
 
 import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from support import checkpoints
+from support import checkpoints, wait
 from support.api import error_details, pb, rpc_status
-from support.client import Client, feature_inputs
+from support.client import Client, feature_inputs, tensor
 from support.prometheus_text import Samples
 
 WIDTH = 1024
@@ -74,15 +76,85 @@ def test_full_queue_is_said_at_once(narrow_server, slow_input):
         assert status.status == health_pb2.HealthCheckResponse.SERVING
 
 
+class Health(threading.Thread):
+    """Asks again and again until it is told to stop."""
+
+    def __init__(self, address):
+        super().__init__()
+        self.address = address
+        self.answers = []
+        self.over = threading.Event()
+        self.start()
+
+    def run(self):
+        request = health_pb2.HealthCheckRequest()
+        with grpc.insecure_channel(
+            self.address, [("grpc.use_local_subchannel_pool", 1)]
+        ) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            oip = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            while not self.over.is_set():
+                try:
+                    status = health.Check(request, timeout=10).status
+                    ready = oip.ServerReady(
+                        service_pb2.ServerReadyRequest(), timeout=10
+                    ).ready
+                    self.answers.append((status, ready))
+                except grpc.RpcError as error:
+                    self.answers.append(error.code())
+                time.sleep(0.005)
+
+    def end(self):
+        self.over.set()
+        self.join()
+
+
+@pytest.mark.parametrize("what", ["overload", "large tensors"])
+def test_health_is_serving_while_the_load_lasts(narrow_server, what):
+    """Asked during it, from a connection of its own: a full queue, or 48 MiB
+    tensors that are received and decoded one after the other."""
+    rows = 1000 if what == "overload" else 48 << 8
+    request = pb.MatMulRequest(
+        model="models/wide",
+        # fc2 has another width: what is decoded for it is refused.
+        layer="fc1" if what == "overload" else "fc2",
+        x=tensor(np.ones((rows, WIDTH), np.float32)),
+    )
+    count = 3 * CALLS if what == "overload" else CALLS
+    health = Health(narrow_server.address)
+    asked_during = []
+    try:
+        with Client(narrow_server.address) as client:
+
+            def call(_):
+                try:
+                    client.inference.MatMul(request, timeout=120)
+                    code = grpc.StatusCode.OK
+                except grpc.RpcError as error:
+                    code = error.code()
+                asked_during.append(len(health.answers))
+                return code
+
+            threads = 12 if what == "overload" else 3
+            with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+                codes = set(pool.map(call, range(count)))
+    finally:
+        health.end()
+    if what == "overload":
+        assert codes == {
+            grpc.StatusCode.OK,
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+        }
+    else:
+        assert grpc.StatusCode.INVALID_ARGUMENT in codes, codes
+    serving = (health_pb2.HealthCheckResponse.SERVING, True)
+    assert set(health.answers) == {serving}
+    # It was asked while the load went on, not before or after.
+    assert max(asked_during) - min(asked_during) > 5
+
+
 def dropped(server):
     return Samples(server.metrics_text()).get("octet_work_dropped_total")
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_work_whose_deadline_passed_is_not_done(narrow_server, slow_input):
@@ -113,14 +185,14 @@ def test_cancelled_work_is_not_done(narrow_server, slow_input):
     with Client(narrow_server.address) as client:
         request = pb.ForwardRequest(model="models/wide", inputs=slow_input)
         busy = client.inference.Forward.future(request, timeout=60)
-        wait_until(
+        wait.until(
             lambda: (
                 Samples(narrow_server.metrics_text()).get("octet_rpc_in_flight")
                 >= 1
             )
         )
         waiting = client.inference.Forward.future(request, timeout=60)
-        wait_until(
+        wait.until(
             lambda: (
                 Samples(narrow_server.metrics_text()).get("octet_rpc_in_flight")
                 >= 2
@@ -131,7 +203,7 @@ def test_cancelled_work_is_not_done(narrow_server, slow_input):
             pytest.skip("the first call was done before the second one came")
         waiting.cancel()
         busy.result()
-        wait_until(lambda: dropped(narrow_server) >= 1)
+        wait.until(lambda: dropped(narrow_server) >= 1)
         stats = client.models.GetModelStats(
             pb.GetModelStatsRequest(name="models/wide"), timeout=60
         )
