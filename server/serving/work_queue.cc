@@ -10,24 +10,9 @@
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "server/serving/why_stopped.h"
 
 namespace octet::serving {
-namespace {
-
-// Why admitted work must not run any more; OK when it still should.
-absl::Status WhyDrop(const Work& work) {
-  if (work.cancelled && work.cancelled()) {
-    return absl::CancelledError("cancelled before it was computed");
-  }
-  if (absl::Now() >= work.deadline) {
-    return absl::DeadlineExceededError(
-        "the deadline passed before the request was computed");
-  }
-  return absl::OkStatus();
-}
-
-}  // namespace
-
 class WorkQueue::Impl {
  public:
   Impl(size_t workers, size_t capacity)
@@ -106,10 +91,12 @@ class WorkQueue::Impl {
   }
 
   void Finish(const Waiting& item) {
-    if (absl::Status why = WhyDrop(item.work); !why.ok()) {
-      return Drop(item.work, std::move(why));
+    const Work& work = item.work;
+    if (absl::Status why = WhyStopped(work.cancelled, work.deadline);
+        !why.ok()) {
+      return Drop(work, std::move(why));
     }
-    item.work.run(absl::Now() - item.since);
+    work.run(absl::Now() - item.since);
   }
 
   static void Drop(const Work& work, absl::Status why) {
