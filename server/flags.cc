@@ -42,6 +42,7 @@ struct Raw {
   uint64_t measure_memory_mib = 2048;
   uint64_t grpc_memory_mib = 4096;
   uint64_t client_max_mib = 1024;
+  uint64_t max_answer_mib = 512;
   double slow_seconds = 1;
   double idle_seconds = 3600;
   double age_seconds = 0;
@@ -120,6 +121,10 @@ void AddFlags(CLI::App& app, Raw& raw) {
       "Largest request message")
       ->check(CLI::Range(int64_t{1} << 10,
                          int64_t{std::numeric_limits<int32_t>::max()}));
+  Add(app, "max-answer-mib", raw.max_answer_mib,
+      "What the answer to one request may take, in FP32; those that would be "
+      "larger are not computed")
+      ->check(CLI::Range(uint64_t{1}, uint64_t{2047}));
   Add(app, "max-upload-bytes", server.max_upload_bytes,
       "Largest checkpoint or bundle upload")
       ->check(CLI::PositiveNumber);
@@ -127,7 +132,8 @@ void AddFlags(CLI::App& app, Raw& raw) {
       "Calls that one client may have in flight; 0: any number")
       ->check(CLI::Range(0, 10'000'000));
   Add(app, "client-max-mib", raw.client_max_mib,
-      "What the requests that one client has in flight may weigh; 0: anything")
+      "What the requests that one client has in flight may weigh, with their "
+      "answers; 0: anything")
       ->check(CLI::Range(uint64_t{0}, uint64_t{1} << 24));
   Add(app, "max-connection-streams", server.transport.streams_per_connection,
       "Calls in progress on one connection; more wait at the client")
@@ -178,7 +184,8 @@ void AddFlags(CLI::App& app, Raw& raw) {
       "finish before they are cancelled")
       ->check(CLI::Range(0.0, 86400.0));
   Add(app, "slow-request-seconds", raw.slow_seconds,
-      "Unary calls that take as long are logged, besides those that fail")
+      "Unary calls, and requests of streams, that take as long are logged, "
+      "besides those that fail")
       ->check(CLI::Range(0.0, 1e6));
   Add(app, "log-level", raw.flags.log_level, "How much is logged, to stderr")
       ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}));
@@ -207,6 +214,7 @@ std::optional<Flags> ParseFlags(int argc, char** argv, int* exit_code) {
   raw.flags.server.security.reflection = ParseReflection(raw.reflection);
   raw.flags.server.max_measure_bytes = raw.measure_memory_mib << 20;
   raw.flags.server.client_limits.bytes = raw.client_max_mib << 20;
+  raw.flags.server.max_answer_bytes = raw.max_answer_mib << 20;
   raw.flags.server.request_log.slow = absl::Seconds(raw.slow_seconds);
   rpc::TransportOptions& transport = raw.flags.server.transport;
   transport.memory_bytes = raw.grpc_memory_mib << 20;

@@ -62,7 +62,7 @@ class StageTimer {
  public:
   StageTimer(telemetry::Metrics* metrics, const WireRequest& wire)
       : metrics_(*metrics),
-        call_(*wire.scope),
+        note_(*wire.note),
         arrival_(wire.arrival),
         mark_(absl::Now()) {}
 
@@ -73,7 +73,7 @@ class StageTimer {
   }
   void Queued(const serving::LoadedModel& model, absl::Duration queued) {
     queued_ = queued;
-    call_.Queued(queued);
+    note_.queued = queued;
     metrics_.StageDuration(model.id(), telemetry::Stage::kQueue,
                            absl::ToDoubleSeconds(queued));
   }
@@ -84,7 +84,7 @@ class StageTimer {
 
  private:
   telemetry::Metrics& metrics_;
-  const RpcScope& call_;
+  RequestNote& note_;
   const absl::Time arrival_;
   absl::Duration queued_;
   absl::Time mark_;
@@ -145,11 +145,17 @@ struct ForwardJob {
   v1::DataType output_type = v1::DATA_TYPE_F32;
 };
 
-// Rows of a tensor that was not checked yet, no more than came.
-size_t RowsOf(const v1::Tensor& x, size_t bytes) {
+// Values of a tensor that was not checked yet, no more than came.
+size_t ValuesOf(const v1::Tensor& x, size_t bytes) {
+  const bool wide = x.type() == v1::DATA_TYPE_F32;
+  return bytes / (wide ? sizeof(float) : sizeof(uint16_t));
+}
+
+// And its rows.
+size_t RowsOf(const v1::Tensor& x, size_t values) {
   const bool is_matrix = x.shape_size() == 2 && x.shape(1) > 0;
   const auto columns = is_matrix ? static_cast<uint64_t>(x.shape(1)) : 1;
-  return std::max<size_t>(1, bytes / sizeof(float) / columns);
+  return std::max<size_t>(1, values / columns);
 }
 
 using RawService = v1::InferenceService::WithRawCallbackMethod_MatMul<
@@ -197,9 +203,11 @@ class InferenceService final : public RawService {
               MatMulJob{.fields = std::move(*received.fields.mutable_request()),
                         .bytes = std::move(received.bytes),
                         .timer = timer});
-          job->done = [id = received.fields.id(), answer = std::move(answer)](
+          wire.note->id = received.fields.id();
+          job->done = [note = wire.note, answer = std::move(answer)](
                           absl::StatusOr<MatMulResult> result) {
-            answer(StreamAnswer(id, std::move(result)));
+            note->status = result.status();
+            answer(StreamAnswer(note->id, std::move(result)));
           };
           const absl::Status taken = SubmitMatMul(job, wire);
           if (!taken.ok()) job->done(taken);
@@ -239,16 +247,17 @@ class InferenceService final : public RawService {
   absl::Status SubmitMatMul(std::shared_ptr<MatMulJob> job,
                             const WireRequest& wire) const {
     const v1::MatMulRequest& fields = job->fields;
-    wire.scope->About(fields.model());
+    wire.note->model = fields.model();
     ASSIGN_OR_RETURN(job->model, Find(fields.model()));
     ASSIGN_OR_RETURN(job->output_type, OutputType(fields.output_type()));
     serving::Task task;
     ASSIGN_OR_RETURN(task.priority, PriorityOf(fields.priority()));
     task.model = job->model;
-    const size_t bytes = job->bytes.tensor().size();
-    task.rows = RowsOf(fields.x(), bytes);
-    task.multiply_adds =
-        job->model->MultiplyAdds(fields.layer(), bytes / sizeof(float));
+    const size_t values = ValuesOf(fields.x(), job->bytes.tensor().size());
+    task.rows = RowsOf(fields.x(), values);
+    RETURN_IF_ERROR(
+        wire.Expect("x", job->model->OutputBytes(fields.layer(), task.rows)));
+    task.multiply_adds = job->model->MultiplyAdds(fields.layer(), values);
     task.brief = task.multiply_adds <= kBriefProducts;
     task.deadline = wire.deadline;
     task.cancelled = wire.cancelled;
@@ -298,7 +307,7 @@ class InferenceService final : public RawService {
                    .answer = std::move(answer)});
     RETURN_IF_ERROR(received.Parse(&wire.bytes));
     const v1::ForwardRequest& fields = received.fields;
-    wire.scope->About(fields.model());
+    wire.note->model = fields.model();
     ASSIGN_OR_RETURN(job->model, Find(fields.model()));
     ASSIGN_OR_RETURN(job->output_type, OutputType(fields.output_type()));
     serving::Step step;
@@ -309,6 +318,8 @@ class InferenceService final : public RawService {
                               job->model->model().graph());
     if (!input.ok()) return AboutInput("inputs", input.status());
     step.input = *std::move(input);
+    RETURN_IF_ERROR(wire.Expect(
+        "inputs", job->model->OutputBytes(step.input, step.output)));
     job->timer.End(*job->model, telemetry::Stage::kDecode);
     step.deadline = wire.deadline;
     step.cancelled = wire.cancelled;

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <chrono>
 #include <string>
 #include <utility>
@@ -106,6 +105,7 @@ class Server::Impl {
                      Security::Open(options.security, options.grpc_address,
                                     &security_metrics_));
     gate_ = std::make_unique<CallGate>(security_.get(), options.client_limits,
+                                       options.max_answer_bytes,
                                        options.request_log, &security_metrics_);
     RETURN_IF_ERROR(OpenStores(options));
     MakeServices();
@@ -117,7 +117,7 @@ class Server::Impl {
       spdlog::error("a model could not be loaded again: {}",
                     restored.ToString());
     }
-    ready_ = true;
+    gate_->phase = Phase::kServing;
     server_->GetHealthCheckService()->SetServingStatus(true);
     return absl::OkStatus();
   }
@@ -127,10 +127,11 @@ class Server::Impl {
 
   void Shutdown(absl::Duration grace, absl::Duration drain) {
     if (server_ == nullptr) return;
+    gate_->phase = Phase::kLeaving;
     server_->GetHealthCheckService()->SetServingStatus(false);
     AwaitHurry(absl::Now() + grace);
     const absl::Time deadline = absl::Now() + drain;
-    gate_->draining = true;
+    gate_->phase = Phase::kStopping;
     StopListening(grpc_port_);
     Await(deadline, [this] { return gate_->in_flight == 0; });
     if (drain > absl::ZeroDuration()) AwaitHurry(absl::Now() + kSettle);
@@ -208,8 +209,8 @@ class Server::Impl {
   }
 
   void MakeServices() {
-    const Edge files = {&metrics_, &file_queue_, &ready_, gate_.get()};
-    const Edge transfers = {&metrics_, &transfer_queue_, &ready_, gate_.get()};
+    const Edge files = {&metrics_, &file_queue_, gate_.get()};
+    const Edge transfers = {&metrics_, &transfer_queue_, gate_.get()};
     Backend* backend = backend_.get();
     services_.push_back(MakeCheckpointService(files, backend));
     services_.push_back(MakeCalibrationService(files, transfers, backend));
@@ -217,7 +218,7 @@ class Server::Impl {
     services_.push_back(MakeBundleService(files, transfers, backend));
     services_.push_back(MakeModelService(files, backend));
     services_.push_back(MakeInferenceService(files, backend));
-    services_.push_back(MakeOpenInferenceService(files, files, backend));
+    services_.push_back(MakeOpenInferenceService(files, backend));
   }
 
   absl::Status Listen(const ServerOptions& options) {
@@ -256,7 +257,6 @@ class Server::Impl {
   std::unique_ptr<Security> security_;
   std::unique_ptr<CallGate> gate_;
   kernels::ThreadPool pool_;
-  std::atomic<bool> ready_ = false;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<serving::ModelRegistry> models_;
   std::unique_ptr<Captures> captures_;

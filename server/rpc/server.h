@@ -40,6 +40,8 @@ struct ServerOptions {
   absl::Duration batch_wait = absl::ZeroDuration();
   size_t max_waiting_operations = 16;
   size_t max_message_bytes = size_t{64} << 20;
+  // The values of one request's answer, in FP32. gRPC's messages end at 2 GiB.
+  uint64_t max_answer_bytes = uint64_t{512} << 20;
   uint64_t max_upload_bytes = uint64_t{64} << 30;  // one checkpoint or bundle
   // What a quantization may take to measure the whole model.
   uint64_t max_measure_bytes = uint64_t{2} << 30;

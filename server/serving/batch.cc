@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/clock.h"
 #include "server/model/model.h"
+#include "server/serving/why_stopped.h"
 
 namespace octet::serving {
 namespace {
@@ -63,10 +64,14 @@ void Append(const Piece& piece, model::ModelInput& input) {
   Append(from.token_ids, range.first_row, range.rows, input.token_ids);
 }
 
-model::ModelInput Merged(const std::vector<Piece>& pieces) {
-  model::ModelInput input;
-  for (const Piece& piece : pieces) Append(piece, input);
-  return input;
+absl::StatusOr<model::ModelInput> Merged(const std::vector<Piece>& pieces) {
+  try {
+    model::ModelInput input;
+    for (const Piece& piece : pieces) Append(piece, input);
+    return input;
+  } catch (const std::bad_alloc&) {
+    return OutOfMemory();
+  }
 }
 
 // Runs `pieces`, none of which has been reported, and reports the time.
@@ -95,7 +100,7 @@ absl::StatusOr<model::ModelOutput> Compute(const std::vector<Piece>& pieces,
     times->end = absl::Now();
     return output;
   } catch (const std::bad_alloc&) {
-    return absl::ResourceExhaustedError("the server is out of memory");
+    return OutOfMemory();
   }
 }
 
@@ -116,9 +121,10 @@ void RunWhole(const std::vector<Piece>& pieces, const BatchOptions& how) {
 }
 
 void RunMerged(const std::vector<Piece>& pieces, const BatchOptions& how) {
-  const model::ModelInput input = Merged(pieces);
+  const auto input = Merged(pieces);
+  if (!input.ok()) return FailAll(pieces, input.status());
   PieceTimes times;
-  const auto output = Compute(pieces, input, how, &times);
+  const auto output = Compute(pieces, *input, how, &times);
   if (!output.ok()) return FailAll(pieces, output.status());
   const Step& first = pieces.front().run->step();
   const bool by_item = first.model->PoolsSequences(first.output);

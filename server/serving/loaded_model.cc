@@ -92,16 +92,22 @@ uint64_t LoadedModel::MultiplyAdds(std::string_view layer,
   return found == linears_.end() ? 0 : values * found->second->out_features;
 }
 
-absl::StatusOr<model::ModelOutput> LoadedModel::Forward(
-    const model::ModelInput& input, model::RunOptions options,
-    kernels::PhaseTimes* times) const {
-  kernels::PhaseTimes sum;
-  const absl::Time start = absl::Now();
-  ASSIGN_OR_RETURN(model::ModelOutput output,
-                   ForwardBatch(input, 1, std::move(options), &sum));
-  ExportStages(absl::Now() - start, sum);
-  if (times != nullptr) *times += sum;
-  return output;
+uint64_t LoadedModel::OutputBytes(const model::ModelInput& input,
+                                  model::OutputKind output) const {
+  const model::Graph& graph = model_->graph();
+  const auto value =
+      output == model::OutputKind::kHidden ? graph.hidden : graph.output;
+  if (!value) return 0;
+  const size_t rows =
+      PoolsSequences(output) ? input.lengths.size() : input.rows();
+  return uint64_t{rows} * graph.widths[*value] * sizeof(float);
+}
+
+uint64_t LoadedModel::OutputBytes(std::string_view layer, size_t rows) const {
+  const auto found = linears_.find(layer);
+  return found == linears_.end()
+             ? 0
+             : uint64_t{rows} * found->second->out_features * sizeof(float);
 }
 
 absl::StatusOr<model::ModelOutput> LoadedModel::ForwardBatch(

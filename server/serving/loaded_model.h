@@ -63,21 +63,21 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   uint64_t multiply_adds_per_row() const { return multiply_adds_per_row_; }
   // Of a product of that many input values with a layer; 0 for unknown ones.
   uint64_t MultiplyAdds(std::string_view layer, size_t values) const;
+  // What an answer takes, in FP32, before it is computed.
+  uint64_t OutputBytes(const model::ModelInput& input,
+                       model::OutputKind output) const;
+  // The same of a product of that many rows; 0 for unknown layers.
+  uint64_t OutputBytes(std::string_view layer, size_t rows) const;
 
-  // Runs and counts. Exports rows, phase times and the stages of compute: all
-  // of a request's metrics but decode, queue and encode, which are the
-  // caller's. `times`, if given, is added the sum of the phases.
-  // `options.times` must be nullptr or empty.
-  absl::StatusOr<model::ModelOutput> Forward(const model::ModelInput& input,
-                                             model::RunOptions options,
-                                             kernels::PhaseTimes* times) const;
-  // As Forward, for rows of several requests, of which `requests` end here;
-  // exports no stages.
+  // Runs rows of several requests, of which `requests` end here, and counts
+  // them. `times` is added the sum of the phases; `options.times` must be
+  // nullptr or empty. What a request's metrics say of stages is the caller's.
   absl::StatusOr<model::ModelOutput> ForwardBatch(
       const model::ModelInput& input, size_t requests,
       model::RunOptions options, kernels::PhaseTimes* times) const;
   // x [M, K] -> y [M, N]. NOT_FOUND names the layer; INVALID_ARGUMENT opens
   // with the field, "x: " for a width, "x[1][2]: " for a non-finite value.
+  // Exports the stages of compute; `times`, if given, is added their sum.
   absl::StatusOr<model::ModelOutput> MatMul(std::string_view layer,
                                             kernels::MatrixView<const float> x,
                                             const MatMulOptions& options,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <new>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -94,18 +95,32 @@ void StepRun::Complete(const PieceRange& piece,
   float* values = nullptr;
   {
     const std::scoped_lock lock(mutex_);
-    model::ModelOutput& output = result_.output;
-    if (output.values.empty()) {
-      output.rows = by_item ? items_ : rows_;
-      output.cols = y.cols;
-      output.values.resize(output.rows * output.cols);
+    values = MakeRoom(by_item ? items_ : rows_, y.cols);
+    if (values != nullptr) {
+      Add(piece, times);
+    } else if (status_.ok()) {
+      status_ = OutOfMemory();
     }
-    values = output.values.data();
-    Add(piece, times);
   }
-  const size_t first = by_item ? piece.first_item : piece.first_row;
-  std::copy_n(y.data, y.rows * y.cols, values + first * y.cols);
+  if (values != nullptr) {
+    const size_t first = by_item ? piece.first_item : piece.first_row;
+    std::copy_n(y.data, y.rows * y.cols, values + first * y.cols);
+  }
   Account(piece.rows);
+}
+
+float* StepRun::MakeRoom(size_t rows, size_t cols) {
+  model::ModelOutput& output = result_.output;
+  if (output.values.empty()) {
+    try {
+      output.values.resize(rows * cols);
+    } catch (const std::bad_alloc&) {
+      return nullptr;
+    }
+    output.rows = rows;
+    output.cols = cols;
+  }
+  return output.values.data();
 }
 
 void StepRun::CompleteWhole(model::ModelOutput output,

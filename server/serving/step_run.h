@@ -65,6 +65,8 @@ class StepRun {
   void CompleteWhole(model::ModelOutput output, const PieceTimes& times);
 
  private:
+  // The result's values; nullptr when there is no memory. Needs mutex_.
+  float* MakeRoom(size_t rows, size_t cols);
   // What a piece adds to the result; needs mutex_.
   void Add(const PieceRange& piece, const PieceTimes& times);
   // Answers when no rows are left.

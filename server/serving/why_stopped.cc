@@ -16,6 +16,10 @@ absl::Status WhyStopped(const std::function<bool()>& cancelled,
   return absl::OkStatus();
 }
 
+absl::Status OutOfMemory() {
+  return absl::ResourceExhaustedError("the server is out of memory");
+}
+
 void CountDropped(const absl::Status& why, const char* stage,
                   telemetry::Metrics* metrics) {
   if (metrics == nullptr) return;

@@ -15,6 +15,9 @@ namespace octet::serving {
 absl::Status WhyStopped(const std::function<bool()>& cancelled,
                         absl::Time deadline);
 
+// RESOURCE_EXHAUSTED.
+absl::Status OutOfMemory();
+
 // Counts work that ended with CANCELLED, DEADLINE_EXCEEDED or UNAVAILABLE, and
 // nothing else. `stage` is "queue" or "compute"; `metrics` may be nullptr.
 void CountDropped(const absl::Status& why, const char* stage,

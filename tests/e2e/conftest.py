@@ -15,16 +15,19 @@ from support.server import Server
 
 @pytest.fixture
 def start_server():
-    """start_server(data_dir=None, *flags); whatever it started is stopped."""
+    """start_server(data_dir=None, *flags, **options of Server); whatever it
+    started is stopped."""
     servers = []
     directories = []
 
-    def start(data_dir: pathlib.Path | None = None, *flags: str) -> Server:
+    def start(
+        data_dir: pathlib.Path | None = None, *flags: str, **options
+    ) -> Server:
         if data_dir is None:
             directory = tempfile.TemporaryDirectory(prefix="octet-data-")
             directories.append(directory)
             data_dir = pathlib.Path(directory.name)
-        server = Server(data_dir, *flags)
+        server = Server(data_dir, *flags, **options)
         servers.append(server)
         return server
 

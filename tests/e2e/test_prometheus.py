@@ -3,7 +3,6 @@ rules and dashboard returns data."""
 
 import contextlib
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -16,17 +15,12 @@ import yaml
 
 from support.client import feature_inputs
 from support.paths import ROOT
+from support.server import free_port
 
 sys.path.insert(0, str(ROOT / "tests" / "deploy"))
 import queries
 
 CONFIG = ROOT / "deploy" / "prometheus"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Prometheus:

@@ -19,9 +19,13 @@ def server_timing(call) -> dict:
     """In milliseconds, by part."""
     values = [v for k, v in call.trailing_metadata() if k == "server-timing"]
     assert len(values) == 1
-    parts = [part.strip() for part in values[0].split(",")]
+    return parsed(values[0])
+
+
+def parsed(value) -> dict:
+    parts = [part.strip() for part in value.split(",")]
     matches = [re.fullmatch(r"(\w+);dur=(\d+\.\d{3})", p) for p in parts]
-    assert all(matches), values[0]
+    assert all(matches), value
     return {match[1]: float(match[2]) for match in matches}
 
 
@@ -55,11 +59,26 @@ def test_octets_own_answers_say_it_twice(prepared, call):
 @pytest.mark.parametrize("model", ["mlp-int8", "mlp-int8.fc1"])
 def test_answers_of_the_open_inference_protocol_say_it(prepared, model):
     stub = service_pb2_grpc.GRPCInferenceServiceStub(prepared.channel)
+    _, rpc = stub.ModelInfer.with_call(infer_request(model), timeout=10)
+    check(server_timing(rpc))
+
+
+@pytest.mark.parametrize("model", ["mlp-int8", "mlp-int8.fc1"])
+def test_each_answer_of_a_stream_says_it(prepared, model):
+    """A stream has one trailer, and many answers."""
+    stub = service_pb2_grpc.GRPCInferenceServiceStub(prepared.channel)
+    requests = [infer_request(model) for _ in range(3)]
+    answers = list(stub.ModelStreamInfer(iter(requests), timeout=10))
+    assert len(answers) == 3
+    for answer in answers:
+        parameters = answer.infer_response.parameters
+        check(parsed(parameters["server-timing"].string_param))
+
+
+def infer_request(model):
     x = tensor("x", ROWS)
-    request = service_pb2.ModelInferRequest(
+    return service_pb2.ModelInferRequest(
         model_name=model,
         inputs=[x._get_tensor()],
         raw_input_contents=[x._get_content()],
     )
-    _, rpc = stub.ModelInfer.with_call(request, timeout=10)
-    check(server_timing(rpc))

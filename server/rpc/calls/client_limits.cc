@@ -47,32 +47,26 @@ void ClientLimits::Leave(const std::string& client) {
   if (--found->second.calls == 0) shard.clients.erase(found);
 }
 
-absl::Status ClientLimits::Hold(const std::string& client, uint64_t bytes) {
+absl::Status ClientLimits::Hold(const std::string& client, uint64_t bytes,
+                                uint64_t own) {
   Shard& shard = ShardOf(client);
   {
     absl::MutexLock lock(&shard.mutex);
     Usage& usage = shard.clients[client];
-    if (options_.bytes == 0 || usage.bytes == 0 ||
+    if (options_.bytes == 0 || usage.bytes == own ||
         usage.bytes + bytes <= options_.bytes) {
       usage.bytes += bytes;
       return absl::OkStatus();
     }
   }
   metrics_.ClientLimited("bytes");
-  return TooMuch(client, "bytes of requests", options_.bytes);
+  return TooMuch(client, "bytes of requests and answers", options_.bytes);
 }
 
 void ClientLimits::Drop(const std::string& client, uint64_t bytes) {
   Shard& shard = ShardOf(client);
   absl::MutexLock lock(&shard.mutex);
   shard.clients[client].bytes -= bytes;
-}
-
-ClientLimits::Usage ClientLimits::Of(const std::string& client) const {
-  const Shard& shard = shards_[std::hash<std::string>()(client) % kShards];
-  absl::MutexLock lock(&shard.mutex);
-  const auto found = shard.clients.find(client);
-  return found == shard.clients.end() ? Usage() : found->second;
 }
 
 }  // namespace octet::rpc

@@ -1,5 +1,5 @@
 // What one client may have in flight, so that it cannot take the server from
-// the others: calls (a stream is one) and bytes of requests.
+// the others: calls (a stream is one) and bytes of requests and their answers.
 //
 // A client is a name (Security::ClientOf). Only those with something in flight
 // are remembered, so the table is as large as the calls are many.
@@ -37,24 +37,24 @@ class ClientLimits {
   absl::Status Enter(const std::string& client);
   void Leave(const std::string& client);
 
-  // A message of one of its calls was received, and is dealt with.
+  // A message of one of its calls was received, and is dealt with, or will be
+  // answered by so many bytes; then `own` are held for the message already.
   // RESOURCE_EXHAUSTED when the client has too many bytes in flight; then there
-  // is nothing to drop. A message is never too large by itself: its size has a
-  // limit of its own.
-  absl::Status Hold(const std::string& client, uint64_t bytes);
+  // is nothing to drop. Nothing is too large by itself: both have limits of
+  // their own.
+  absl::Status Hold(const std::string& client, uint64_t bytes,
+                    uint64_t own = 0);
   void Drop(const std::string& client, uint64_t bytes);
 
+ private:
   struct Usage {
     size_t calls = 0;
     uint64_t bytes = 0;
   };
-  Usage Of(const std::string& client) const;
-
- private:
   // Clients do not wait for each other's locks.
   static constexpr size_t kShards = 16;
   struct Shard {
-    mutable absl::Mutex mutex;
+    absl::Mutex mutex;
     std::unordered_map<std::string, Usage> clients ABSL_GUARDED_BY(mutex);
   };
 

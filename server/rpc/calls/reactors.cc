@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "google/protobuf/message.h"
+#include "server/model/str_cat.h"
 #include "server/rpc/calls/call_gate.h"
 
 namespace octet::rpc {
@@ -39,7 +40,8 @@ class ReplyReactor final : public grpc::ServerUnaryReactor {
 };
 
 constexpr char kTraceparent[] = "traceparent";
-constexpr size_t kMaxModelBytes = 128;  // in the log; any text may be asked for
+// Of names and ids in the log, which are any text that a client sends.
+constexpr size_t kMaxNameBytes = 128;
 
 std::optional<TraceContext> ParentOf(
     const grpc::CallbackServerContext& context) {
@@ -83,12 +85,12 @@ absl::Status RpcScope::Admit() {
   // Counted first: whoever drains sees a call, or the call sees the drain.
   counted_ = shape_ != CallShape::kConversation;
   if (counted_) ++gate.in_flight;
-  if (gate.draining) {
+  if (gate.phase == Phase::kStopping) {
     // What is refused does not hold up a drain under load.
     if (std::exchange(counted_, false)) --gate.in_flight;
     return Stopping();
   }
-  if (!edge_.ready->load(std::memory_order_relaxed)) {
+  if (gate.phase == Phase::kStarting) {
     return absl::UnavailableError("the server is starting");
   }
   absl::Status entered = gate.limits.Enter(client_);
@@ -122,7 +124,7 @@ absl::Status RpcScope::Hold(size_t bytes) const {
   if (!admission_.ok()) return admission_;
   const bool conversation = shape_ == CallShape::kConversation;
   if (conversation) ++gate.in_flight;
-  absl::Status held = conversation && gate.draining
+  absl::Status held = conversation && gate.phase == Phase::kStopping
                           ? Stopping()
                           : gate.limits.Hold(client_, bytes);
   if (held.ok()) {
@@ -130,6 +132,20 @@ absl::Status RpcScope::Hold(size_t bytes) const {
   } else if (conversation) {
     --gate.in_flight;
   }
+  return held;
+}
+
+absl::Status RpcScope::HoldAnswer(std::string_view field, uint64_t bytes,
+                                  size_t own) const {
+  CallGate& gate = *edge_.gate;
+  if (bytes > gate.max_answer_bytes) {
+    return FieldViolation(
+        field, model::StrCat("the answer would take ", bytes,
+                             " bytes; one has at most ", gate.max_answer_bytes,
+                             " (--max-answer-mib): ask for less at once"));
+  }
+  absl::Status held = gate.limits.Hold(client_, bytes, own);
+  if (held.ok()) held_ += bytes;
   return held;
 }
 
@@ -142,7 +158,7 @@ void RpcScope::Drop(size_t bytes) const {
 
 void RpcScope::About(std::string_view model) const {
   absl::MutexLock lock(&mutex_);
-  model_ = model.substr(0, kMaxModelBytes);
+  model_ = model.substr(0, kMaxNameBytes);
 }
 
 void RpcScope::Queued(absl::Duration queued) const {
@@ -163,16 +179,38 @@ grpc::Status RpcScope::Finish(const absl::Status& status) const {
   return ToGrpcStatus(status);
 }
 
-void RpcScope::Log(const absl::Status& status, absl::Duration total) const {
+void RpcScope::Answered(const RequestNote& note, absl::Time arrival,
+                        size_t received, size_t sent) const {
+  RequestLog& log = edge_.gate->log;
+  const absl::Duration total = absl::Now() - arrival;
+  if (!log.Wants(note.status, total, /*stream=*/false)) return;
+  // A client that is gone has one line, the stream's.
+  if (context_->IsCancelled()) return;
+  RequestRecord record = NewRecord();
+  record.model = note.model.substr(0, kMaxNameBytes);
+  record.request = note.id.substr(0, kMaxNameBytes);
+  record.received_bytes = received;
+  record.sent_bytes = sent;
+  record.total = total;
+  record.queued = note.queued;
+  log.Write(record, note.status);
+}
+
+RequestRecord RpcScope::NewRecord() const {
   RequestRecord record;
   record.span = span_;
   record.method = method_;
+  record.client = client_;
+  record.peer = context_->peer();
+  return record;
+}
+
+void RpcScope::Log(const absl::Status& status, absl::Duration total) const {
+  RequestRecord record = NewRecord();
   {
     absl::MutexLock lock(&mutex_);
     record.model = model_;
   }
-  record.client = client_;
-  record.peer = context_->peer();
   record.received_bytes = received_;
   record.sent_bytes = sent_;
   record.total = total;

@@ -30,6 +30,7 @@
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
+#include "server/rpc/calls/request_log.h"
 #include "server/rpc/calls/status.h"
 #include "server/rpc/calls/traceparent.h"
 #include "server/serving/work_queue.h"
@@ -51,11 +52,18 @@ inline constexpr absl::Duration kQueueRetryDelay = absl::Milliseconds(100);
 struct Edge {
   telemetry::Metrics* metrics;
   serving::WorkQueue* queue;
-  const std::atomic<bool>* ready;  // false: UNAVAILABLE, the server starts
   CallGate* gate;
 };
 
 class RpcScope;
+
+// What is to be said of one request when it ends badly.
+struct RequestNote {
+  std::string model;           // that it is about
+  std::string id;              // on a stream
+  absl::Duration queued = {};  // waited for a worker
+  absl::Status status;         // of a request that fails and its stream goes on
+};
 
 // What work may want to know about the call it is done for.
 struct Call {
@@ -105,9 +113,20 @@ class RpcScope {
   absl::Status Hold(size_t bytes) const;
   void Drop(size_t bytes) const;
 
+  // For each request, before its answer is computed: that it may take so many
+  // bytes. They are held as those of the request, of which there are `own`, and
+  // of a stream dropped with them. INVALID_ARGUMENT about `field`, or
+  // RESOURCE_EXHAUSTED; then nothing is held.
+  absl::Status HoldAnswer(std::string_view field, uint64_t bytes,
+                          size_t own) const;
+
   // For the log: the model it is about, and how long it waited for a worker.
   void About(std::string_view model) const;
   void Queued(absl::Duration queued) const;
+
+  // A request of a conversation was answered: it has a line like a call's.
+  void Answered(const RequestNote& note, absl::Time arrival, size_t received,
+                size_t sent) const;
 
   // Once, last.
   grpc::Status Finish(const absl::Status& status) const;
@@ -115,6 +134,8 @@ class RpcScope {
  private:
   absl::Status Admit();
   void Log(const absl::Status& status, absl::Duration total) const;
+  // With what all lines of the call have.
+  RequestRecord NewRecord() const;
 
   const Edge edge_;
   const std::string method_;

@@ -47,6 +47,7 @@ std::string ToJson(const RequestRecord& record, const absl::Status& status,
   json["trace"] = record.span.TraceId();
   json["method"] = record.method;
   if (!record.model.empty()) json["model"] = record.model;
+  if (!record.request.empty()) json["request"] = record.request;
   json["code"] = CodeName(status.code());
   json["client"] = record.client;
   json["peer"] = record.peer;

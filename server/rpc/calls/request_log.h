@@ -1,4 +1,5 @@
-// One line for each call that failed or was slow, none for the others:
+// One line for each call, and each request of a stream of requests, that failed
+// or was slow, none for the others:
 //
 //   request {"id":"00f067aa0ba902b7","trace":"4bf9...","method":
 //     "InferenceService/Forward","model":"minilm","code":"INVALID_ARGUMENT",
@@ -33,6 +34,7 @@ struct RequestRecord {
   TraceContext span;
   std::string_view method;  // "InferenceService/Forward"
   std::string model;        // empty: the call was not about one
+  std::string request;      // of a stream: the id that its client gave it
   std::string client;       // Security::ClientOf
   std::string peer;         // "ipv4:10.0.0.7:51234"
   size_t received_bytes = 0;

@@ -1,6 +1,5 @@
 #include "server/rpc/calls/wire_reactors.h"
 
-#include <algorithm>
 #include <atomic>
 #include <deque>
 #include <memory>
@@ -10,6 +9,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
+#include "kernels/status_macros.h"
 
 namespace octet::rpc {
 namespace {
@@ -19,7 +19,8 @@ using grpc::CallbackServerContext;
 
 // Hands a request to the handler, unless its call is not to go on.
 absl::Status Handle(const RpcScope& scope, const WireHandler& handler,
-                    bool unary, ByteBuffer* bytes, WireAnswer answer) {
+                    bool unary, ByteBuffer* bytes, size_t* held,
+                    RequestNote* note, WireAnswer answer) {
   scope.Received(bytes->Length());
   if (!scope.admission().ok()) return scope.admission();
   CallbackServerContext* context = &scope.context();
@@ -30,17 +31,21 @@ absl::Status Handle(const RpcScope& scope, const WireHandler& handler,
   request.deadline = absl::FromChrono(context->deadline());
   request.cancelled = [context] { return context->IsCancelled(); };
   if (unary) request.unary = context;
+  request.held = held;
+  request.note = note;
   return Guarded([&] { return handler(request, std::move(answer)); });
 }
 
-class ReplyReactor final : public grpc::ServerUnaryReactor {
+class WireReplyReactor final : public grpc::ServerUnaryReactor {
  public:
-  ReplyReactor(const Edge& edge, std::string_view method,
-               CallbackServerContext* context, ByteBuffer* request,
-               ByteBuffer* response, const WireHandler& handler)
-      : scope_(edge, method, context), response_(response) {
+  WireReplyReactor(const Edge& edge, std::string_view method,
+                   CallbackServerContext* context, ByteBuffer* request,
+                   ByteBuffer* response, const WireHandler& handler)
+      : scope_(edge, method, context),
+        response_(response),
+        held_(request->Length()) {
     const absl::Status taken = Handle(
-        scope_, handler, /*unary=*/true, request,
+        scope_, handler, /*unary=*/true, request, &held_, &note_,
         [this](absl::StatusOr<ByteBuffer> answer) { End(std::move(answer)); });
     if (!taken.ok()) End(taken);
   }
@@ -49,6 +54,8 @@ class ReplyReactor final : public grpc::ServerUnaryReactor {
 
  private:
   void End(absl::StatusOr<ByteBuffer> answer) {
+    scope_.About(note_.model);
+    scope_.Queued(note_.queued);
     if (answer.ok()) {
       scope_.Sent(answer->Length());
       response_->Swap(&*answer);
@@ -58,6 +65,8 @@ class ReplyReactor final : public grpc::ServerUnaryReactor {
 
   const RpcScope scope_;
   ByteBuffer* const response_;
+  size_t held_;
+  RequestNote note_;
 };
 
 class PipelineReactor final
@@ -84,7 +93,7 @@ class PipelineReactor final
     Change([this, ok] {
       writing_ = false;
       bytes_ -= slots_.front()->bytes;
-      scope_.Drop(slots_.front()->bytes);
+      scope_.Drop(slots_.front()->held);
       slots_.pop_front();
       if (!ok) Gone();
     });
@@ -103,6 +112,9 @@ class PipelineReactor final
   // A request that was read, until its answer is written.
   struct Slot {
     size_t bytes;
+    size_t held;  // of the answer, too
+    absl::Time arrival = absl::Now();
+    RequestNote note = {};
     bool answered = false;
     ByteBuffer answer = ByteBuffer();
   };
@@ -181,7 +193,8 @@ class PipelineReactor final
         refused_ = held;
       });
     }
-    const auto slot = std::make_shared<Slot>(Slot{.bytes = bytes.Length()});
+    const auto slot = std::make_shared<Slot>(
+        Slot{.bytes = bytes.Length(), .held = bytes.Length()});
     {
       absl::MutexLock lock(&mutex_);
       reading_ = false;
@@ -191,8 +204,12 @@ class PipelineReactor final
       ++computing_;
     }
     const absl::Status taken =
-        Handle(scope_, handler_, /*unary=*/false, &bytes,
-               [this, slot](absl::StatusOr<ByteBuffer> answer) {
+        Handle(scope_, handler_, /*unary=*/false, &bytes, &slot->held,
+               &slot->note, [this, slot](absl::StatusOr<ByteBuffer> answer) {
+                 if (answer.ok()) {
+                   scope_.Answered(slot->note, slot->arrival, slot->bytes,
+                                   answer->Length());
+                 }
                  Change([&] { Answered(slot, std::move(answer)); });
                });
     Change([&] {
@@ -210,14 +227,6 @@ class PipelineReactor final
       return;
     }
     slot->answer.Swap(&*answer);
-    if (options_.order == PipelineOptions::Order::kOfCompletion) Promote(slot);
-  }
-
-  // Before those that are not answered; the front may be being written.
-  void Promote(const SlotPtr& slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    slots_.erase(std::find(slots_.begin(), slots_.end(), slot));
-    const auto waits = [](const SlotPtr& other) { return !other->answered; };
-    slots_.insert(std::find_if(slots_.begin(), slots_.end(), waits), slot);
   }
 
   // The front's answer; nobody else touches it before OnWriteDone.
@@ -230,7 +239,7 @@ class PipelineReactor final
   // Of a stream that ended before its answers were written.
   void DropAll() {
     absl::MutexLock lock(&mutex_);
-    for (const SlotPtr& slot : slots_) scope_.Drop(slot->bytes);
+    for (const SlotPtr& slot : slots_) scope_.Drop(slot->held);
   }
 
   Slot& Front() {
@@ -258,6 +267,13 @@ class PipelineReactor final
 
 }  // namespace
 
+absl::Status WireRequest::Expect(std::string_view field,
+                                 uint64_t answer_bytes) const {
+  RETURN_IF_ERROR(scope->HoldAnswer(field, answer_bytes, *held));
+  *held += answer_bytes;
+  return absl::OkStatus();
+}
+
 grpc::ServerUnaryReactor* ReplyWire(const Edge& edge, std::string_view method,
                                     CallbackServerContext* context,
                                     const ByteBuffer* request,
@@ -266,7 +282,7 @@ grpc::ServerUnaryReactor* ReplyWire(const Edge& edge, std::string_view method,
   // It is gRPC's own, and not const there. Taken, it does not keep the slices
   // until the call ends.
   auto* bytes = const_cast<ByteBuffer*>(request);
-  return new ReplyReactor(edge, method, context, bytes, response, handler);
+  return new WireReplyReactor(edge, method, context, bytes, response, handler);
 }
 
 grpc::ServerBidiReactor<ByteBuffer, ByteBuffer>* PipelineWire(

@@ -11,6 +11,7 @@
 #define OCTET_SERVER_RPC_CALLS_WIRE_REACTORS_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <string_view>
 
@@ -25,7 +26,13 @@ namespace octet::rpc {
 
 // One request, and what is known of the call it came with.
 struct WireRequest {
+  // Before the answer is computed: that so many bytes of it may be, and are
+  // held for the client until it is sent. Errors: INVALID_ARGUMENT about
+  // `field`, RESOURCE_EXHAUSTED.
+  absl::Status Expect(std::string_view field, uint64_t answer_bytes) const;
+
   const RpcScope* scope = nullptr;  // until it is answered
+  RequestNote* note = nullptr;      // likewise; the handler's to write
   grpc::ByteBuffer bytes;
   absl::Time arrival;
   absl::Time deadline;
@@ -34,6 +41,7 @@ struct WireRequest {
   // For trailing metadata, until it is answered; nullptr on streams, which have
   // one trailer for all of their answers.
   grpc::CallbackServerContext* unary = nullptr;
+  size_t* held = nullptr;  // for its client, with the bytes of the answer
 };
 
 // The answer, once, from any thread. An error is the call's, and ends it.
@@ -50,13 +58,9 @@ grpc::ServerUnaryReactor* ReplyWire(const Edge& edge, std::string_view method,
                                     const WireHandler& handler);
 
 // What one stream may have in the server: read, and its answer not sent.
-// A client that sends more is held up by flow control.
+// A client that sends more is held up by flow control. Answers come in the
+// order of the requests, so that clients may count instead of reading tags.
 struct PipelineOptions {
-  enum class Order {
-    kOfRequests,    // clients may count instead of reading tags
-    kOfCompletion,  // no answer waits for an earlier request's
-  };
-  Order order = Order::kOfRequests;
   size_t requests = 32;
   size_t bytes = size_t{64} << 20;  // of requests; one larger goes alone
 };

@@ -17,7 +17,7 @@
 #include "server/rpc/calls/status.h"
 #include "server/rpc/oip/inputs.h"
 #include "server/rpc/oip/model.h"
-#include "server/rpc/oip/tokens.h"
+#include "server/rpc/oip/padding.h"
 #include "server/serving/scheduler.h"
 #include "server/telemetry/metrics.h"
 
@@ -141,7 +141,9 @@ class Inference : public std::enable_shared_from_this<Inference> {
     return x.CopyFloatsTo(rows_.As<float>());
   }
 
+  // What pads a batch counts, too.
   absl::Status CheckRooms() const {
+    uint64_t all = 0;
     for (const TensorSpec& spec : OutputsOf(*served_)) {
       const auto place =
           std::find_if(places_.begin(), places_.end(),
@@ -150,9 +152,11 @@ class Inference : public std::enable_shared_from_this<Inference> {
       const uint64_t rows =
           batch_ * (spec.name == kHiddenState ? tokens_.width : 1);
       const auto width = static_cast<uint64_t>(spec.shape.back());
-      RETURN_IF_ERROR(CheckRoom(*place, rows * width * sizeof(float)));
+      const uint64_t bytes = rows * width * sizeof(float);
+      RETURN_IF_ERROR(CheckRoom(*place, bytes));
+      all += bytes;
     }
-    return absl::OkStatus();
+    return caller_.expect("outputs", all);
   }
 
   absl::Status Submit() {

@@ -4,7 +4,9 @@
 #ifndef OCTET_SERVER_RPC_OIP_INFER_H_
 #define OCTET_SERVER_RPC_OIP_INFER_H_
 
+#include <cstdint>
 #include <functional>
+#include <string_view>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -29,11 +31,14 @@ struct Caller {
   absl::Time arrival;
   absl::Time deadline;
   std::function<bool()> cancelled;
+  // WireRequest::Expect; asked before Infer returns.
+  std::function<absl::Status(std::string_view field, uint64_t answer_bytes)>
+      expect;
 };
 
 // Reads the request here and now, and submits it. `done` is called once, on
 // this thread or on a worker. Errors: those of model.h, inputs.h,
-// outputs.h, tokens.h and of the scheduler.
+// outputs.h, padding.h and of the scheduler.
 void Infer(const InferContext& context, Caller caller,
            Received<inference::ModelInferRequest> request,
            std::function<void(absl::StatusOr<InferAnswer>)> done);

@@ -1,6 +1,5 @@
 #include "server/rpc/oip/outputs.h"
 
-#include <limits>
 #include <string_view>
 #include <utility>
 
@@ -16,10 +15,6 @@ namespace {
 using model::StrCat;
 using RequestedOutput =
     inference::ModelInferRequest::InferRequestedOutputTensor;
-
-// gRPC's messages end at 2 GiB; some of it is for what goes with the tensor.
-constexpr uint64_t kMaxAnswerBytes =
-    std::numeric_limits<int32_t>::max() - (uint64_t{1} << 20);
 
 absl::StatusOr<OutputPlace> ReadOutput(const RequestedOutput& output,
                                        const SharedMemory& memory) {
@@ -60,14 +55,9 @@ absl::StatusOr<std::vector<OutputPlace>> ReadOutputs(
 }
 
 absl::Status CheckRoom(const OutputPlace& place, uint64_t bytes) {
-  if (place.part.region == nullptr) {
-    if (bytes <= kMaxAnswerBytes) return absl::OkStatus();
-    return FieldViolation(
-        StrCat("outputs.", place.name),
-        StrCat("would take ", bytes, " bytes; an answer has at most ",
-               kMaxAnswerBytes, ": ask for less at once"));
+  if (place.part.region == nullptr || bytes <= place.part.byte_size) {
+    return absl::OkStatus();
   }
-  if (bytes <= place.part.byte_size) return absl::OkStatus();
   return FieldViolation(StrCat(place.name, ".parameters.", kByteSize),
                         StrCat("is ", place.part.byte_size,
                                "; the output takes ", bytes, " bytes"));

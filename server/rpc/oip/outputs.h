@@ -31,7 +31,8 @@ absl::StatusOr<std::vector<OutputPlace>> ReadOutputs(
     const inference::ModelInferRequest& request,
     const std::vector<TensorSpec>& specs, const SharedMemory& memory);
 
-// Before anything is computed: that so many bytes fit.
+// Before anything is computed: that so many bytes fit into shared memory, if
+// the output goes there.
 absl::Status CheckRoom(const OutputPlace& place, uint64_t bytes);
 
 struct InferAnswer {

@@ -15,10 +15,8 @@ namespace octet::rpc {
 struct Backend;
 struct Edge;
 
-// `files` is where work runs that touches disks and stores, `compute` where
-// requests are decoded.
-std::unique_ptr<grpc::Service> MakeOpenInferenceService(const Edge& files,
-                                                        const Edge& compute,
+// `edge` is where work runs that touches disks and stores.
+std::unique_ptr<grpc::Service> MakeOpenInferenceService(const Edge& edge,
                                                         Backend* backend);
 
 }  // namespace octet::rpc

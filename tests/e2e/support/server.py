@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -12,6 +13,12 @@ import urllib.request
 from support.paths import binary
 
 _READY = re.compile(r"ready grpc=(\S+) metrics=(\S+)")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class Server:
@@ -23,11 +30,13 @@ class Server:
         *flags: str,
         ready_in=60.0,
         command=None,
+        grpc_address="127.0.0.1:0",
     ):
         """`command`: what starts the server of another build, as a list."""
         self.data_dir = pathlib.Path(data_dir)
         self.flags = flags
         self.ready_in = ready_in
+        self.grpc_address = grpc_address
         self.command = command or [binary("octet-server")]
         self.start()
 
@@ -43,7 +52,7 @@ class Server:
         self.process = subprocess.Popen(
             [
                 *self.command,
-                "--grpc-address=127.0.0.1:0",
+                f"--grpc-address={self.grpc_address}",
                 "--metrics-address=127.0.0.1:0",
                 f"--data-dir={self.data_dir}",
                 *self.flags,

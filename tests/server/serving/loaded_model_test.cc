@@ -104,12 +104,29 @@ TEST_F(LoadedModelTest, AllowedNonFiniteValuesSpoilTheirOwnRowOnly) {
   }
 }
 
+TEST_F(LoadedModelTest, KnowsWhatAnAnswerTakesBeforeItIsComputed) {
+  model::ModelInput input;
+  input.features = {1, 2, 3, 4, 5, 6};
+  input.feature_rows = 3;
+  kernels::PhaseTimes times;
+  const auto forward = exact_->ForwardBatch(input, 1, {}, &times);
+  ASSERT_TRUE(forward.ok()) << forward.status();
+  EXPECT_EQ(exact_->OutputBytes(input, model::OutputKind::kOutput),
+            forward->values.size() * sizeof(float));
+  const auto y =
+      exact_->MatMul("fc1", Rows(input.features.data(), 3, 2), {}, nullptr);
+  ASSERT_TRUE(y.ok()) << y.status();
+  EXPECT_EQ(exact_->OutputBytes("fc1", 3), y->values.size() * sizeof(float));
+  EXPECT_EQ(exact_->OutputBytes("fc9", 3), 0);
+}
+
 TEST_F(LoadedModelTest, CountsWhatWasAnsweredAndNotWhatFailed) {
   const std::vector<float> x = {1, 2, 3, 4};
   Answer(*coded_, 1, 2);
   Answer(*coded_, 3, 4);
   ASSERT_TRUE(coded_->MatMul("fc1", Rows(x.data(), 2, 2), {}, nullptr).ok());
-  EXPECT_FALSE(coded_->Forward({}, {}, nullptr).ok());
+  kernels::PhaseTimes times;
+  EXPECT_FALSE(coded_->ForwardBatch({}, 1, {}, &times).ok());
   const ModelStats stats = coded_->stats();
   EXPECT_EQ(stats.forward_count, 2);
   EXPECT_EQ(stats.matmul_count, 1);

@@ -130,7 +130,8 @@ float Answer(const LoadedModel& model, float a, float b) {
   model::ModelInput input;
   input.features = {a, b};
   input.feature_rows = 1;
-  const auto output = model.Forward(input, {}, nullptr);
+  kernels::PhaseTimes times;
+  const auto output = model.ForwardBatch(input, 1, {}, &times);
   EXPECT_TRUE(output.ok()) << output.status();
   return output.ok() && output->values.size() == 1 ? output->values[0] : -1;
 }

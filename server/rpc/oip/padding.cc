@@ -1,4 +1,4 @@
-#include "server/rpc/oip/tokens.h"
+#include "server/rpc/oip/padding.h"
 
 #include <algorithm>
 #include <cstring>

@@ -1,4 +1,4 @@
-#include "server/rpc/oip/tokens.h"
+#include "server/rpc/oip/padding.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -77,15 +77,6 @@ TEST(PadRows, PutsZerosUnderTheMask) {
   EXPECT_THAT(PadRows(rows, std::vector<int32_t>{1, 2}, 3),
               ElementsAre(1, 2, 0, 0, 0, 0, 3, 4, 5, 6, 0, 0));
   EXPECT_EQ(PadRows(rows, std::vector<int32_t>{3}, 3), rows.values);
-}
-
-TEST(CheckRoom, AnAnswerFitsAMessage) {
-  OutputPlace place;
-  place.name = kHiddenState;
-  EXPECT_TRUE(CheckRoom(place, uint64_t{1} << 30).ok());
-  const absl::Status status = CheckRoom(place, uint64_t{1} << 31);
-  EXPECT_TRUE(absl::IsInvalidArgument(status));
-  EXPECT_THAT(status.message(), HasSubstr("outputs.last_hidden_state: "));
 }
 
 }  // namespace

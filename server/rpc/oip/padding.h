@@ -7,8 +7,8 @@
 // Padding is stripped on arrival, so that it costs nothing and changes nothing.
 // It has to be at the end: a token's position is where it stands.
 
-#ifndef OCTET_SERVER_RPC_OIP_TOKENS_H_
-#define OCTET_SERVER_RPC_OIP_TOKENS_H_
+#ifndef OCTET_SERVER_RPC_OIP_PADDING_H_
+#define OCTET_SERVER_RPC_OIP_PADDING_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -39,4 +39,4 @@ std::vector<float> PadRows(model::ModelOutput rows,
 
 }  // namespace octet::rpc::oip
 
-#endif  // OCTET_SERVER_RPC_OIP_TOKENS_H_
+#endif  // OCTET_SERVER_RPC_OIP_PADDING_H_
