@@ -1,19 +1,20 @@
+// What is computed next, and together with what.
+
 #include "server/serving/scheduler.h"
 
 #include <atomic>
 #include <future>
 #include <limits>
 #include <map>
-#include <mutex>
 #include <random>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/server/serving/model_files.h"
-#include "tests/server/telemetry/scrape.h"
+#include "tests/server/serving/scheduler_fixture.h"
 
 namespace octet::serving {
 namespace {
@@ -21,100 +22,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Optional;
-
-using Model = std::shared_ptr<const LoadedModel>;
-
-// Keeps one worker busy until it is released.
-class Blocker {
- public:
-  Task task(const Model& model) {
-    Task task;
-    task.model = model;
-    task.run = [this](const Turn&) {
-      started_.set_value();
-      release_.get_future().wait();
-    };
-    task.drop = [](const absl::Status&) { FAIL() << "a blocker was dropped"; };
-    return task;
-  }
-  void WaitUntilItRuns() { started_.get_future().wait(); }
-  void Release() { release_.set_value(); }
-
- private:
-  std::promise<void> started_;
-  std::promise<void> release_;
-};
-
-class SchedulerTest : public RegistryTest {
- protected:
-  SchedulerTest() {
-    AddCheckpoint("c");
-    AddBundle("b");
-    registry_ = NewRegistry(&metrics_);
-    exact_ = *registry_->Load("exact", "checkpoints/c");
-    coded_ = *registry_->Load("coded", "bundles/b");
-  }
-
-  // Rows (first, 1), (first + 1, 1), ...
-  static Step StepOf(const Model& model, float first, size_t rows = 1) {
-    Step step;
-    step.model = model;
-    for (size_t i = 0; i < rows; ++i) {
-      step.input.features.push_back(first + static_cast<float>(i));
-      step.input.features.push_back(1);
-    }
-    step.input.feature_rows = rows;
-    return step;
-  }
-
-  // Submits and remembers what came of it, in order.
-  absl::Status Submit(Scheduler& scheduler, Step step, int name = 0) {
-    step.done = [this, name](absl::StatusOr<StepResult> result) {
-      const std::lock_guard lock(mutex_);
-      order_.push_back(name);
-      results_.push_back(std::move(result));
-    };
-    return scheduler.Submit(std::move(step));
-  }
-
-  // A task that only leaves its name.
-  absl::Status SubmitTask(Scheduler& scheduler, const Model& model, int name,
-                          Priority priority, size_t multiply_adds = 100) {
-    Task task;
-    task.model = model;
-    task.multiply_adds = multiply_adds;
-    task.priority = priority;
-    task.run = [this, name](const Turn&) {
-      const std::lock_guard lock(mutex_);
-      order_.push_back(name);
-    };
-    task.drop = [](const absl::Status& why) { FAIL() << why; };
-    return scheduler.Submit(std::move(task));
-  }
-
-  static SchedulerOptions OneWorker() {
-    SchedulerOptions options;
-    options.workers = 1;
-    return options;
-  }
-
-  static size_t Position(const std::vector<int>& order, int name) {
-    return static_cast<size_t>(std::find(order.begin(), order.end(), name) -
-                               order.begin());
-  }
-
-  std::optional<double> Metric(const std::string& name) const {
-    return telemetry::Collect(metrics_).Value(name);
-  }
-
-  mutable telemetry::Metrics metrics_;
-  std::unique_ptr<ModelRegistry> registry_;
-  Model exact_;
-  Model coded_;
-  std::mutex mutex_;
-  std::vector<int> order_;
-  std::vector<absl::StatusOr<StepResult>> results_;
-};
 
 TEST_F(SchedulerTest, AStepGetsTheAnswerOfItsModel) {
   {
@@ -215,146 +122,6 @@ TEST_F(SchedulerTest, AWrongInputDoesNotSpoilItsNeighbours) {
   EXPECT_THAT(std::string(by_name[1].message()), HasSubstr("features[0][1]"));
 }
 
-TEST_F(SchedulerTest, AFullQueueRefusesAtOnceAndCallsNothing) {
-  Blocker blocker;
-  SchedulerOptions options = OneWorker();
-  options.queue_requests = 2;
-  {
-    Scheduler scheduler(options, &metrics_);
-    // Of a model that is loaded later: capacities are the scheduler's.
-    const Model late = *registry_->Load("late", "checkpoints/c");
-    ASSERT_TRUE(scheduler.Submit(blocker.task(late)).ok());
-    blocker.WaitUntilItRuns();
-    ASSERT_TRUE(Submit(scheduler, StepOf(late, 1)).ok());
-    ASSERT_TRUE(Submit(scheduler, StepOf(late, 2)).ok());
-    const absl::Status refused = Submit(scheduler, StepOf(late, 3));
-    EXPECT_TRUE(absl::IsResourceExhausted(refused)) << refused;
-    EXPECT_TRUE(Submit(scheduler, StepOf(coded_, 4)).ok())
-        << "another model's queue is its own";
-    EXPECT_THAT(Metric("octet_queue_depth{model=\"late\"}"), Optional(2));
-    EXPECT_THAT(Metric("octet_queue_rows{model=\"late\"}"), Optional(2));
-    EXPECT_THAT(Metric("octet_queue_capacity{model=\"late\"}"), Optional(2));
-    EXPECT_THAT(Metric("octet_work_rejected_total{reason=\"queue_full\"}"),
-                Optional(1));
-    blocker.Release();
-  }
-  EXPECT_EQ(results_.size(), 3);
-  EXPECT_THAT(Metric("octet_queue_depth{model=\"late\"}"), Optional(0));
-}
-
-TEST_F(SchedulerTest, RowsAreBoundedTooButOneLargeStepAlwaysFits) {
-  Blocker blocker;
-  SchedulerOptions options = OneWorker();
-  options.queue_rows = 10;
-  {
-    Scheduler scheduler(options, &metrics_);
-    ASSERT_TRUE(scheduler.Submit(blocker.task(exact_)).ok());
-    blocker.WaitUntilItRuns();
-    ASSERT_TRUE(Submit(scheduler, StepOf(exact_, 1, 30)).ok());
-    const absl::Status refused = Submit(scheduler, StepOf(exact_, 1));
-    EXPECT_TRUE(absl::IsResourceExhausted(refused)) << refused;
-    blocker.Release();
-  }
-  ASSERT_EQ(results_.size(), 1);
-  EXPECT_TRUE(results_[0].ok());
-}
-
-TEST_F(SchedulerTest, WhatNobodyWaitsForGivesUpItsPlaceInAFullQueue) {
-  Blocker blocker;
-  std::atomic<bool> cancelled = false;
-  SchedulerOptions options = OneWorker();
-  options.queue_requests = 2;
-  {
-    Scheduler scheduler(options, &metrics_);
-    ASSERT_TRUE(scheduler.Submit(blocker.task(exact_)).ok());
-    blocker.WaitUntilItRuns();
-    for (int i = 0; i < 2; ++i) {
-      Step step = StepOf(exact_, 1);
-      step.cancelled = [&] { return cancelled.load(); };
-      ASSERT_TRUE(Submit(scheduler, std::move(step), i).ok());
-    }
-    cancelled = true;
-    EXPECT_TRUE(Submit(scheduler, StepOf(exact_, 2), 2).ok());
-    blocker.Release();
-  }
-  ASSERT_EQ(results_.size(), 3);
-  for (size_t i = 0; i < 3; ++i) {
-    EXPECT_EQ(results_[i].ok(), order_[i] == 2) << results_[i].status();
-  }
-  EXPECT_EQ(exact_->stats().forward_count, 1);
-}
-
-TEST_F(SchedulerTest, CancelledAndExpiredWorkNeverRuns) {
-  constexpr int kEach = 50;
-  Blocker blocker;
-  std::atomic<bool> cancelled = false;
-  {
-    Scheduler scheduler(OneWorker(), &metrics_);
-    ASSERT_TRUE(scheduler.Submit(blocker.task(exact_)).ok());
-    blocker.WaitUntilItRuns();
-    for (int i = 0; i < kEach; ++i) {
-      Step step = StepOf(exact_, 1);
-      step.cancelled = [&] { return cancelled.load(); };
-      ASSERT_TRUE(Submit(scheduler, std::move(step), 0).ok());
-      Step late = StepOf(exact_, 1);
-      late.deadline = absl::Now();
-      ASSERT_TRUE(Submit(scheduler, std::move(late), 1).ok());
-      ASSERT_TRUE(Submit(scheduler, StepOf(exact_, 1), 2).ok());
-    }
-    cancelled = true;
-    blocker.Release();
-  }
-  ASSERT_EQ(results_.size(), 3 * kEach);
-  for (size_t i = 0; i < results_.size(); ++i) {
-    const absl::Status status = results_[i].status();
-    EXPECT_EQ(absl::IsCancelled(status), order_[i] == 0) << status;
-    EXPECT_EQ(absl::IsDeadlineExceeded(status), order_[i] == 1) << status;
-  }
-  EXPECT_EQ(exact_->stats().row_count, kEach);
-  for (const char* reason : {"cancelled", "deadline_exceeded"}) {
-    EXPECT_THAT(Metric("octet_work_dropped_total{reason=\"" +
-                       std::string(reason) + "\",stage=\"queue\"}"),
-                Optional(kEach));
-  }
-}
-
-TEST_F(SchedulerTest, AStepThatIsCancelledWhileItRunsStops) {
-  std::atomic<int> asked = 0;
-  {
-    Scheduler scheduler(OneWorker(), &metrics_);
-    Step step = StepOf(exact_, 1);
-    // Wanted when it starts, not when the second operator does.
-    step.cancelled = [&] { return ++asked > 2; };
-    ASSERT_TRUE(Submit(scheduler, std::move(step)).ok());
-  }
-  ASSERT_EQ(results_.size(), 1);
-  EXPECT_TRUE(absl::IsCancelled(results_[0].status()));
-  EXPECT_EQ(exact_->stats().forward_count, 0);
-  EXPECT_THAT(
-      Metric(
-          "octet_work_dropped_total{reason=\"cancelled\",stage=\"compute\"}"),
-      Optional(1));
-}
-
-TEST_F(SchedulerTest, ABatchGoesOnForThoseThatAreStillThere) {
-  Blocker blocker;
-  std::atomic<int> asked = 0;
-  {
-    Scheduler scheduler(OneWorker(), &metrics_);
-    ASSERT_TRUE(scheduler.Submit(blocker.task(exact_)).ok());
-    blocker.WaitUntilItRuns();
-    Step leaves = StepOf(exact_, 1);
-    leaves.cancelled = [&] { return ++asked > 1; };
-    ASSERT_TRUE(Submit(scheduler, std::move(leaves), 0).ok());
-    ASSERT_TRUE(Submit(scheduler, StepOf(exact_, 2), 1).ok());
-    blocker.Release();
-  }
-  ASSERT_EQ(results_.size(), 2);
-  EXPECT_TRUE(absl::IsCancelled(results_[0].status()));
-  ASSERT_TRUE(results_[1].ok()) << results_[1].status();
-  EXPECT_EQ(results_[1]->output.values[0], 12.5F);
-}
-
 TEST_F(SchedulerTest, HighGoesFirstAndLowIsNotForgotten) {
   Blocker blocker;
   {
@@ -403,43 +170,6 @@ TEST_F(SchedulerTest, AModelWithALongQueueDoesNotHoldUpAnother) {
   EXPECT_GE(Position(order_, 1009), 25);
 }
 
-TEST_F(SchedulerTest, DrainFinishesWhatWasAdmittedAndAdmitsNoMore) {
-  SchedulerOptions options;
-  options.workers = 2;
-  Scheduler scheduler(options, &metrics_);
-  for (int i = 0; i < 60; ++i) {
-    ASSERT_TRUE(Submit(scheduler, StepOf(exact_, 1)).ok());
-  }
-  scheduler.Drain(absl::InfiniteFuture());
-  ASSERT_EQ(results_.size(), 60);
-  for (const auto& result : results_) EXPECT_TRUE(result.ok());
-  const absl::Status late = Submit(scheduler, StepOf(exact_, 1));
-  EXPECT_TRUE(absl::IsUnavailable(late)) << late;
-  EXPECT_EQ(results_.size(), 60);
-}
-
-TEST_F(SchedulerTest, DrainDropsWhatHasNotStartedInTime) {
-  Blocker blocker;
-  Scheduler scheduler(OneWorker(), &metrics_);
-  ASSERT_TRUE(scheduler.Submit(blocker.task(exact_)).ok());
-  blocker.WaitUntilItRuns();
-  std::atomic<int> dropped = 0;
-  for (int i = 0; i < 3; ++i) {
-    Step step = StepOf(exact_, 1);
-    step.done = [&](const absl::StatusOr<StepResult>& result) {
-      EXPECT_TRUE(absl::IsUnavailable(result.status())) << result.status();
-      if (++dropped == 3) blocker.Release();
-    };
-    ASSERT_TRUE(scheduler.Submit(std::move(step)).ok());
-  }
-  scheduler.Drain(absl::Now());
-  EXPECT_EQ(dropped, 3);
-  EXPECT_THAT(
-      Metric("octet_work_dropped_total{reason=\"shutdown\",stage=\"queue\"}"),
-      Optional(3));
-}
-
-// As a decoder does: the next step is submitted when the last one is done.
 TEST_F(SchedulerTest, AStepMaySubmitTheNext) {
   constexpr int kSteps = 100;
   std::promise<void> over;
@@ -559,20 +289,6 @@ TEST_F(SchedulerTest, ABriefTaskRunsWhereItIsSubmittedWhileNothingWaits) {
   EXPECT_TRUE(absl::IsUnavailable(scheduler.Submit(task)));
 }
 
-TEST_F(SchedulerTest, ABriefTaskThatNobodyWaitsForIsDropped) {
-  Scheduler scheduler(OneWorker(), &metrics_);
-  absl::Status why;
-  Task task;
-  task.model = exact_;
-  task.brief = true;
-  task.cancelled = [] { return true; };
-  task.run = [](const Turn&) { FAIL() << "it was cancelled"; };
-  task.drop = [&](const absl::Status& status) { why = status; };
-  ASSERT_TRUE(scheduler.Submit(task).ok());
-  EXPECT_TRUE(absl::IsCancelled(why)) << why;
-}
-
-// A worker must not find that there are no workers.
 TEST_F(SchedulerTest, WorkersGoOnWhileABriefTaskStandsInForOne) {
   Scheduler scheduler(OneWorker(), &metrics_);
   Task task;
