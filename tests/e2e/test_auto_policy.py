@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from support import bundle_reader, checkpoints, recomputed
+from support import bundle_reader, recomputed
 from support.api import pb
 from support.client import feature_inputs
 from support.measures import cosines
@@ -100,14 +100,9 @@ def test_layers_of_one_input_share_their_smoothing(prepared, tmp_path):
         assert other.tobytes() != query.tobytes()
 
 
-def test_every_method_is_served(client):
-    rng = np.random.default_rng(7)
-    rows = rng.normal(0, 1, (64, 48)).astype(np.float32)
-    client.upload_checkpoint("mlp", checkpoints.mlp())
-    client.create_calibration("mlp", "mlp")
-    client.upload_batches("mlp", [feature_inputs(rows)])
-    client.load("mlp", "checkpoints/mlp")
-    exact = client.forward("mlp", feature_inputs(rows))
+def test_every_method_is_served(prepared):
+    rows = np.random.default_rng(7).normal(0, 1, (64, 48)).astype(np.float32)
+    exact = prepared.forward("mlp", feature_inputs(rows))
     for name, methods in {
         "grouped": {"group_size": 32},
         "rotated": {"hadamard_block": 16, "rounding": pb.ROUNDING_GPTQ},
@@ -117,7 +112,7 @@ def test_every_method_is_served(client):
     }.items():
         for scheme in (pb.SCHEME_W8A8_DYNAMIC, pb.SCHEME_W8A8_STATIC):
             bundle = f"{name}-{scheme}"
-            operation = client.quantize(
+            operation = prepared.quantize(
                 "mlp",
                 bundle,
                 "mlp",
@@ -125,6 +120,6 @@ def test_every_method_is_served(client):
                 methods=pb.QuantizationMethods(**methods),
             )
             assert operation.state == pb.Operation.STATE_SUCCEEDED, operation
-            client.load(bundle, f"bundles/{bundle}")
-            y = client.forward(bundle, feature_inputs(rows))
+            prepared.load(bundle, f"bundles/{bundle}")
+            y = prepared.forward(bundle, feature_inputs(rows))
             assert np.linalg.norm(y - exact) < 0.05 * np.linalg.norm(exact)
