@@ -29,7 +29,6 @@ from support.client import Client, token_inputs  # noqa: E402
 from support.server import Server  # noqa: E402
 
 RIVALS = ("onnxruntime", "openvino", "ctranslate2")
-BATCH = 16
 SPEED_SHAPE = (8, 128)
 TIMEOUT = 600.0
 
@@ -103,15 +102,9 @@ def octet(data, directory, args) -> list:
             "minilm", checkpoints.from_directory(paths.minilm())
         )
         client.create_calibration("texts", "minilm")
-        client.upload_batches(
-            "texts",
-            [
-                token_inputs(data.calibration[i : i + BATCH])
-                for i in range(0, len(data.calibration), BATCH)
-            ],
-        )
+        client.upload_texts("texts", data.calibration)
         client.load("fp32", "checkpoints/minilm")
-        expected = embed(client, "fp32", data.sequences())
+        expected = client.embed_all("fp32", data.sequences())
         rows = [
             octet_plan(server, client, data, expected, name, spec)
             for name, spec in plans.chosen(args.plan).items()
@@ -140,17 +133,8 @@ def octet_plan(server, client, data, expected, name, spec) -> dict:
             layer.scheme in (pb.SCHEME_FP32, pb.SCHEME_BF16, pb.SCHEME_FP16)
             for layer in report.layers
         ),
-        **data.judge(expected, embed(client, name, data.sequences())),
+        **data.judge(expected, client.embed_all(name, data.sequences())),
     }
-
-
-def embed(client, model, sequences) -> np.ndarray:
-    return np.concatenate(
-        [
-            client.embed(model, sequences[i : i + BATCH])
-            for i in range(0, len(sequences), BATCH)
-        ]
-    )
 
 
 def measure_speed(client, rows, rounds) -> None:

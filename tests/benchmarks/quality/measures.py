@@ -4,11 +4,7 @@ import pathlib
 
 import numpy as np
 
-
-def cosines(a, b) -> np.ndarray:
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return np.sum(a * b, axis=1) / norms
+from support.measures import cosines
 
 
 def closeness(expected, actual) -> dict:
