@@ -319,7 +319,9 @@ class InferenceService final : public RawService {
     if (!input.ok()) return AboutInput("inputs", input.status());
     step.input = *std::move(input);
     RETURN_IF_ERROR(wire.Expect(
-        "inputs", job->model->OutputBytes(step.input, step.output)));
+        "inputs",
+        job->model->OutputBytes(step.input.rows(), step.input.lengths.size(),
+                                step.output)));
     job->timer.End(*job->model, telemetry::Stage::kDecode);
     step.deadline = wire.deadline;
     step.cancelled = wire.cancelled;

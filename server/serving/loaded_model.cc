@@ -92,15 +92,14 @@ uint64_t LoadedModel::MultiplyAdds(std::string_view layer,
   return found == linears_.end() ? 0 : values * found->second->out_features;
 }
 
-uint64_t LoadedModel::OutputBytes(const model::ModelInput& input,
+uint64_t LoadedModel::OutputBytes(size_t rows, size_t sequences,
                                   model::OutputKind output) const {
   const model::Graph& graph = model_->graph();
   const auto value =
       output == model::OutputKind::kHidden ? graph.hidden : graph.output;
   if (!value) return 0;
-  const size_t rows =
-      PoolsSequences(output) ? input.lengths.size() : input.rows();
-  return uint64_t{rows} * graph.widths[*value] * sizeof(float);
+  const uint64_t out = PoolsSequences(output) ? sequences : rows;
+  return out * graph.widths[*value] * sizeof(float);
 }
 
 uint64_t LoadedModel::OutputBytes(std::string_view layer, size_t rows) const {

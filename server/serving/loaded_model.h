@@ -63,8 +63,9 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   uint64_t multiply_adds_per_row() const { return multiply_adds_per_row_; }
   // Of a product of that many input values with a layer; 0 for unknown ones.
   uint64_t MultiplyAdds(std::string_view layer, size_t values) const;
-  // What an answer takes, in FP32, before it is computed.
-  uint64_t OutputBytes(const model::ModelInput& input,
+  // What an answer to so many rows takes, in FP32, before it is computed; rows
+  // of tokens are those of `sequences`.
+  uint64_t OutputBytes(size_t rows, size_t sequences,
                        model::OutputKind output) const;
   // The same of a product of that many rows; 0 for unknown layers.
   uint64_t OutputBytes(std::string_view layer, size_t rows) const;

@@ -111,7 +111,7 @@ TEST_F(LoadedModelTest, KnowsWhatAnAnswerTakesBeforeItIsComputed) {
   kernels::PhaseTimes times;
   const auto forward = exact_->ForwardBatch(input, 1, {}, &times);
   ASSERT_TRUE(forward.ok()) << forward.status();
-  EXPECT_EQ(exact_->OutputBytes(input, model::OutputKind::kOutput),
+  EXPECT_EQ(exact_->OutputBytes(3, 0, model::OutputKind::kOutput),
             forward->values.size() * sizeof(float));
   const auto y =
       exact_->MatMul("fc1", Rows(input.features.data(), 3, 2), {}, nullptr);
