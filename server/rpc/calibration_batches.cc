@@ -6,7 +6,7 @@
 
 #include "kernels/status_macros.h"
 #include "server/model/str_cat.h"
-#include "server/quantization/calibration.h"
+#include "server/quantization/calibration/calibration.h"
 #include "server/rpc/calibration_messages.h"
 #include "server/rpc/resources/calibration_writer.h"
 #include "server/rpc/resources/resource_names.h"

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "kernels/status_macros.h"
-#include "server/quantization/calibrators.h"
+#include "server/quantization/methods/calibrators.h"
 #include "server/rpc/messages.h"
 #include "server/rpc/resources/checkpoint_graph.h"
 #include "server/rpc/resources/resource_names.h"

@@ -8,7 +8,7 @@
 #include "absl/status/status.h"
 #include "octet/v1/calibration_service.pb.h"
 #include "server/bundle/directory_store.h"
-#include "server/quantization/calibration.h"
+#include "server/quantization/calibration/calibration.h"
 #include "server/rpc/resources/calibration_store.h"
 #include "server/rpc/resources/captures.h"
 

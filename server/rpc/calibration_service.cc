@@ -7,7 +7,7 @@
 #include "kernels/status_macros.h"
 #include "octet/v1/calibration_service.grpc.pb.h"
 #include "server/model/str_cat.h"
-#include "server/quantization/calibration.h"
+#include "server/quantization/calibration/calibration.h"
 #include "server/rpc/calibration_batches.h"
 #include "server/rpc/calibration_messages.h"
 #include "server/rpc/calibration_transfer.h"

@@ -10,7 +10,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "server/quantization/operations.h"
+#include "server/quantization/job/operations.h"
 #include "server/telemetry/metrics.h"
 
 namespace octet::rpc {

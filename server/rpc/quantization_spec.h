@@ -5,7 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "octet/v1/quantization_service.pb.h"
-#include "server/quantization/policy.h"
+#include "server/quantization/planning/policy.h"
 
 namespace octet::rpc {
 

@@ -21,7 +21,7 @@
 #include "kernels/status_macros.h"
 #include "kernels/thread_pool.h"
 #include "server/model/str_cat.h"
-#include "server/quantization/operations.h"
+#include "server/quantization/job/operations.h"
 #include "server/rpc/calls/call_gate.h"
 #include "server/rpc/calls/reactors.h"
 #include "server/rpc/listeners.h"

@@ -19,7 +19,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "kernels/int8_linear.h"
-#include "server/quantization/calibration.h"
+#include "server/quantization/calibration/calibration.h"
 #include "server/rpc/calls/client_limits.h"
 #include "server/rpc/calls/request_log.h"
 #include "server/rpc/security/security.h"

@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "server/quantization/calibration_file.h"
-#include "server/quantization/calibrators.h"
+#include "server/quantization/calibration/calibration_file.h"
+#include "server/quantization/methods/calibrators.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using octet::quantization::Load;

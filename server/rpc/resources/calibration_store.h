@@ -13,7 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/bundle/directory_store.h"
-#include "server/quantization/calibration.h"
+#include "server/quantization/calibration/calibration.h"
 
 namespace octet::rpc {
 

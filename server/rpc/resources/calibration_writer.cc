@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "kernels/status_macros.h"
-#include "server/quantization/fingerprint.h"
+#include "server/quantization/calibration/fingerprint.h"
 #include "server/rpc/resources/checkpoint_graph.h"
 #include "server/rpc/resources/resource_names.h"
 #include "spdlog/spdlog.h"

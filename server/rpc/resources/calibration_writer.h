@@ -15,7 +15,7 @@
 #include "kernels/thread_pool.h"
 #include "server/model/graph.h"
 #include "server/model/model.h"
-#include "server/quantization/calibration.h"
+#include "server/quantization/calibration/calibration.h"
 #include "server/rpc/resources/backend.h"
 #include "server/rpc/resources/leases.h"
 

@@ -3,7 +3,7 @@
 #include "kernels/status_macros.h"
 #include "server/bundle/bundle.h"
 #include "server/model/importer.h"
-#include "server/quantization/fingerprint.h"
+#include "server/quantization/calibration/fingerprint.h"
 
 namespace octet::rpc {
 

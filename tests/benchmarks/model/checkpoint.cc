@@ -9,9 +9,9 @@
 #include "server/bundle/safetensors.h"
 #include "server/model/importer.h"
 #include "server/model/str_cat.h"
-#include "server/quantization/layer_plan.h"
-#include "server/quantization/layer_quantizer.h"
-#include "server/quantization/layer_samples.h"
+#include "server/quantization/calibration/layer_samples.h"
+#include "server/quantization/methods/layer_plan.h"
+#include "server/quantization/methods/layer_quantizer.h"
 
 namespace octet::benchmarks {
 namespace {

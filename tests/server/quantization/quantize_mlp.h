@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "server/quantization/quantizer.h"
+#include "server/quantization/job/quantizer.h"
 #include "tests/server/quantization/small_checkpoint.h"
 
 namespace octet::quantization {

@@ -9,7 +9,7 @@
 
 #include "gtest/gtest.h"
 #include "server/bundle/safetensors.h"
-#include "server/quantization/storage.h"
+#include "server/quantization/storage/storage.h"
 
 namespace octet::quantization {
 

@@ -12,9 +12,9 @@
 #include "absl/status/statusor.h"
 #include "kernels/matrix_view.h"
 #include "kernels/thread_pool.h"
-#include "server/quantization/layer_plan.h"
-#include "server/quantization/layer_quantizer.h"
-#include "server/quantization/layer_samples.h"
+#include "server/quantization/calibration/layer_samples.h"
+#include "server/quantization/methods/layer_plan.h"
+#include "server/quantization/methods/layer_quantizer.h"
 #include "tests/server/quantization/small_checkpoint.h"
 
 namespace octet::quantization {

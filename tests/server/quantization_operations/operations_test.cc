@@ -1,4 +1,4 @@
-#include "server/quantization/operations.h"
+#include "server/quantization/job/operations.h"
 
 #include <new>
 #include <string>
@@ -9,7 +9,7 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
-#include "server/quantization/operation_file.h"
+#include "server/quantization/job/operation_file.h"
 #include "tests/server/quantization/small_checkpoint.h"
 
 namespace octet::quantization {

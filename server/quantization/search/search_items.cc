@@ -1,0 +1,105 @@
+#include "server/quantization/search/search_items.h"
+
+#include <memory>
+#include <utility>
+
+#include "kernels/status_macros.h"
+#include "server/model/linear_layer.h"
+#include "server/quantization/search/candidates.h"
+#include "server/quantization/search/trial_tensors.h"
+
+namespace octet::quantization {
+
+Measure MeasureOf(const Budget& budget) {
+  if (budget.min_mean_cosine) return Measure::kMeanCosine;
+  if (budget.max_relative_error) return Measure::kRelativeError;
+  return Measure::kBytes;
+}
+
+absl::StatusOr<std::vector<SearchItem>> MakeItems(
+    const SearchJob& job,
+    const std::map<std::string, model::Scheme>& float_schemes) {
+  ASSIGN_OR_RETURN(const auto requests, ResolveRequest(job.graph, job.request));
+  std::vector<SearchItem> items;
+  for (const InputGroup& group : GroupByInput(job.graph)) {
+    for (AlikeLinears& part : SplitByRequest(group, requests)) {
+      SearchItem item{.linears = std::move(part.linears),
+                      .requests = {std::move(part.request)},
+                      .trials = {}};
+      const std::string& layer = item.linears.front()->layer;
+      const model::Scheme float_scheme = float_schemes.find(layer)->second;
+      LayerRequest& only = item.requests.front();
+      if (only.is_free) {
+        item.requests =
+            Candidates(item.linears.front()->in_features,
+                       job.calibration.Find(layer), job.request, float_scheme);
+      } else if (!model::IsInt8(only.scheme)) {
+        only.scheme = float_scheme;
+      }
+      items.push_back(std::move(item));
+    }
+  }
+  return items;
+}
+
+absl::Status TryAll(const SearchJob& job, const Tuning& tuning,
+                    SpeedTable& speed, SearchItem& item) {
+  ASSIGN_OR_RETURN(const TrialGroup group,
+                   TrialGroup::Load(item.linears, job.graph, job.checkpoint,
+                                    job.calibration, job.pool));
+  for (const LayerRequest& request : item.requests) {
+    if (job.on_step) {
+      RETURN_IF_ERROR(job.on_step(item.linears.front()->layer));
+    }
+    ASSIGN_OR_RETURN(Trial trial, group.Try(request, job.request, speed));
+    item.trials.push_back(std::move(trial));
+  }
+  // Any noise will do to see what becomes of it; this is the quickest to make.
+  const LayerRequest plain{
+      .scheme = model::Scheme::kW8A8Dynamic, .methods = {}, .reason = {}};
+  ASSIGN_OR_RETURN(Trial noisy, group.Try(plain, job.request, speed));
+  if (noisy.noise() == 0.0) return absl::OkStatus();
+  TrialTensors tensors(job.checkpoint);
+  RETURN_IF_ERROR(group.Put(job.request, noisy, tensors));
+  std::vector<std::unique_ptr<model::LinearLayer>> layers;
+  model::LinearSubstitutes substitutes;
+  for (const TriedLayer& tried : noisy.layers) {
+    ASSIGN_OR_RETURN(
+        auto layer,
+        model::MakeLinearLayer(*tried.linear, tried.plan.scheme, tensors));
+    substitutes.emplace(tried.linear->layer, layer.get());
+    layers.push_back(std::move(layer));
+  }
+  ASSIGN_OR_RETURN(const auto outputs,
+                   RunBatches(tuning.float_model, tuning.batches, &substitutes,
+                              job.pool, job.cancelled));
+  const Harm harm = Compare(tuning.outputs, outputs);
+  item.cosine_gain = harm.mean_cosine_loss / noisy.noise();
+  item.square_gain = harm.relative_square / noisy.noise();
+  return absl::OkStatus();
+}
+
+std::vector<std::vector<Option>> Options(const std::vector<SearchItem>& items,
+                                         Measure measure) {
+  std::vector<std::vector<Option>> all;
+  for (const SearchItem& item : items) {
+    std::vector<Option>& options = all.emplace_back();
+    for (const Trial& trial : item.trials) {
+      switch (measure) {
+        case Measure::kMeanCosine:
+          options.push_back({trial.seconds(), item.CosineLoss(trial)});
+          break;
+        case Measure::kRelativeError:
+          options.push_back({trial.seconds(), item.RelativeSquare(trial)});
+          break;
+        case Measure::kBytes:
+          options.push_back({item.RelativeSquare(trial),
+                             static_cast<double>(trial.stored_bytes())});
+          break;
+      }
+    }
+  }
+  return all;
+}
+
+}  // namespace octet::quantization

@@ -1,0 +1,234 @@
+#include "server/quantization/search/search.h"
+
+#include <algorithm>
+#include <memory>
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/model/importer.h"
+#include "tests/server/quantization/small_checkpoint.h"
+
+namespace octet::quantization {
+namespace {
+
+using model::Scheme;
+using ::testing::HasSubstr;
+
+constexpr auto kFailed = absl::StatusCode::kFailedPrecondition;
+constexpr size_t kSamples = 64;
+
+// The small MLP, with inputs of which one is far larger than the others.
+class PlanSearchTest : public ::testing::Test {
+ protected:
+  PlanSearchTest() {
+    Use(MlpTensors(), kMlpIn);
+    request_.policy = Policy::kAuto;
+  }
+
+  void Use(const std::vector<SmallTensor>& tensors, size_t columns) {
+    WriteCheckpoint(directory_.path(), tensors, kMlpConfig);
+    opened_ = OpenFloat(directory_.path());
+    calibration_ = NewCalibration("mlp", {});
+    std::vector<float> x = RandomValues(kSamples * columns, /*seed=*/3);
+    for (size_t r = 0; r < kSamples; ++r) x[r * columns + 5] *= 40.0F;
+    EXPECT_THAT(ObserveInputs(*opened_.model, Features(std::move(x), kSamples),
+                              nullptr, calibration_),
+                IsOk());
+  }
+
+  // So wide that INT8 is what is fastest.
+  void UseWideModel() {
+    constexpr size_t kIn = 128;
+    constexpr size_t kHidden = 512;
+    Use({{"fc1.weight", {kHidden, kIn}, RandomValues(kHidden * kIn, 5, 0.1F)},
+         {"fc2.weight", {kIn, kHidden}, RandomValues(kIn * kHidden, 6, 0.1F)}},
+        kIn);
+  }
+
+  PlanSearch NewSearch() {
+    return PlanSearch({.graph = opened_.model->graph(),
+                       .checkpoint = *opened_.files.tensors,
+                       .calibration = calibration_,
+                       .request = request_,
+                       .cancelled = cancelled_,
+                       .on_step = [this](const std::string&) {
+                         ++steps_;
+                         return absl::OkStatus();
+                       }});
+  }
+
+  absl::StatusOr<SearchResult> Search() { return NewSearch().Next(); }
+
+  Scheme SchemeOf(const SearchResult& result, const std::string& layer) {
+    return result.plan.layers.find(layer)->second.scheme.scheme;
+  }
+
+  TemporaryDirectory directory_;
+  OpenedModel opened_;
+  Calibration calibration_;
+  PlanRequest request_;
+  std::function<bool()> cancelled_;
+  size_t steps_ = 0;
+};
+
+const bundle::FrontierPoint& Chosen(const SearchResult& result) {
+  return *std::find_if(result.frontier.begin(), result.frontier.end(),
+                       [](const auto& point) { return point.chosen; });
+}
+
+TEST_F(PlanSearchTest, KeepsToACosineAndSaysWhatItTried) {
+  request_.budget.min_mean_cosine = 0.999;
+  const auto result = Search();
+  ASSERT_THAT(result, IsOk());
+  EXPECT_EQ(result->plan.layers.size(), 2);
+  EXPECT_GE(result->verified_plans, 1);
+  EXPECT_GT(result->tuned_rows, 0);
+  EXPECT_LT(result->tuned_rows, kSamples);
+  EXPECT_LE(steps_, SearchSteps(opened_.model->graph(), request_));
+  EXPECT_TRUE(Chosen(*result).measured);
+  EXPECT_GE(Chosen(*result).mean_row_cosine, 0.999);
+  for (const auto& [layer, candidates] : result->candidates) {
+    EXPECT_GT(candidates.size(), 5) << layer;
+    EXPECT_EQ(std::count_if(candidates.begin(), candidates.end(),
+                            [](const auto& c) { return c.chosen; }),
+              1);
+    for (const auto& candidate : candidates) {
+      EXPECT_GT(candidate.microseconds, 0.0) << candidate.name;
+      EXPECT_GT(candidate.stored_bytes, 0) << candidate.name;
+    }
+  }
+}
+
+TEST_F(PlanSearchTest, ATighterBudgetErrsLess) {
+  request_.budget.max_relative_error = 0.2;
+  const auto loose = Search();
+  ASSERT_THAT(loose, IsOk());
+  request_.budget.max_relative_error = 0.001;
+  const auto tight = Search();
+  ASSERT_THAT(tight, IsOk());
+  EXPECT_LE(Chosen(*tight).relative_error, 0.001);
+  EXPECT_LE(Chosen(*tight).relative_error, Chosen(*loose).relative_error);
+}
+
+TEST_F(PlanSearchTest, SaysWhyItCannotKeepToABudget) {
+  request_.budget.min_mean_cosine = 1.0 - 2e-9;
+  request_.float_scheme = Scheme::kBf16;
+  const auto result = Search();
+  EXPECT_THAT(result, FailsWith(kFailed, "no plan keeps to the budget"));
+  EXPECT_THAT(result, FailsWith(kFailed, "'fc1'"));
+  EXPECT_THAT(result, FailsWith(kFailed, "keep float layers in FP32"));
+}
+
+// Predictions are of means, so that the first plan fails.
+TEST_F(PlanSearchTest, BacksOffUntilAPlanKeepsToTheWorstSample) {
+  UseWideModel();
+  request_.budget.min_mean_cosine = 0.5;
+  const auto loose = Search();
+  ASSERT_THAT(loose, IsOk());
+  request_.budget.min_worst_cosine = 0.99999;
+  const auto result = Search();
+  ASSERT_THAT(result, IsOk());
+  EXPECT_GT(result->verified_plans, 1);
+  EXPECT_LT(Chosen(*result).relative_error, Chosen(*loose).relative_error);
+}
+
+bundle::QuantizationReport Measured(double mean_cosine) {
+  bundle::QuantizationReport report;
+  report.mean_row_cosine = mean_cosine;
+  report.worst_row_cosine = mean_cosine;
+  report.model_rows = kSamples;
+  return report;
+}
+
+TEST_F(PlanSearchTest, GoesOnWhereAStoredPlanDidNotHold) {
+  UseWideModel();
+  request_.budget.min_mean_cosine = 0.99;
+  PlanSearch search = NewSearch();
+  const auto first = search.Next();
+  ASSERT_THAT(first, IsOk());
+  search.Refuse(Measured(0.98));
+  const auto second = search.Next();
+  ASSERT_THAT(second, IsOk());
+  EXPECT_GT(second->verified_plans, first->verified_plans);
+  EXPECT_LT(Chosen(*second).relative_error, Chosen(*first).relative_error);
+}
+
+TEST_F(PlanSearchTest, GivesUpWhenNothingThatIsStoredHolds) {
+  request_.budget.min_mean_cosine = 0.99;
+  PlanSearch search = NewSearch();
+  absl::Status status;
+  for (int i = 0; i < 10 && status.ok(); ++i) {
+    status = search.Next().status();
+    if (status.ok()) search.Refuse(Measured(0.98));
+  }
+  EXPECT_THAT(status,
+              FailsWith(kFailed, "the best reaches a mean cosine of 0.98"));
+}
+
+TEST_F(PlanSearchTest, KeepsToASizeWithTheMostExactThatFits) {
+  const auto tensors = MlpTensors();
+  uint64_t values = 0;
+  for (const SmallTensor& tensor : tensors) values += tensor.values.size();
+  request_.budget.max_bytes = 2 * values;  // all of it in 16 bits
+  const auto large = Search();
+  ASSERT_THAT(large, IsOk());
+  EXPECT_FALSE(model::IsInt8(SchemeOf(*large, "fc1")));
+  request_.budget.max_bytes = static_cast<uint64_t>(1.5 * values);
+  const auto small = Search();
+  ASSERT_THAT(small, IsOk());
+  EXPECT_LE(Chosen(*small).stored_bytes, 1.5 * values);
+  EXPECT_TRUE(model::IsInt8(SchemeOf(*small, "fc1")) ||
+              model::IsInt8(SchemeOf(*small, "fc2")));
+  request_.budget.max_bytes = values / 2;
+  EXPECT_THAT(Search(), FailsWith(kFailed, "the smallest takes"));
+}
+
+uint64_t BytesOf(const std::vector<bundle::CandidateReport>& candidates,
+                 const std::string& name) {
+  for (const auto& candidate : candidates) {
+    if (candidate.name == name) return candidate.stored_bytes;
+  }
+  return 0;
+}
+
+// fc1 can divide what fc2 reads; nothing can divide the model's input.
+TEST_F(PlanSearchTest, ASmoothingThatWillBeFoldedCostsNothing) {
+  request_.budget.min_mean_cosine = 0.9;
+  const auto result = Search();
+  ASSERT_THAT(result, IsOk());
+  const auto extra = [&](const char* layer) {
+    const auto& candidates = result->candidates.at(layer);
+    return BytesOf(candidates, "w8a8_dynamic, smoothed, gptq") -
+           BytesOf(candidates, "w8a8_dynamic, gptq");
+  };
+  EXPECT_EQ(extra("fc1"), kMlpIn * sizeof(float));
+  EXPECT_EQ(extra("fc2"), 0);
+}
+
+TEST_F(PlanSearchTest, WhatTheRequestNamesIsNotItsToChoose) {
+  request_.budget.min_mean_cosine = 0.9;
+  request_.exclude = {"fc1"};
+  request_.overrides = {{"fc2", Scheme::kW8A8Static}};
+  const auto result = Search();
+  ASSERT_THAT(result, IsOk());
+  EXPECT_EQ(SchemeOf(*result, "fc1"), Scheme::kFp16);
+  EXPECT_THAT(result->plan.layers.at("fc1").reason, HasSubstr("excluded"));
+  EXPECT_EQ(SchemeOf(*result, "fc2"), Scheme::kW8A8Static);
+  EXPECT_EQ(result->candidates.at("fc2").size(), 1);
+}
+
+TEST_F(PlanSearchTest, NeedsSamplesOfTheModelsInput) {
+  request_.budget.min_mean_cosine = 0.9;
+  calibration_ = NewCalibration("mlp", {});
+  EXPECT_THAT(Search(), FailsWith(kFailed, "model inputs"));
+}
+
+TEST_F(PlanSearchTest, StopsWhenCancelled) {
+  request_.budget.min_mean_cosine = 0.9;
+  cancelled_ = [] { return true; };
+  EXPECT_THAT(Search(), FailsWith(absl::StatusCode::kCancelled, ""));
+}
+
+}  // namespace
+}  // namespace octet::quantization
