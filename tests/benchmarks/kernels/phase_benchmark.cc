@@ -205,7 +205,7 @@ double ThreadCpuNanoseconds() {
 // The time of timed calls over that of untimed ones, less 1: the median of many
 // pairs, each of a few calls, whose order changes from pair to pair.
 double CostOfTiming(const Subject& subject) {
-  constexpr size_t kPairs = 801;
+  constexpr double kAllNanoseconds = 5e8;
   constexpr double kPairNanoseconds = 400'000;  // hardly ever interrupted
   Layer layer(subject, kernels::SelectKernel(kernels::HostFeatures()));
   kernels::PhaseTimes times;
@@ -215,17 +215,20 @@ double CostOfTiming(const Subject& subject) {
     return ThreadCpuNanoseconds() - start;
   };
   nanoseconds(true, 8);
-  const auto calls = static_cast<size_t>(1 + kPairNanoseconds / 2 /
-                                                 (nanoseconds(false, 8) / 8));
+  const double call = nanoseconds(false, 8) / 8;
+  const auto calls = static_cast<size_t>(1 + kPairNanoseconds / 2 / call);
+  const double pair = 2 * call * static_cast<double>(calls);
+  const auto pairs =
+      std::max<size_t>(static_cast<size_t>(kAllNanoseconds / pair), 101);
   std::vector<double> ratios;
-  for (size_t i = 0; i < kPairs; ++i) {
+  for (size_t i = 0; i < pairs; ++i) {
     const bool timed_first = i % 2 == 0;
     const double first = nanoseconds(timed_first, calls);
     const double second = nanoseconds(!timed_first, calls);
     ratios.push_back(timed_first ? first / second : second / first);
   }
-  std::nth_element(ratios.begin(), ratios.begin() + kPairs / 2, ratios.end());
-  return ratios[kPairs / 2] - 1;
+  std::nth_element(ratios.begin(), ratios.begin() + pairs / 2, ratios.end());
+  return ratios[pairs / 2] - 1;
 }
 
 void PrintCostOfTiming() {
