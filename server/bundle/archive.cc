@@ -3,10 +3,9 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -45,16 +44,25 @@ std::string ErrorOf(archive* handle) {
 struct Outlet {
   ArchiveSink sink;
   absl::Status status;
+  std::shared_ptr<const MappedFile> file;  // of the entry that is written
 };
+
+bool IsIn(const MappedFile& file, const char* bytes) {
+  const auto* begin = reinterpret_cast<const char*>(file.bytes().data());
+  const std::less<const char*> before;  // also where the two are not related
+  return !before(bytes, begin) && before(bytes, begin + file.bytes().size());
+}
 
 // After an error, what is still written goes nowhere. libarchive is not told:
 // a handle that has failed never frees its buffers.
 la_ssize_t Emit(archive* /*handle*/, void* data, const void* buffer,
                 size_t size) {
   auto& outlet = *static_cast<Outlet*>(data);
+  const auto* bytes = static_cast<const char*>(buffer);
   if (outlet.status.ok()) {
-    outlet.status =
-        outlet.sink(std::string_view(static_cast<const char*>(buffer), size));
+    ArchivePiece piece = {std::string_view(bytes, size), nullptr};
+    if (outlet.file && IsIn(*outlet.file, bytes)) piece.file = outlet.file;
+    outlet.status = outlet.sink(piece);
   }
   return static_cast<la_ssize_t>(size);
 }
@@ -67,35 +75,25 @@ absl::Status WriteError(archive* handle, const Outlet& outlet) {
 }
 
 absl::Status WriteEntry(archive* handle, const fs::path& directory,
-                        const std::string& path, const Outlet& outlet) {
-  uint64_t size = 0;
-  ASSIGN_OR_RETURN(const FileDescriptor fd,
-                   OpenRegularFile(directory / path, &size));
+                        const std::string& path, Outlet& outlet) {
+  ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(directory / path));
+  outlet.file = std::make_shared<const MappedFile>(std::move(file));
+  absl::Span<const std::byte> left = outlet.file->bytes();
   const Entry entry(archive_entry_new(), archive_entry_free);
   archive_entry_set_pathname(entry.get(), path.c_str());
   archive_entry_set_filetype(entry.get(), AE_IFREG);
   archive_entry_set_perm(entry.get(), 0644);
   archive_entry_set_mtime(entry.get(), 0, 0);
-  archive_entry_set_size(entry.get(), static_cast<la_int64_t>(size));
+  archive_entry_set_size(entry.get(), static_cast<la_int64_t>(left.size()));
   if (archive_write_header(handle, entry.get()) != ARCHIVE_OK) {
     return WriteError(handle, outlet);
   }
-  std::vector<char> buffer(kPiece);
-  for (uint64_t left = size; left > 0;) {
-    const ssize_t got =
-        read(fd.get(), buffer.data(), std::min<uint64_t>(left, buffer.size()));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return ErrnoStatus("read", path);
-    if (got == 0) {
-      return absl::DataLossError(
-          model::StrCat(Quoted(path), " became shorter while it was read"));
-    }
-    if (archive_write_data(handle, buffer.data(), static_cast<size_t>(got)) !=
-        got) {
-      return WriteError(handle, outlet);
-    }
+  while (!left.empty()) {  // in one call, unless it is larger than an int
+    const la_ssize_t written =
+        archive_write_data(handle, left.data(), left.size());
+    if (written <= 0) return WriteError(handle, outlet);
     RETURN_IF_ERROR(outlet.status);
-    left -= static_cast<uint64_t>(got);
+    left.remove_prefix(static_cast<size_t>(written));
   }
   return absl::OkStatus();
 }
@@ -237,12 +235,12 @@ class Unpacker {
 
 absl::Status WriteArchive(const fs::path& directory, ArchiveSink sink) {
   ASSIGN_OR_RETURN(const std::vector<std::string> files, ListFiles(directory));
-  Outlet outlet{sink, absl::OkStatus()};
+  Outlet outlet{sink, absl::OkStatus(), nullptr};
   const ArchiveWriter handle(archive_write_new(), archive_write_free);
   // ustar, with a pax header where a size or a name does not fit one.
   archive_write_set_format_pax_restricted(handle.get());
-  archive_write_set_bytes_per_block(handle.get(), kPiece);
-  archive_write_set_bytes_in_last_block(handle.get(), 1);
+  // No blocks: what is written passes through as it is, without a copy.
+  archive_write_set_bytes_per_block(handle.get(), 0);
   if (archive_write_open(handle.get(), &outlet, nullptr, Emit, nullptr) !=
       ARCHIVE_OK) {
     return WriteError(handle.get(), outlet);

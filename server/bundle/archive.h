@@ -5,19 +5,28 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string_view>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/bundle/mapped_file.h"
 
 namespace octet::bundle {
 
-// Receives consecutive pieces of the stream; an error stops the writing.
-using ArchiveSink = absl::FunctionRef<absl::Status(std::string_view)>;
+// Consecutive bytes of the stream: a whole file where it is mapped, or some of
+// what stands between files, which is gone after the call.
+struct ArchivePiece {
+  std::string_view bytes;
+  std::shared_ptr<const MappedFile> file;  // keeps `bytes`; nullptr: between
+};
+
+// Receives the pieces; an error stops the writing.
+using ArchiveSink = absl::FunctionRef<absl::Status(const ArchivePiece&)>;
 
 // Writes every file below `directory`, sorted by path, with fixed times and
-// owners: equal directories give equal bytes.
+// owners: equal directories give equal bytes. Nothing of the files is copied.
 absl::Status WriteArchive(const std::filesystem::path& directory,
                           ArchiveSink sink);
 

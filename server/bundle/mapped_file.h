@@ -1,7 +1,9 @@
 // A file's bytes, mapped read-only for as long as this object lives.
 //
-// Published directories never change, so that nobody truncates a mapped file
-// (which would be a SIGBUS for its readers).
+// A file that became shorter would be a SIGBUS for its readers. None does:
+// what is published never changes, a calibration is replaced by a rename
+// (atomic_file.h), and deleting unlinks; a mapping keeps what it shows. Files
+// that others may write to are read, not mapped (oip/shared_memory.h).
 
 #ifndef OCTET_SERVER_BUNDLE_MAPPED_FILE_H_
 #define OCTET_SERVER_BUNDLE_MAPPED_FILE_H_

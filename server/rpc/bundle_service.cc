@@ -1,13 +1,9 @@
 // BundleService: quantized models, in and out.
 
-#include <fcntl.h>
-
-#include <atomic>
 #include <filesystem>
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "kernels/status_macros.h"
 #include "octet/v1/bundle_service.grpc.pb.h"
@@ -16,15 +12,15 @@
 #include "server/bundle/io.h"
 #include "server/bundle/manifest.h"
 #include "server/bundle/report_page.h"
-#include "server/bundle/upload.h"
 #include "server/model/str_cat.h"
 #include "server/rpc/calls/reactors.h"
+#include "server/rpc/download.h"
 #include "server/rpc/messages.h"
 #include "server/rpc/report_messages.h"
 #include "server/rpc/resources/backend.h"
 #include "server/rpc/resources/resource_names.h"
 #include "server/rpc/services.h"
-#include "server/rpc/wire/message.h"
+#include "server/rpc/upload_file.h"
 
 namespace octet::rpc {
 namespace {
@@ -36,8 +32,6 @@ using grpc::ServerReadReactor;
 using grpc::ServerUnaryReactor;
 using grpc::ServerWriteReactor;
 
-// Big enough to make calls rare, small enough to be buffered per client.
-constexpr size_t kDownloadChunk = size_t{1} << 20;
 constexpr uint64_t kMaxManifestBytes = uint64_t{64} << 20;
 
 void Fill(std::string_view id, const bundle::Manifest& from, v1::Bundle* out) {
@@ -80,46 +74,17 @@ absl::StatusOr<bundle::Manifest> ReadManifest(
   return manifest;
 }
 
-// The tar of a bundle, piece by piece, as fast as the client reads.
-class Download {
- public:
-  explicit Download(Outbox<grpc::ByteBuffer>* outbox) : outbox_(outbox) {}
-
-  absl::Status Run(const fs::path& directory) {
-    RETURN_IF_ERROR(bundle::WriteArchive(
-        directory, [this](std::string_view bytes) { return Add(bytes); }));
-    return chunk_.empty() ? absl::OkStatus() : Send();
-  }
-
- private:
-  absl::Status Add(std::string_view bytes) {
-    while (!bytes.empty()) {
-      chunk_.reserve(kDownloadChunk);
-      const std::string_view piece =
-          bytes.substr(0, kDownloadChunk - chunk_.size());
-      chunk_.insert(chunk_.end(), piece.begin(), piece.end());
-      bytes.remove_prefix(piece.size());
-      if (chunk_.size() == kDownloadChunk) RETURN_IF_ERROR(Send());
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status Send() {
-    v1::DownloadBundleResponse response;
-    response.set_offset(static_cast<int64_t>(offset_));
-    response.set_crc32c(bundle::Crc32c({chunk_.data(), chunk_.size()}));
-    offset_ += chunk_.size();
-    const grpc::Slice data = SliceOf(std::exchange(chunk_, {}));
-    const grpc::ByteBuffer message =
-        MakeMessage(LargeField(&response), response, {&data, 1});
-    if (outbox_->Send(message)) return absl::OkStatus();
-    return absl::CancelledError("the client is gone");
-  }
-
-  Outbox<grpc::ByteBuffer>* const outbox_;
-  std::vector<char> chunk_;
-  uint64_t offset_ = 0;
-};
+// The tar of a bundle, as fast as the client reads.
+absl::Status SendArchive(const fs::path& directory,
+                         Outbox<grpc::ByteBuffer>* outbox) {
+  Download<v1::DownloadBundleResponse> download(
+      [outbox](const grpc::ByteBuffer& m) { return outbox->Send(m); });
+  RETURN_IF_ERROR(bundle::WriteArchive(
+      directory, [&download](const bundle::ArchivePiece& piece) {
+        return download.Add(piece.bytes, piece.file);
+      }));
+  return download.Flush();
+}
 
 // What is wrong in an uploaded bundle is the caller's; a digest that does not
 // hold stays DATA_LOSS.
@@ -131,29 +96,24 @@ absl::Status AsCallersMistake(const absl::Status& status) {
   return status;
 }
 
-// A tar that arrives in a scratch file, which goes when the stream does.
 class UploadStream final : public StreamHandler<v1::UploadBundleRequest> {
  public:
   UploadStream(Backend* backend, v1::Bundle* response)
-      : backend_(*backend), response_(response) {}
-
-  ~UploadStream() override {
-    std::error_code ignored;
-    if (!archive_.empty()) fs::remove(archive_, ignored);
-  }
+      : backend_(*backend),
+        response_(response),
+        tar_("tar", backend->max_upload_bytes) {}
 
   absl::Status OnMessage(const v1::UploadBundleRequest& message) override {
     if (message.has_header()) return Begin(message.header());
     if (!message.has_chunk()) {
       return FieldViolation("message", "neither a header nor a chunk is set");
     }
-    return Append(message.chunk());
+    const v1::BundleChunk& chunk = message.chunk();
+    return tar_.Append(chunk.offset(), chunk.data(), chunk.crc32c());
   }
 
   absl::Status OnEnd() override {
-    if (archive_.empty()) {
-      return FieldViolation("header", "the stream ended before it");
-    }
+    RETURN_IF_ERROR(tar_.ExpectEnd());
     ASSIGN_OR_RETURN(const fs::path staged, backend_.bundles.Stage(id_));
     if (absl::Status status = Publish(staged); !status.ok()) {
       backend_.bundles.Discard(id_).IgnoreError();
@@ -167,9 +127,7 @@ class UploadStream final : public StreamHandler<v1::UploadBundleRequest> {
 
  private:
   absl::Status Begin(const v1::UploadBundleHeader& header) {
-    if (!archive_.empty()) {
-      return FieldViolation("header", "comes once, at the start");
-    }
+    RETURN_IF_ERROR(tar_.ExpectHeader());
     id_ = header.bundle_id();
     RETURN_IF_ERROR(bundle::ValidateId("header.bundle_id", id_));
     ASSIGN_OR_RETURN(lease_,
@@ -178,41 +136,12 @@ class UploadStream final : public StreamHandler<v1::UploadBundleRequest> {
       return absl::AlreadyExistsError(
           model::StrCat("bundle '", id_, "' already exists"));
     }
-    archive_ = backend_.scratch / (id_ + ".tar");  // one writer has the lease
-    ASSIGN_OR_RETURN(
-        file_,
-        bundle::OpenFile(archive_, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW));
-    return absl::OkStatus();
-  }
-
-  absl::Status Append(const v1::BundleChunk& chunk) {
-    if (archive_.empty()) {
-      return FieldViolation("header", "must come before chunks");
-    }
-    RETURN_IF_ERROR(CheckChunk(chunk.offset(), chunk.data().size()));
-    if (static_cast<uint64_t>(chunk.offset()) != received_) {
-      return absl::OutOfRangeError(model::StrCat("chunk.offset: is ",
-                                                 chunk.offset(), "; the tar ",
-                                                 "continues at ", received_));
-    }
-    if (bundle::Crc32c(chunk.data()) != chunk.crc32c()) {
-      return absl::DataLossError(
-          model::StrCat("the chunk at offset ", chunk.offset(),
-                        " does not have the CRC32C that crc32c says"));
-    }
-    if (chunk.data().size() > backend_.max_upload_bytes - received_) {
-      return absl::ResourceExhaustedError(
-          model::StrCat("the bundle is over the limit of ",
-                        backend_.max_upload_bytes, " bytes"));
-    }
-    RETURN_IF_ERROR(bundle::WriteAll(file_.get(), chunk.data(), archive_));
-    received_ += chunk.data().size();
-    return absl::OkStatus();
+    return tar_.Create(backend_.scratch / (id_ + ".tar"));
   }
 
   absl::Status Publish(const fs::path& staged) {
     RETURN_IF_ERROR(
-        bundle::ReadArchive(archive_, staged, backend_.max_upload_bytes));
+        bundle::ReadArchive(tar_.path(), staged, backend_.max_upload_bytes));
     ASSIGN_OR_RETURN(const bundle::Bundle opened,
                      bundle::OpenBundle(staged, bundle::Verify::kDigests));
     RETURN_IF_ERROR(bundle::LoadModel(opened).status());
@@ -222,10 +151,8 @@ class UploadStream final : public StreamHandler<v1::UploadBundleRequest> {
   Backend& backend_;
   v1::Bundle* const response_;
   std::string id_;
-  Lease lease_;
-  fs::path archive_;  // empty before the header
-  bundle::FileDescriptor file_;
-  uint64_t received_ = 0;
+  Lease lease_;  // before the file that only its holder writes
+  UploadFile tar_;
 };
 
 // Downloads are written as slices.
@@ -319,16 +246,12 @@ class BundleService final : public RawService {
   ServerWriteReactor<grpc::ByteBuffer>* DownloadBundle(
       CallbackServerContext* context,
       const grpc::ByteBuffer* message) override {
-    auto* outbox = new Outbox<grpc::ByteBuffer>(
-        transfers_, "BundleService/DownloadBundle", context);
-    outbox->scope().Received(message->Length());
-    Enqueue(
-        outbox->scope(), /*context=*/nullptr,
-        [=, this, request = *message](const Call&) {
-          outbox->Close(Guarded([&] { return Send(request, outbox); }));
-        },
-        [outbox](const absl::Status& status) { outbox->Close(status); });
-    return outbox;
+    return ServeDownload<v1::DownloadBundleRequest>(
+        transfers_, "BundleService/DownloadBundle", context, message,
+        [this](const v1::DownloadBundleRequest& request,
+               Outbox<grpc::ByteBuffer>* outbox) {
+          return Send(request, outbox);
+        });
   }
 
   ServerReadReactor<v1::UploadBundleRequest>* UploadBundle(
@@ -351,14 +274,12 @@ class BundleService final : public RawService {
     return backend_.bundles.Remove(id);
   }
 
-  absl::Status Send(grpc::ByteBuffer message,
+  absl::Status Send(const v1::DownloadBundleRequest& request,
                     Outbox<grpc::ByteBuffer>* outbox) const {
-    v1::DownloadBundleRequest request;
-    RETURN_IF_ERROR(ReceivedBytes().Parse(WirePath(), &message, &request));
     ASSIGN_OR_RETURN(const std::string id,
                      ParseName("name", kBundles, request.name()));
     ASSIGN_OR_RETURN(const fs::path directory, backend_.bundles.Find(id));
-    return Download(outbox).Run(directory);
+    return SendArchive(directory, outbox);
   }
 
   const Edge edge_;

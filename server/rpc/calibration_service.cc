@@ -12,6 +12,7 @@
 #include "server/rpc/calibration_messages.h"
 #include "server/rpc/calibration_transfer.h"
 #include "server/rpc/calls/reactors.h"
+#include "server/rpc/download.h"
 #include "server/rpc/resources/backend.h"
 #include "server/rpc/resources/captures.h"
 #include "server/rpc/resources/checkpoint_graph.h"
@@ -47,8 +48,21 @@ absl::StatusOr<CaptureRequest> ParseCapture(
   return capture;
 }
 
-class CalibrationService final
-    : public v1::CalibrationService::CallbackService {
+// Downloads are written as slices.
+using Rpc = v1::CalibrationService;
+using CaptureCalls = Rpc::WithCallbackMethod_StartCapture<
+    Rpc::WithCallbackMethod_StopCapture<Rpc::Service>>;
+using RawService = Rpc::WithRawCallbackMethod_DownloadCalibration<
+    Rpc::WithCallbackMethod_CreateCalibration<
+        Rpc::WithCallbackMethod_UploadCalibrationBatches<
+            Rpc::WithCallbackMethod_GetCalibration<
+                Rpc::WithCallbackMethod_MergeCalibrations<
+                    Rpc::WithCallbackMethod_UploadCalibration<
+                        Rpc::WithCallbackMethod_ListCalibrations<
+                            Rpc::WithCallbackMethod_DeleteCalibration<
+                                CaptureCalls>>>>>>>>;
+
+class CalibrationService final : public RawService {
  public:
   CalibrationService(const Edge& edge, const Edge& transfers, Backend* backend)
       : edge_(edge), transfers_(transfers), backend_(*backend) {}
@@ -99,19 +113,15 @@ class CalibrationService final
                  [=, this](const Call&) { return Merge(*request, response); });
   }
 
-  ServerWriteReactor<v1::DownloadCalibrationResponse>* DownloadCalibration(
+  ServerWriteReactor<grpc::ByteBuffer>* DownloadCalibration(
       CallbackServerContext* context,
-      const v1::DownloadCalibrationRequest* request) override {
-    auto* outbox = new Outbox<v1::DownloadCalibrationResponse>(
-        transfers_, "CalibrationService/DownloadCalibration", context);
-    outbox->scope().Received(*request);
-    Enqueue(
-        outbox->scope(), /*context=*/nullptr,
-        [=, this](const Call&) {
-          outbox->Close(Guarded([&] { return Send(*request, outbox); }));
-        },
-        [outbox](const absl::Status& status) { outbox->Close(status); });
-    return outbox;
+      const grpc::ByteBuffer* message) override {
+    return ServeDownload<v1::DownloadCalibrationRequest>(
+        transfers_, "CalibrationService/DownloadCalibration", context, message,
+        [this](const v1::DownloadCalibrationRequest& request,
+               Outbox<grpc::ByteBuffer>* outbox) {
+          return Send(request, outbox);
+        });
   }
 
   ServerReadReactor<v1::UploadCalibrationRequest>* UploadCalibration(
@@ -236,7 +246,7 @@ class CalibrationService final
   }
 
   absl::Status Send(const v1::DownloadCalibrationRequest& request,
-                    Outbox<v1::DownloadCalibrationResponse>* outbox) const {
+                    Outbox<grpc::ByteBuffer>* outbox) const {
     ASSIGN_OR_RETURN(const std::string id,
                      ParseName("name", kCalibrations, request.name()));
     ASSIGN_OR_RETURN(const auto file, backend_.calibrations.File(id));

@@ -1,23 +1,22 @@
 #include "server/rpc/calibration_transfer.h"
 
-#include <fcntl.h>
-
 #include <algorithm>
-#include <cstdint>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "kernels/status_macros.h"
-#include "server/bundle/io.h"
 #include "server/bundle/mapped_file.h"
-#include "server/bundle/upload.h"
 #include "server/model/str_cat.h"
 #include "server/quantization/calibration/calibration.h"
 #include "server/quantization/calibration/fingerprint.h"
 #include "server/rpc/calibration_messages.h"
-#include "server/rpc/messages.h"
+#include "server/rpc/calls/status.h"
+#include "server/rpc/download.h"
 #include "server/rpc/resources/checkpoint_graph.h"
 #include "server/rpc/resources/resource_names.h"
+#include "server/rpc/upload_file.h"
 
 namespace octet::rpc {
 namespace {
@@ -26,32 +25,25 @@ namespace fs = std::filesystem;
 
 using quantization::Calibration;
 
-// Big enough to make calls rare, small enough to be buffered per client.
-constexpr size_t kDownloadChunk = size_t{1} << 20;
-
-// A file that arrives in scratch space, which goes when the stream does.
 class UploadStream final : public StreamHandler<v1::UploadCalibrationRequest> {
  public:
   UploadStream(Backend* backend, v1::Calibration* response)
-      : backend_(*backend), response_(response) {}
-
-  ~UploadStream() override {
-    std::error_code ignored;
-    if (!scratch_.empty()) fs::remove(scratch_, ignored);
-  }
+      : backend_(*backend),
+        response_(response),
+        file_("calibration", std::min(backend->max_upload_bytes,
+                                      quantization::kMaxCalibrationBytes)) {}
 
   absl::Status OnMessage(const v1::UploadCalibrationRequest& message) override {
     if (message.has_header()) return Begin(message.header());
     if (!message.has_chunk()) {
       return FieldViolation("message", "neither a header nor a chunk is set");
     }
-    return Append(message.chunk());
+    const v1::CalibrationChunk& chunk = message.chunk();
+    return file_.Append(chunk.offset(), chunk.data(), chunk.crc32c());
   }
 
   absl::Status OnEnd() override {
-    if (scratch_.empty()) {
-      return FieldViolation("header", "the stream ended before it");
-    }
+    RETURN_IF_ERROR(file_.ExpectEnd());
     ASSIGN_OR_RETURN(Calibration calibration, Read());
     RETURN_IF_ERROR(backend_.calibrations.Create(id_, calibration));
     FillLayers(backend_.checkpoints, calibration, /*channels=*/false,
@@ -61,9 +53,7 @@ class UploadStream final : public StreamHandler<v1::UploadCalibrationRequest> {
 
  private:
   absl::Status Begin(const v1::UploadCalibrationHeader& header) {
-    if (!scratch_.empty()) {
-      return FieldViolation("header", "comes once, at the start");
-    }
+    RETURN_IF_ERROR(file_.ExpectHeader());
     id_ = header.calibration_id();
     RETURN_IF_ERROR(bundle::ValidateId("header.calibration_id", id_));
     ASSIGN_OR_RETURN(checkpoint_, ParseName("header.checkpoint", kCheckpoints,
@@ -75,44 +65,13 @@ class UploadStream final : public StreamHandler<v1::UploadCalibrationRequest> {
       return absl::AlreadyExistsError(
           model::StrCat("calibration '", id_, "' already exists"));
     }
-    scratch_ = backend_.scratch / (id_ + ".calibration");
-    ASSIGN_OR_RETURN(
-        file_,
-        bundle::OpenFile(scratch_, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW));
-    return absl::OkStatus();
-  }
-
-  absl::Status Append(const v1::CalibrationChunk& chunk) {
-    if (scratch_.empty()) {
-      return FieldViolation("header", "must come before chunks");
-    }
-    RETURN_IF_ERROR(CheckChunk(chunk.offset(), chunk.data().size()));
-    if (static_cast<uint64_t>(chunk.offset()) != received_) {
-      return absl::OutOfRangeError(
-          model::StrCat("chunk.offset: is ", chunk.offset(),
-                        "; the calibration continues at ", received_));
-    }
-    if (bundle::Crc32c(chunk.data()) != chunk.crc32c()) {
-      return absl::DataLossError(
-          model::StrCat("the chunk at offset ", chunk.offset(),
-                        " does not have the CRC32C that crc32c says"));
-    }
-    // Unlike bundles it is read into memory.
-    const uint64_t limit =
-        std::min(backend_.max_upload_bytes, quantization::kMaxCalibrationBytes);
-    if (chunk.data().size() > limit - received_) {
-      return absl::ResourceExhaustedError(model::StrCat(
-          "the calibration is over the limit of ", limit, " bytes"));
-    }
-    RETURN_IF_ERROR(bundle::WriteAll(file_.get(), chunk.data(), scratch_));
-    received_ += chunk.data().size();
-    return absl::OkStatus();
+    return file_.Create(backend_.scratch / (id_ + ".calibration"));
   }
 
   // What is wrong in the file is the caller's mistake, not the disk's.
   absl::StatusOr<Calibration> Read() const {
     absl::StatusOr<Calibration> calibration =
-        quantization::LoadCalibration(scratch_);
+        quantization::LoadCalibration(file_.path());
     if (!calibration.ok()) {
       return absl::InvalidArgumentError(calibration.status().message());
     }
@@ -129,33 +88,26 @@ class UploadStream final : public StreamHandler<v1::UploadCalibrationRequest> {
   v1::Calibration* const response_;
   std::string id_;
   std::string checkpoint_;
-  Lease lease_;
-  fs::path scratch_;  // empty before the header
-  bundle::FileDescriptor file_;
-  uint64_t received_ = 0;
+  Lease lease_;  // before the file that only its holder writes
+  UploadFile file_;
 };
 
 }  // namespace
 
-absl::Status SendCalibration(const fs::path& file,
-                             Outbox<v1::DownloadCalibrationResponse>* outbox) {
-  ASSIGN_OR_RETURN(const bundle::MappedFile mapped,
-                   bundle::MappedFile::Open(file));
+absl::Status SendCalibration(const fs::path& path,
+                             Outbox<grpc::ByteBuffer>* outbox) {
+  ASSIGN_OR_RETURN(bundle::MappedFile mapped, bundle::MappedFile::Open(path));
+  const auto file =
+      std::make_shared<const bundle::MappedFile>(std::move(mapped));
   const std::string_view bytes(
-      reinterpret_cast<const char*>(mapped.bytes().data()),
-      mapped.bytes().size());
-  for (size_t offset = 0; offset < bytes.size(); offset += kDownloadChunk) {
-    const std::string_view chunk = bytes.substr(offset, kDownloadChunk);
-    v1::DownloadCalibrationResponse response;
-    response.set_offset(static_cast<int64_t>(offset));
-    response.set_total_bytes(static_cast<int64_t>(bytes.size()));
-    response.set_crc32c(bundle::Crc32c(chunk));
-    response.set_data(std::string(chunk));
-    if (!outbox->Send(std::move(response))) {
-      return absl::CancelledError("the client is gone");
-    }
-  }
-  return absl::OkStatus();
+      reinterpret_cast<const char*>(file->bytes().data()),
+      file->bytes().size());
+  v1::DownloadCalibrationResponse fields;
+  fields.set_total_bytes(static_cast<int64_t>(bytes.size()));
+  Download<v1::DownloadCalibrationResponse> download(
+      [outbox](const grpc::ByteBuffer& m) { return outbox->Send(m); }, fields);
+  RETURN_IF_ERROR(download.Add(bytes, file));
+  return download.Flush();
 }
 
 std::unique_ptr<StreamHandler<v1::UploadCalibrationRequest>> ReceiveCalibration(

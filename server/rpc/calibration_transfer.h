@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "absl/status/status.h"
+#include "grpcpp/support/byte_buffer.h"
 #include "octet/v1/calibration_service.pb.h"
 #include "server/rpc/calls/reactors.h"
 #include "server/rpc/resources/backend.h"
@@ -15,8 +16,8 @@ namespace octet::rpc {
 
 // The file as it is now, even if it is replaced meanwhile. CANCELLED once the
 // client is gone.
-absl::Status SendCalibration(const std::filesystem::path& file,
-                             Outbox<v1::DownloadCalibrationResponse>* outbox);
+absl::Status SendCalibration(const std::filesystem::path& path,
+                             Outbox<grpc::ByteBuffer>* outbox);
 
 // Publishes what came once all of it is read and found to fit the checkpoint.
 std::unique_ptr<StreamHandler<v1::UploadCalibrationRequest>> ReceiveCalibration(

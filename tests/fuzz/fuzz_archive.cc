@@ -55,7 +55,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (entry.is_regular_file()) bytes += entry.file_size();
   }
   if (bytes > kMaxBytes) abort();
-  const auto discard = [](std::string_view) { return absl::OkStatus(); };
+  const auto discard = [](const octet::bundle::ArchivePiece&) {
+    return absl::OkStatus();
+  };
   if (ok && !octet::bundle::WriteArchive(out, discard).ok()) abort();
   fs::remove_all(out);
   return 0;

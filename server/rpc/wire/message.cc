@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "server/model/str_cat.h"
 
@@ -107,6 +108,16 @@ absl::Status ReceivedBytes::Parse(const WirePath& path,
   if (parsed) return absl::OkStatus();
   return absl::InvalidArgumentError(model::StrCat(
       "the request is no ", fields->GetTypeName(), " in protobuf's encoding"));
+}
+
+grpc::Slice SliceOf(std::shared_ptr<const void> owner, const void* data,
+                    size_t bytes) {
+  using Owner = std::shared_ptr<const void>;
+  // gRPC reads what it is given, though it does not say so.
+  return grpc::Slice(
+      const_cast<void*>(data), bytes,
+      [](void* kept) { delete static_cast<Owner*>(kept); },
+      new Owner(std::move(owner)));
 }
 
 grpc::ByteBuffer MakeMessage(const WirePath& path,

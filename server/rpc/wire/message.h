@@ -4,13 +4,15 @@
 //   MakeMessage  fields and memory that already holds the tensor -> slices
 //
 // A tensor is copied once on its way in, into the memory it is computed from,
-// and not at all on its way out. Services get and give grpc::ByteBuffer through
-// gRPC's raw callback methods (WithRawCallbackMethod_MatMul).
+// by whoever computes it, and not at all on its way out. Services get and give
+// grpc::ByteBuffer through gRPC's raw callback methods
+// (WithRawCallbackMethod_MatMul).
 
 #ifndef OCTET_SERVER_RPC_WIRE_MESSAGE_H_
 #define OCTET_SERVER_RPC_WIRE_MESSAGE_H_
 
 #include <cstddef>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -61,13 +63,18 @@ struct Received {
   }
 };
 
+// Bytes where they are, which `owner` keeps.
+grpc::Slice SliceOf(std::shared_ptr<const void> owner, const void* data,
+                    size_t bytes);
+
 // The values where they are.
-template <typename T>
-grpc::Slice SliceOf(std::vector<T> values) {
-  auto* kept = new std::vector<T>(std::move(values));
+template <typename T, typename Allocator>
+grpc::Slice SliceOf(std::vector<T, Allocator> values) {
+  using Vector = std::vector<T, Allocator>;
+  auto* kept = new Vector(std::move(values));
   return grpc::Slice(
       kept->data(), kept->size() * sizeof(T),
-      [](void* owner) { delete static_cast<std::vector<T>*>(owner); }, kept);
+      [](void* owner) { delete static_cast<Vector*>(owner); }, kept);
 }
 
 // The message that `fields` would be with `large` in the field that `path`

@@ -28,9 +28,10 @@ constexpr std::array<uint32_t, 1> kRawOutputs = {
 constexpr std::array<uint32_t, 2> kStreamRawOutputs = {
     inference::ModelStreamInferResponse::kInferResponseFieldNumber,
     inference::ModelInferResponse::kRawOutputContentsFieldNumber};
-
-constexpr std::array<uint32_t, 1> kDownloadData = {
+constexpr std::array<uint32_t, 1> kBundleData = {
     v1::DownloadBundleResponse::kDataFieldNumber};
+constexpr std::array<uint32_t, 1> kCalibrationData = {
+    v1::DownloadCalibrationResponse::kDataFieldNumber};
 
 }  // namespace
 
@@ -84,7 +85,12 @@ const WirePath& LargeField(const inference::ModelStreamInferResponse*) {
 }
 
 const WirePath& LargeField(const v1::DownloadBundleResponse*) {
-  static constexpr WirePath kPath = {.fields = kDownloadData};
+  static constexpr WirePath kPath = {.fields = kBundleData};
+  return kPath;
+}
+
+const WirePath& LargeField(const v1::DownloadCalibrationResponse*) {
+  static constexpr WirePath kPath = {.fields = kCalibrationData};
   return kPath;
 }
 

@@ -1,10 +1,11 @@
-// Which field of a message is large (split.h): tensors, all of them.
+// Which field of a message is large (split.h): tensors, and files.
 
 #ifndef OCTET_SERVER_RPC_WIRE_PATHS_H_
 #define OCTET_SERVER_RPC_WIRE_PATHS_H_
 
 #include "inference/grpc_service.pb.h"
 #include "octet/v1/bundle_service.pb.h"
+#include "octet/v1/calibration_service.pb.h"
 #include "octet/v1/inference_service.pb.h"
 #include "server/rpc/wire/split.h"
 
@@ -26,6 +27,7 @@ const WirePath& LargeField(const inference::ModelStreamInferResponse*);
 
 // data
 const WirePath& LargeField(const v1::DownloadBundleResponse*);
+const WirePath& LargeField(const v1::DownloadCalibrationResponse*);
 
 }  // namespace octet::rpc
 

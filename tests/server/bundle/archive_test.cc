@@ -15,8 +15,8 @@ constexpr uint64_t kPlenty = uint64_t{1} << 30;
 std::string Archive(const std::filesystem::path& directory) {
   std::string bytes;
   const absl::Status status =
-      WriteArchive(directory, [&](std::string_view piece) {
-        bytes.append(piece);
+      WriteArchive(directory, [&](const ArchivePiece& piece) {
+        bytes.append(piece.bytes);
         return absl::OkStatus();
       });
   EXPECT_THAT(status, IsOk());
@@ -96,12 +96,36 @@ TEST(Archive, EqualDirectoriesGiveEqualBytes) {
   EXPECT_EQ(Archive(dir / "one"), Archive(dir / "two"));
 }
 
+TEST(Archive, FilesAreNotCopied) {
+  const TempDir dir;
+  MakeExample(dir / "in");
+  std::vector<size_t> sizes;
+  std::shared_ptr<const MappedFile> last;
+  std::string_view bytes;
+  ASSERT_THAT(WriteArchive(dir / "in",
+                           [&](const ArchivePiece& piece) {
+                             if (piece.file == nullptr) return absl::OkStatus();
+                             EXPECT_EQ(
+                                 static_cast<const void*>(piece.bytes.data()),
+                                 piece.file->bytes().data());
+                             sizes.push_back(piece.bytes.size());
+                             last = piece.file;
+                             bytes = piece.bytes;
+                             return absl::OkStatus();
+                           }),
+              IsOk());
+  EXPECT_EQ(sizes, (std::vector<size_t>{2, 2, 300'001}));
+  // Kept after the call, and after the file is deleted.
+  std::filesystem::remove_all(dir / "in");
+  EXPECT_EQ(bytes, std::string(300'001, 'b'));
+}
+
 TEST(Archive, TheSinksErrorStopsTheWriting) {
   const TempDir dir;
   MakeExample(dir / "in");
   int calls = 0;
   EXPECT_THAT(WriteArchive(dir / "in",
-                           [&](std::string_view) {
+                           [&](const ArchivePiece&) {
                              ++calls;
                              return absl::CancelledError("client left");
                            }),
@@ -113,9 +137,10 @@ TEST(Archive, DoesNotFollowLinksWhenPacking) {
   const TempDir dir;
   std::filesystem::create_directory(dir / "in");
   std::filesystem::create_symlink("/etc/passwd", dir / "in/link");
-  EXPECT_THAT(WriteArchive(dir / "in",
-                           [](std::string_view) { return absl::OkStatus(); }),
-              Fails(StatusCode::kInvalidArgument, "'link'"));
+  EXPECT_THAT(
+      WriteArchive(dir / "in",
+                   [](const ArchivePiece&) { return absl::OkStatus(); }),
+      Fails(StatusCode::kInvalidArgument, "'link'"));
 }
 
 TEST(Archive, RefusesHostileEntries) {
