@@ -7,6 +7,8 @@
 #include <cstring>
 #include <new>
 
+#include "kernels/aligned_vector.h"
+
 namespace octet::kernels {
 namespace {
 
@@ -23,18 +25,21 @@ AlignedBuffer::AlignedBuffer(size_t bytes)
 AlignedBuffer AlignedBuffer::Uninitialized(size_t bytes) {
   AlignedBuffer buffer;
   buffer.size_ = bytes;
-  if (bytes == 0) return buffer;
+  if (bytes > 0) buffer.data_.reset(AllocateAligned(bytes));
+  return buffer;
+}
+
+void* AllocateAligned(size_t bytes) {
   const bool huge = bytes >= kHugePage;
   void* memory = nullptr;
   if (posix_memalign(&memory, huge ? kHugePage : kCacheLine, bytes) != 0) {
     throw std::bad_alloc();
   }
-  buffer.data_.reset(memory);
 #if defined(MADV_HUGEPAGE)
   // Whole pages only: what follows the buffer in its last one is not ours.
   if (huge) madvise(memory, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
 #endif
-  return buffer;
+  return memory;
 }
 
 }  // namespace octet::kernels

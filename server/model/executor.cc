@@ -18,20 +18,50 @@ namespace octet::model {
 
 using kernels::MatrixView;
 
+namespace {
+
+// The rows of a whole output, which are divided between matrices.
+class OutputRows {
+ public:
+  explicit OutputRows(absl::Span<const MatrixView<float>> parts)
+      : parts_(parts) {}
+
+  // As one matrix, if they are all of one part.
+  std::optional<MatrixView<float>> Find(size_t first, size_t count) const {
+    for (const MatrixView<float>& part : parts_) {
+      if (first < part.rows) {
+        if (first + count > part.rows) break;
+        return part.Rows(first, count);
+      }
+      first -= part.rows;
+    }
+    return std::nullopt;
+  }
+
+  void CopyFrom(MatrixView<const float> rows, size_t first) const {
+    size_t copied = 0;
+    for (const MatrixView<float>& part : parts_) {
+      for (; first < part.rows; ++first, ++copied) {
+        if (copied == rows.rows) return;
+        std::copy_n(rows.row(copied), rows.cols, part.row(first));
+      }
+      first -= part.rows;
+    }
+  }
+
+ private:
+  absl::Span<const MatrixView<float>> parts_;
+};
+
+}  // namespace
+
 // One way through the operators, for a chunk of a batch.
 class Executor::Pass {
  public:
-  struct Input {
-    absl::Span<const int32_t> token_ids;
-    absl::Span<const int32_t> lengths;
-    absl::Span<const float> features;
-    size_t rows;
-  };
-
   // `pool` takes the place of the options'.
-  Pass(const Executor& executor, const ValueLayout& layout, const Input& input,
-       const RunOptions& options, kernels::ThreadPool* pool,
-       Workspace& workspace)
+  Pass(const Executor& executor, const ValueLayout& layout,
+       const ModelInputView& input, const RunOptions& options,
+       kernels::ThreadPool* pool, Workspace& workspace)
       : executor_(executor),
         graph_(executor.graph_),
         parameters_(executor.parameters_),
@@ -41,15 +71,20 @@ class Executor::Pass {
         pool_(pool),
         values_(workspace.values),
         times_(workspace.times) {
-    values_.Reset(graph_, layout, input.rows);
+    values_.Reset(graph_, layout, input.rows());
     times_.assign(executor.kinds_.size(), {});
   }
 
-  // Operators up to the one that writes the wanted value, into `to`.
-  absl::Status Run(float* to) {
+  // Operators up to the one that writes the wanted value, whose rows are those
+  // of `to` from `first` on.
+  absl::Status Run(const OutputRows& to, size_t first) {
+    const size_t rows =
+        layout_.per_sequence ? input_.lengths.size() : input_.rows();
+    const auto place = to.Find(first, rows);
+    if (place) values_.PlaceAt(layout_.wanted, *place);
     if (graph_.input == InputKind::kFeatures) {
-      std::copy(input_.features.begin(), input_.features.end(),
-                values_.Make(0, input_.rows).data);
+      values_.Borrow(0,
+                     {input_.features.data(), input_.rows(), graph_.widths[0]});
     }
     for (size_t i = 0; i < layout_.operators; ++i) {
       if (options_.cancelled && options_.cancelled()) {
@@ -59,8 +94,7 @@ class Executor::Pass {
       RETURN_IF_ERROR(std::visit([&](const auto& op) { return Step(op); },
                                  graph_.operators[i]));
     }
-    const MatrixView<float> result = values_.at(layout_.wanted);
-    std::copy_n(result.data, result.rows * result.cols, to);
+    if (!place) to.CopyFrom(values_.at(layout_.wanted), first);
     return absl::OkStatus();
   }
 
@@ -75,7 +109,7 @@ class Executor::Pass {
 
   absl::Status Step(const Embedding& op) {
     Embed(op, parameters_, input_.token_ids, input_.lengths,
-          values_.Make(op.output, input_.rows));
+          values_.Make(op.output, input_.rows()));
     return absl::OkStatus();
   }
 
@@ -131,7 +165,7 @@ class Executor::Pass {
   }
 
   absl::Status Step(const Attention& op) {
-    const MatrixView<float> out = values_.Make(op.output, input_.rows);
+    const MatrixView<float> out = values_.Make(op.output, input_.rows());
     kernels::Attention(values_.at(op.query).Columns(op.query_column, out.cols),
                        values_.at(op.key).Columns(op.key_column, out.cols),
                        values_.at(op.value).Columns(op.value_column, out.cols),
@@ -172,7 +206,7 @@ class Executor::Pass {
   const Graph& graph_;
   const Parameters& parameters_;
   const ValueLayout& layout_;
-  const Input& input_;
+  const ModelInputView& input_;
   const RunOptions& options_;
   kernels::ThreadPool* pool_;
   Values& values_;
@@ -189,7 +223,7 @@ std::optional<ValueLayout> LayOut(const Graph& graph,
 }
 
 // An observer sees the whole batch at once; so does a model without sequences.
-void Divide(const Graph& graph, const ModelInput& input,
+void Divide(const Graph& graph, const ModelInputView& input,
             const RunOptions& options, Chunks& division) {
   if (graph.input == InputKind::kTokens && options.observer == nullptr) {
     const size_t threads =
@@ -279,22 +313,23 @@ void Executor::PrepareNorm(const LayerNorm& op, FindLayer find,
   }
 }
 
-absl::StatusOr<ModelOutput> Executor::Run(const ModelInput& input,
-                                          const RunOptions& options) const {
-  const auto& layout =
-      options.output == OutputKind::kHidden ? hidden_ : output_;
-  if (layout) return RunLayout(*layout, input, options);
+absl::StatusOr<const ValueLayout*> Executor::LayoutOf(OutputKind output) const {
+  const auto& layout = output == OutputKind::kHidden ? hidden_ : output_;
+  if (layout) return &*layout;
   return absl::FailedPreconditionError(
       "output: the model has no hidden states, only its output");
 }
 
-absl::StatusOr<ModelOutput> Executor::RunLayout(
-    const ValueLayout& layout, const ModelInput& input,
-    const RunOptions& options) const {
-  ModelOutput output;
-  output.rows = layout.per_sequence ? input.lengths.size() : input.rows();
-  output.cols = graph_.widths[layout.wanted];
-  output.values.resize(output.rows * output.cols);
+absl::StatusOr<OutputForm> Executor::FormOf(OutputKind output) const {
+  ASSIGN_OR_RETURN(const ValueLayout* const layout, LayoutOf(output));
+  return OutputForm{layout->per_sequence, graph_.widths[layout->wanted]};
+}
+
+absl::Status Executor::Run(const ModelInputView& input,
+                           const RunOptions& options,
+                           absl::Span<const MatrixView<float>> outputs) const {
+  ASSIGN_OR_RETURN(const ValueLayout* const layout, LayoutOf(options.output));
+  const OutputRows to(outputs);
   // Kept by each calling thread; an observer's own run inside finds none.
   static thread_local Chunks kept;
   Chunks division = std::exchange(kept, {});
@@ -306,18 +341,16 @@ absl::StatusOr<ModelOutput> Executor::RunLayout(
   const auto run = [&](size_t index) {
     if (progress.failed()) return;
     const Chunk& chunk = chunks[index];
-    const Pass::Input part = {
-        absl::MakeConstSpan(input.token_ids)
-            .subspan(chunk.first_token, chunk.tokens),
-        absl::MakeConstSpan(input.lengths)
-            .subspan(chunk.first_sequence, chunk.sequences),
-        input.features, chunk.tokens};
+    ModelInputView part;
+    part.token_ids = input.token_ids.subspan(chunk.first_token, chunk.tokens);
+    part.lengths = input.lengths.subspan(chunk.first_sequence, chunk.sequences);
+    part.features = input.features;
+    part.feature_rows = input.feature_rows;
     Workspace workspace = workspaces_.Take();
     const size_t row =
-        layout.per_sequence ? chunk.first_sequence : chunk.first_token;
+        layout->per_sequence ? chunk.first_sequence : chunk.first_token;
     const absl::Status status =
-        Pass(*this, layout, part, options, inside, workspace)
-            .Run(output.values.data() + row * output.cols);
+        Pass(*this, *layout, part, options, inside, workspace).Run(to, row);
     progress.Add(status, workspace.times, kinds_, options.times);
     workspaces_.Give(std::move(workspace));
   };
@@ -327,8 +360,7 @@ absl::StatusOr<ModelOutput> Executor::RunLayout(
     for (size_t i = 0; i < chunks.size(); ++i) run(i);
   }
   kept = std::move(division);
-  RETURN_IF_ERROR(progress.status());
-  return output;
+  return progress.status();
 }
 
 }  // namespace octet::model

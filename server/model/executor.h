@@ -10,7 +10,10 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "kernels/matrix_view.h"
 #include "kernels/quantize_rows.h"
 #include "server/model/graph.h"
 #include "server/model/linear_layer.h"
@@ -29,11 +32,16 @@ class Executor {
   // linear of the graph by its name.
   Executor(const Graph& graph, FindLayer find, const Parameters& parameters);
 
-  // `input` has passed ValidateInput for this graph. Nothing is allocated that
-  // an earlier run of this size has left behind, but for the output (and what
-  // oneDNN allocates in float layers).
-  absl::StatusOr<ModelOutput> Run(const ModelInput& input,
-                                  const RunOptions& options) const;
+  // FAILED_PRECONDITION when there is no such output.
+  absl::StatusOr<OutputForm> FormOf(OutputKind output) const;
+
+  // `input` has passed ValidateInput for this graph, and is read where it is;
+  // the output's rows fill one of `outputs` after the other, in place where a
+  // chunk's rows are all of one of them. Nothing is allocated that an earlier
+  // run of this size has left behind (but for what oneDNN allocates in float
+  // layers).
+  absl::Status Run(const ModelInputView& input, const RunOptions& options,
+                   absl::Span<const kernels::MatrixView<float>> outputs) const;
 
  private:
   class Pass;
@@ -52,9 +60,7 @@ class Executor {
   size_t KindOf(std::string_view layer);
   void Prepare(const Linear& op, Prepared& prepared);
   void PrepareNorm(const LayerNorm& op, FindLayer find, Prepared& prepared);
-  absl::StatusOr<ModelOutput> RunLayout(const ValueLayout& layout,
-                                        const ModelInput& input,
-                                        const RunOptions& options) const;
+  absl::StatusOr<const ValueLayout*> LayoutOf(OutputKind output) const;
 
   const Graph& graph_;
   const Parameters& parameters_;

@@ -13,7 +13,7 @@
 namespace octet::model {
 namespace {
 
-absl::Status CheckLengths(const Graph& graph, const ModelInput& input) {
+absl::Status CheckLengths(const Graph& graph, const ModelInputView& input) {
   size_t tokens = 0;
   for (size_t i = 0; i < input.lengths.size(); ++i) {
     const int32_t length = input.lengths[i];
@@ -36,7 +36,7 @@ absl::Status CheckLengths(const Graph& graph, const ModelInput& input) {
   return absl::OkStatus();
 }
 
-absl::Status CheckTokens(const Graph& graph, const ModelInput& input) {
+absl::Status CheckTokens(const Graph& graph, const ModelInputView& input) {
   if (!input.features.empty() || input.feature_rows != 0) {
     return absl::InvalidArgumentError(
         "features: the model takes tokens, not features");
@@ -57,7 +57,7 @@ absl::Status CheckTokens(const Graph& graph, const ModelInput& input) {
   return absl::OkStatus();
 }
 
-absl::Status CheckFeatures(const Graph& graph, const ModelInput& input,
+absl::Status CheckFeatures(const Graph& graph, const ModelInputView& input,
                            bool allow_non_finite) {
   if (!input.token_ids.empty() || !input.lengths.empty()) {
     return absl::InvalidArgumentError(
@@ -74,21 +74,46 @@ absl::Status CheckFeatures(const Graph& graph, const ModelInput& input,
                input.feature_rows, " rows of ", width, " are needed"));
   }
   if (allow_non_finite) return absl::OkStatus();
-  if (const auto index = kernels::FirstNonFinite(input.features)) {
-    return absl::InvalidArgumentError(
-        StrCat("features[", *index / width, "][", *index % width, "]: is ",
-               input.features[*index], "; it must be finite"));
-  }
-  return absl::OkStatus();
+  return CheckFinite({input.features.data(), input.feature_rows, width});
 }
 
 }  // namespace
 
-size_t ModelInput::rows() const {
+size_t ModelInput::rows() const { return ModelInputView(*this).rows(); }
+
+ModelInputView::ModelInputView(const ModelInput& input)
+    : token_ids(input.token_ids),
+      lengths(input.lengths),
+      features(input.features),
+      feature_rows(input.feature_rows) {}
+
+size_t ModelInputView::rows() const {
   return token_ids.empty() ? feature_rows : token_ids.size();
 }
 
-absl::Status ValidateInput(const Graph& graph, const ModelInput& input,
+ModelInput ModelInputView::Copy() const {
+  ModelInput input;
+  input.token_ids.assign(token_ids.begin(), token_ids.end());
+  input.lengths.assign(lengths.begin(), lengths.end());
+  input.features.assign(features.begin(), features.end());
+  input.feature_rows = feature_rows;
+  return input;
+}
+
+absl::Status CheckFinite(kernels::MatrixView<const float> rows,
+                         size_t first_row) {
+  for (size_t row = 0; row < rows.rows; ++row) {
+    const auto values = absl::MakeConstSpan(rows.row(row), rows.cols);
+    if (const auto column = kernels::FirstNonFinite(values)) {
+      return absl::InvalidArgumentError(
+          StrCat("features[", first_row + row, "][", *column, "]: is ",
+                 values[*column], "; it must be finite"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateInput(const Graph& graph, const ModelInputView& input,
                            bool allow_non_finite) {
   switch (graph.input) {
     case InputKind::kTokens:

@@ -14,6 +14,9 @@
 #include "server/model/str_cat.h"
 
 namespace octet::model {
+
+using kernels::MatrixView;
+
 namespace {
 
 using LinearLayers =
@@ -157,11 +160,36 @@ absl::StatusOr<std::unique_ptr<const Model>> Model::Create(
 Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Model::~Model() = default;
 
-absl::StatusOr<ModelOutput> Model::Forward(const ModelInput& input,
+absl::StatusOr<ModelOutput> Model::Forward(const ModelInputView& input,
                                            const RunOptions& options) const {
+  ASSIGN_OR_RETURN(const OutputForm form, FormOf(options.output));
+  ModelOutput output = ModelOutput::Uninitialized(
+      form.per_sequence ? input.lengths.size() : input.rows(), form.cols);
+  const MatrixView<float> rows = output.view();
+  RETURN_IF_ERROR(ForwardInto(input, options, {&rows, 1}));
+  return output;
+}
+
+absl::Status Model::ForwardInto(
+    const ModelInputView& input, const RunOptions& options,
+    absl::Span<const MatrixView<float>> outputs) const {
   RETURN_IF_ERROR(
       ValidateInput(impl_->graph(), input, options.allow_non_finite));
-  return impl_->executor(options).Run(input, options);
+  return impl_->executor(options).Run(input, options, outputs);
+}
+
+absl::StatusOr<OutputForm> Model::FormOf(OutputKind output) const {
+  // A linear_set has no outputs, as it has no inputs.
+  if (graph().input == InputKind::kNone) return ValidateInput(graph(), {});
+  return impl_->executor(RunOptions()).FormOf(output);
+}
+
+ModelOutput ModelOutput::Uninitialized(size_t rows, size_t cols) {
+  ModelOutput output;
+  output.values.resize(rows * cols);
+  output.rows = rows;
+  output.cols = cols;
+  return output;
 }
 
 absl::StatusOr<const LinearLayer*> Model::FindLinear(

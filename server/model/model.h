@@ -16,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "kernels/aligned_vector.h"
 #include "kernels/matrix_view.h"
 #include "kernels/phase_clock.h"
 #include "kernels/thread_pool.h"
@@ -36,15 +37,44 @@ struct ModelInput {
   size_t rows() const;  // tokens, or feature rows
 };
 
+// The same in memory that somebody else holds.
+struct ModelInputView {
+  absl::Span<const int32_t> token_ids;
+  absl::Span<const int32_t> lengths;
+  absl::Span<const float> features;
+  size_t feature_rows = 0;
+
+  ModelInputView() = default;
+  // NOLINTNEXTLINE(google-explicit-constructor): as spans are of vectors.
+  ModelInputView(const ModelInput& input);
+
+  size_t rows() const;
+  ModelInput Copy() const;
+};
+
 struct ModelOutput {
-  std::vector<float> values;  // [rows, cols]
+  kernels::AlignedVector<float> values;  // [rows, cols]
   size_t rows = 0;
   size_t cols = 0;
+
+  // Its values have none yet.
+  static ModelOutput Uninitialized(size_t rows, size_t cols);
+
+  kernels::MatrixView<const float> view() const {
+    return {values.data(), rows, cols};
+  }
+  kernels::MatrixView<float> view() { return {values.data(), rows, cols}; }
 };
 
 enum class OutputKind : uint8_t {
   kOutput,  // the graph's own output (pooled, normalized where configured)
   kHidden,  // one row per token, before pooling
+};
+
+// What rows an output has.
+struct OutputForm {
+  bool per_sequence = false;  // one for each sequence, not for each token
+  size_t cols = 0;
 };
 
 // Sees every linear's input and output while a model runs. Calls arrive in
@@ -90,8 +120,17 @@ class Model {
   // Errors: INVALID_ARGUMENT naming field, index and limit (token id out of
   // the vocabulary, sequence too long or empty, wrong width, non-finite value);
   // FAILED_PRECONDITION for a linear_set, which has no forward.
-  absl::StatusOr<ModelOutput> Forward(const ModelInput& input,
+  absl::StatusOr<ModelOutput> Forward(const ModelInputView& input,
                                       const RunOptions& options) const;
+
+  // The same, to where the caller wants it: the output's rows fill one matrix
+  // after the other. After an error there is anything in them.
+  absl::Status ForwardInto(
+      const ModelInputView& input, const RunOptions& options,
+      absl::Span<const kernels::MatrixView<float>> outputs) const;
+
+  // FAILED_PRECONDITION when there is no such output.
+  absl::StatusOr<OutputForm> FormOf(OutputKind output) const;
 
   // NOT_FOUND lists layers that come close.
   absl::StatusOr<const LinearLayer*> FindLinear(std::string_view layer) const;
@@ -107,8 +146,13 @@ class Model {
 };
 
 // Checks an input against the graph, with the errors Forward documents.
-absl::Status ValidateInput(const Graph& graph, const ModelInput& input,
+absl::Status ValidateInput(const Graph& graph, const ModelInputView& input,
                            bool allow_non_finite = false);
+
+// The part of it that looks at values: `rows` are those of an input from
+// `first_row` on.
+absl::Status CheckFinite(kernels::MatrixView<const float> rows,
+                         size_t first_row = 0);
 
 // "encoder.layer.3.output.dense" -> "output.dense": what comes after the last
 // number, or the whole name. Numbers at the end count for nothing: "net.2" is

@@ -161,9 +161,22 @@ void Values::Reset(const Graph& graph, const ValueLayout& layout,
     next += size(width);
   }
   views_.assign(graph.widths.size(), {});
+  placed_.reset();
+}
+
+void Values::Borrow(ValueId id, kernels::MatrixView<const float> from) {
+  // No operator writes to a value that another one made.
+  views_[id] = {const_cast<float*>(from.data), from.rows, from.cols,
+                from.stride};
+}
+
+void Values::PlaceAt(ValueId id, kernels::MatrixView<float> to) {
+  views_[id] = to;
+  placed_ = id;
 }
 
 kernels::MatrixView<float> Values::Make(ValueId id, size_t rows) {
+  if (placed_ == id) return views_[id];
   views_[id] = {slots_[*layout_->slots[id]], rows, graph_->widths[id]};
   return views_[id];
 }

@@ -56,6 +56,11 @@ class Values {
   // must outlive it.
   void Reset(const Graph& graph, const ValueLayout& layout, size_t max_rows);
 
+  // Values of the run that lie where somebody else has them: one that is only
+  // read, and one that is made there.
+  void Borrow(ValueId id, kernels::MatrixView<const float> from);
+  void PlaceAt(ValueId id, kernels::MatrixView<float> to);
+
   // Contents undefined.
   kernels::MatrixView<float> Make(ValueId id, size_t rows);
   kernels::MatrixView<float> at(ValueId id) const { return views_[id]; }
@@ -67,6 +72,7 @@ class Values {
   kernels::AlignedBuffer buffer_;
   std::vector<float*> slots_;
   std::vector<kernels::MatrixView<float>> views_;
+  std::optional<ValueId> placed_;  // its view is set before it is made
 };
 
 }  // namespace octet::model

@@ -47,6 +47,10 @@ namespace {
 // the others; their computing shares the one pool.
 constexpr size_t kFileWorkers = 8;
 constexpr size_t kFileQueue = 1024;
+// Threads that read large requests (wire_reactors.cc). What clients may have in
+// flight is a bound that is met before this one.
+constexpr size_t kReadWorkers = 2;
+constexpr size_t kReadQueue = size_t{1} << 16;
 // Threads that may wait for a client that reads a bundle.
 constexpr size_t kTransferWorkers = 8;
 constexpr size_t kTransferQueue = 64;
@@ -96,6 +100,7 @@ class Server::Impl {
         pool_(options.threads),
         scheduler_(ScheduleOf(options, &pool_), &metrics_),
         file_queue_(kFileWorkers, kFileQueue),
+        read_queue_(kReadWorkers, kReadQueue),
         transfer_queue_(kTransferWorkers, kTransferQueue) {}
 
   ~Impl() { Shutdown(absl::ZeroDuration(), absl::ZeroDuration()); }
@@ -143,6 +148,7 @@ class Server::Impl {
     server_->Wait();
     Await(deadline, [this] { return operation_metrics_->Idle(); });
     operations_.reset();
+    read_queue_.Drain(absl::InfinitePast());
     scheduler_.Drain(absl::InfinitePast());
     file_queue_.Drain(absl::InfinitePast());
     transfer_queue_.Drain(absl::InfinitePast());
@@ -211,14 +217,15 @@ class Server::Impl {
   void MakeServices() {
     const Edge files = {&metrics_, &file_queue_, gate_.get()};
     const Edge transfers = {&metrics_, &transfer_queue_, gate_.get()};
+    const Edge compute = {&metrics_, &read_queue_, gate_.get()};
     Backend* backend = backend_.get();
     services_.push_back(MakeCheckpointService(files, backend));
     services_.push_back(MakeCalibrationService(files, transfers, backend));
     services_.push_back(MakeQuantizationService(files, backend));
     services_.push_back(MakeBundleService(files, transfers, backend));
     services_.push_back(MakeModelService(files, backend));
-    services_.push_back(MakeInferenceService(files, backend));
-    services_.push_back(MakeOpenInferenceService(files, backend));
+    services_.push_back(MakeInferenceService(compute, backend));
+    services_.push_back(MakeOpenInferenceService(files, compute, backend));
   }
 
   absl::Status Listen(const ServerOptions& options) {
@@ -264,6 +271,7 @@ class Server::Impl {
   std::unique_ptr<quantization::Operations> operations_;
   serving::Scheduler scheduler_;
   serving::WorkQueue file_queue_;
+  serving::WorkQueue read_queue_;  // ends before the scheduler it submits to
   serving::WorkQueue transfer_queue_;
   std::unique_ptr<telemetry::Exposer> exposer_;
   std::vector<std::unique_ptr<grpc::Service>> services_;

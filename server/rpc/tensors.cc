@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/aligned_vector.h"
 #include "kernels/half.h"
 #include "kernels/status_macros.h"
 #include "server/model/str_cat.h"
@@ -98,19 +99,29 @@ void CopyTo(float* values, v1::DataType type, const WireBytes& data) {
   }
 }
 
-kernels::MatrixView<const float> View(const float* values,
-                                      const v1::Tensor& tensor) {
-  return {values, static_cast<size_t>(tensor.shape(0)),
-          static_cast<size_t>(tensor.shape(1))};
-}
+// The bytes of a field that is in one piece.
+class OneChunk {
+ public:
+  explicit OneChunk(const std::string& data)
+      : chunk_(reinterpret_cast<const uint8_t*>(data.data()), data.size()) {}
+  OneChunk(const OneChunk&) = delete;
+  OneChunk& operator=(const OneChunk&) = delete;
+
+  WireBytes bytes() const {
+    return {WireCursor(absl::MakeConstSpan(&chunk_, 1)), chunk_.size()};
+  }
+
+ private:
+  const WireChunk chunk_;
+};
 
 bool IsAligned(const void* data) {
   return reinterpret_cast<uintptr_t>(data) % alignof(float) == 0;
 }
 
 template <typename Narrow>
-grpc::Slice Narrowed(const std::vector<float>& values, Narrow narrow) {
-  std::vector<uint16_t> halves(values.size());
+grpc::Slice Narrowed(absl::Span<const float> values, Narrow narrow) {
+  kernels::AlignedVector<uint16_t> halves(values.size());
   std::transform(values.begin(), values.end(), halves.begin(), narrow);
   return SliceOf(std::move(halves));
 }
@@ -136,47 +147,57 @@ model::ModelInput DecodeTokens(const v1::TokenBatch& tokens) {
 
 }  // namespace
 
+absl::StatusOr<WireMatrix> WireMatrix::Check(std::string_view field,
+                                             const v1::Tensor& tensor,
+                                             const WireBytes& data) {
+  ASSIGN_OR_RETURN(const size_t element_size,
+                   ElementSize(field, tensor.type()));
+  RETURN_IF_ERROR(CheckShape(field, tensor, element_size, data.size()));
+  WireMatrix matrix;
+  matrix.type_ = tensor.type();
+  matrix.rows_ = static_cast<size_t>(tensor.shape(0));
+  matrix.cols_ = static_cast<size_t>(tensor.shape(1));
+  matrix.data_ = data;
+  return matrix;
+}
+
+void WireMatrix::CopyRows(size_t first, size_t count, float* to) const {
+  if (rows_ == 0) return;
+  const size_t row_bytes = data_.size() / rows_;
+  CopyTo(to, type_, data_.Part(first * row_bytes, count * row_bytes));
+}
+
 absl::StatusOr<FloatMatrix> FloatMatrix::Decode(std::string_view field,
                                                 const v1::Tensor& tensor) {
   const std::string& data = tensor.data();
+  const OneChunk chunk(data);
   if (tensor.type() != v1::DATA_TYPE_F32 || !IsAligned(data.data())) {
-    const WireChunk chunk(reinterpret_cast<const uint8_t*>(data.data()),
-                          data.size());
-    const WireCursor start(absl::MakeConstSpan(&chunk, 1));
-    return Decode(field, tensor, WireBytes(start, data.size()));
+    return Decode(field, tensor, chunk.bytes());
   }
-  RETURN_IF_ERROR(CheckShape(field, tensor, sizeof(float), data.size()));
+  ASSIGN_OR_RETURN(const WireMatrix checked,
+                   WireMatrix::Check(field, tensor, chunk.bytes()));
   FloatMatrix matrix;
-  matrix.view_ = View(reinterpret_cast<const float*>(data.data()), tensor);
+  matrix.view_ = {reinterpret_cast<const float*>(data.data()), checked.rows(),
+                  checked.cols()};
   return matrix;
 }
 
 absl::StatusOr<FloatMatrix> FloatMatrix::Decode(std::string_view field,
                                                 const v1::Tensor& tensor,
                                                 const WireBytes& data) {
-  ASSIGN_OR_RETURN(const size_t element_size,
-                   ElementSize(field, tensor.type()));
-  RETURN_IF_ERROR(CheckShape(field, tensor, element_size, data.size()));
+  ASSIGN_OR_RETURN(const WireMatrix wire,
+                   WireMatrix::Check(field, tensor, data));
   FloatMatrix matrix;
   matrix.own_ = kernels::AlignedBuffer::Uninitialized(
-      data.size() / element_size * sizeof(float));
-  CopyTo(matrix.own_.As<float>(), tensor.type(), data);
-  matrix.view_ = View(matrix.own_.As<const float>(), tensor);
+      wire.rows() * wire.cols() * sizeof(float));
+  wire.CopyRows(0, wire.rows(), matrix.own_.As<float>());
+  matrix.view_ = {matrix.own_.As<const float>(), wire.rows(), wire.cols()};
   return matrix;
 }
 
-absl::StatusOr<model::ModelInput> DecodeInputs(const v1::ModelInputs& inputs,
-                                               const model::Graph& graph) {
-  const std::string& data = inputs.features().data();
-  const WireChunk chunk(reinterpret_cast<const uint8_t*>(data.data()),
-                        data.size());
-  const WireCursor start(absl::MakeConstSpan(&chunk, 1));
-  return DecodeInputs(inputs, WireBytes(start, data.size()), graph);
-}
-
-absl::StatusOr<model::ModelInput> DecodeInputs(const v1::ModelInputs& inputs,
-                                               const WireBytes& features,
-                                               const model::Graph& graph) {
+absl::StatusOr<WireInputs> ReadInputs(const v1::ModelInputs& inputs,
+                                      const WireBytes& features,
+                                      const model::Graph& graph) {
   const bool fits =
       graph.input == model::InputKind::kTokens
           ? inputs.has_tokens()
@@ -189,23 +210,31 @@ absl::StatusOr<model::ModelInput> DecodeInputs(const v1::ModelInputs& inputs,
     const std::string_view kind = KindOfInput(graph.input);
     return FieldViolation(kind, StrCat("is not set; the model takes ", kind));
   }
-  if (inputs.has_tokens()) return DecodeTokens(inputs.tokens());
-
-  const v1::Tensor& tensor = inputs.features();
-  ASSIGN_OR_RETURN(const size_t element_size,
-                   ElementSize("features", tensor.type()));
-  RETURN_IF_ERROR(
-      CheckShape("features", tensor, element_size, features.size()));
-  if (static_cast<size_t>(tensor.shape(1)) != graph.input_width) {
+  WireInputs read;
+  if (inputs.has_tokens()) {
+    read.tokens = DecodeTokens(inputs.tokens());
+    return read;
+  }
+  ASSIGN_OR_RETURN(read.features,
+                   WireMatrix::Check("features", inputs.features(), features));
+  if (read.features->cols() != graph.input_width) {
     return FieldViolation(
         "features.shape",
-        StrCat("rows have ", tensor.shape(1), " columns; the model takes ",
-               graph.input_width));
+        StrCat("rows have ", read.features->cols(),
+               " columns; the model takes ", graph.input_width));
   }
-  model::ModelInput input;
-  input.features.resize(features.size() / element_size);
-  CopyTo(input.features.data(), tensor.type(), features);
-  input.feature_rows = static_cast<size_t>(tensor.shape(0));
+  return read;
+}
+
+absl::StatusOr<model::ModelInput> DecodeInputs(const v1::ModelInputs& inputs,
+                                               const model::Graph& graph) {
+  const OneChunk chunk(inputs.features().data());
+  ASSIGN_OR_RETURN(WireInputs read, ReadInputs(inputs, chunk.bytes(), graph));
+  model::ModelInput input = std::move(read.tokens);
+  if (!read.features) return input;
+  input.features.resize(read.features->rows() * read.features->cols());
+  input.feature_rows = read.features->rows();
+  read.features->CopyRows(0, input.feature_rows, input.features.data());
   return input;
 }
 

@@ -7,6 +7,8 @@
 #ifndef OCTET_SERVER_RPC_TENSORS_H_
 #define OCTET_SERVER_RPC_TENSORS_H_
 
+#include <cstddef>
+#include <optional>
 #include <string_view>
 
 #include "absl/status/status.h"
@@ -21,14 +23,35 @@
 
 namespace octet::rpc {
 
+// A matrix that lies on the wire yet, and can be decoded: type, two extents
+// and bytes agree. Lives no longer than the bytes.
+class WireMatrix {
+ public:
+  // Errors: INVALID_ARGUMENT naming `field` and what of it is wrong. The bytes
+  // are `data`; those in the message do not count.
+  static absl::StatusOr<WireMatrix> Check(std::string_view field,
+                                          const v1::Tensor& tensor,
+                                          const WireBytes& data);
+
+  size_t rows() const { return rows_; }
+  size_t cols() const { return cols_; }
+  // Rows [first, first + count), as FP32.
+  void CopyRows(size_t first, size_t count, float* to) const;
+
+ private:
+  v1::DataType type_ = v1::DATA_TYPE_F32;
+  size_t rows_ = 0;
+  size_t cols_ = 0;
+  WireBytes data_;
+};
+
 // A matrix that is read where it came, when it is FP32 and aligned, and a
 // widened copy otherwise. Lives no longer than the message.
 class FloatMatrix {
  public:
   kernels::MatrixView<const float> view() const { return view_; }
 
-  // Errors: INVALID_ARGUMENT naming `field` and what of it is wrong: type, two
-  // extents, a byte count that is not product(shape) * sizeof(type).
+  // Errors: those of WireMatrix::Check.
   static absl::StatusOr<FloatMatrix> Decode(std::string_view field,
                                             const v1::Tensor& tensor);
   // The same of a tensor whose data is not in the message: one copy, into
@@ -42,13 +65,21 @@ class FloatMatrix {
   kernels::AlignedBuffer own_;
 };
 
+// What a whole model takes, of the kind that it takes: tokens, or else features
+// that are to be decoded.
+struct WireInputs {
+  model::ModelInput tokens;
+  std::optional<WireMatrix> features;
+};
+
 // Fields of errors are those of ModelInputs: "tokens.ids[3]: ...". What fits
-// the graph beyond the kind of input is checked by the model.
+// the graph beyond the kind of input and its width is checked by the model.
+// `features` are the bytes of features.data, wherever they are.
+absl::StatusOr<WireInputs> ReadInputs(const v1::ModelInputs& inputs,
+                                      const WireBytes& features,
+                                      const model::Graph& graph);
+// Of a message that holds all of its bytes.
 absl::StatusOr<model::ModelInput> DecodeInputs(const v1::ModelInputs& inputs,
-                                               const model::Graph& graph);
-// Where features.data is not in the message.
-absl::StatusOr<model::ModelInput> DecodeInputs(const v1::ModelInputs& inputs,
-                                               const WireBytes& features,
                                                const model::Graph& graph);
 
 // The type of an answer: F32 unless asked for. INVALID_ARGUMENT for others

@@ -5,152 +5,180 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "absl/time/clock.h"
+#include "absl/types/span.h"
+#include "kernels/aligned_vector.h"
+#include "kernels/status_macros.h"
 #include "server/model/model.h"
+#include "server/serving/loaded_model.h"
 #include "server/serving/why_stopped.h"
 
 namespace octet::serving {
 namespace {
 
-bool IsWhole(const Piece& piece) {
-  return piece.range.rows == piece.run->rows();
-}
-
 bool EndsItsStep(const Piece& piece) {
   return piece.range.first_row + piece.range.rows == piece.run->rows();
 }
 
-// Reports those that are not wanted, and takes them out.
-void DropStopped(std::vector<Piece>& pieces) {
-  const auto stopped = [](const Piece& piece) {
-    const absl::Status why = piece.run->WhyStop();
-    if (!why.ok()) piece.run->Fail(piece.range, why, "queue");
-    return !why.ok();
-  };
-  pieces.erase(std::remove_if(pieces.begin(), pieces.end(), stopped),
-               pieces.end());
-}
-
-// An input that is wrong must not spoil its neighbours.
-void DropInvalid(std::vector<Piece>& pieces) {
-  const auto invalid = [](const Piece& piece) {
-    const absl::Status why = piece.run->Check();
-    if (!why.ok()) piece.run->Fail(piece.range, why, "compute");
-    return !why.ok();
-  };
-  pieces.erase(std::remove_if(pieces.begin(), pieces.end(), invalid),
-               pieces.end());
-}
-
-template <typename T>
-void Append(const std::vector<T>& from, size_t first, size_t count,
-            std::vector<T>& to) {
-  const auto begin = from.begin() + static_cast<ptrdiff_t>(first);
-  to.insert(to.end(), begin, begin + static_cast<ptrdiff_t>(count));
-}
-
-void Append(const Piece& piece, model::ModelInput& input) {
-  const model::ModelInput& from = piece.run->step().input;
-  const PieceRange& range = piece.range;
-  if (from.lengths.empty()) {
-    const size_t width = from.features.size() / from.feature_rows;
-    Append(from.features, range.first_row * width, range.rows * width,
-           input.features);
-    input.feature_rows += range.rows;
-    return;
+// What a batch is computed from.
+class BatchInput {
+ public:
+  // Nothing, with room for the features of all `pieces`.
+  absl::Status Start(const std::vector<Piece>& pieces) {
+    token_ids_.clear();
+    lengths_.clear();
+    features_.clear();
+    rows_ = 0;
+    size_t rows = 0;
+    for (const Piece& piece : pieces) rows += piece.range.rows;
+    features_.reserve(rows * WidthOf(pieces.front()));
+    return absl::OkStatus();
   }
-  Append(from.lengths, range.first_item, range.items, input.lengths);
-  Append(from.token_ids, range.first_row, range.rows, input.token_ids);
-}
 
-absl::StatusOr<model::ModelInput> Merged(const std::vector<Piece>& pieces) {
-  try {
-    model::ModelInput input;
-    for (const Piece& piece : pieces) Append(piece, input);
+  // The rows of a piece. An error says what is wrong with them; then they are
+  // not in the batch.
+  absl::Status Add(Piece& piece, bool allow_non_finite) {
+    RETURN_IF_ERROR(piece.run->Check());
+    const Step& step = piece.run->step();
+    const PieceRange& range = piece.range;
+    if (!step.input.lengths.empty()) {
+      Append(step.input.lengths, range.first_item, range.items, lengths_);
+      Append(step.input.token_ids, range.first_row, range.rows, token_ids_);
+      return absl::OkStatus();
+    }
+    const absl::Time start = absl::Now();
+    const size_t width = WidthOf(piece);
+    features_.resize((rows_ + range.rows) * width);
+    float* const to = features_.data() + rows_ * width;
+    if (step.features.rows > 0) {
+      RETURN_IF_ERROR(step.features.fetch(range.first_row, range.rows, to));
+      if (!allow_non_finite) {
+        RETURN_IF_ERROR(
+            model::CheckFinite({to, range.rows, width}, range.first_row));
+      }
+    } else {
+      std::copy_n(step.input.features.data() + range.first_row * width,
+                  range.rows * width, to);
+    }
+    rows_ += range.rows;
+    piece.decode = absl::Now() - start;
+    return absl::OkStatus();
+  }
+
+  model::ModelInputView view() const {
+    model::ModelInputView input;
+    input.token_ids = token_ids_;
+    input.lengths = lengths_;
+    input.features = absl::MakeConstSpan(features_);
+    input.feature_rows = rows_;
     return input;
-  } catch (const std::bad_alloc&) {
-    return OutOfMemory();
   }
-}
+
+ private:
+  static size_t WidthOf(const Piece& piece) {
+    return piece.run->step().model->model().graph().input_width;
+  }
+
+  static void Append(const std::vector<int32_t>& from, size_t first,
+                     size_t count, std::vector<int32_t>& to) {
+    const auto begin = from.begin() + static_cast<ptrdiff_t>(first);
+    to.insert(to.end(), begin, begin + static_cast<ptrdiff_t>(count));
+  }
+
+  std::vector<int32_t> token_ids_;
+  std::vector<int32_t> lengths_;
+  kernels::AlignedVector<float> features_;
+  size_t rows_ = 0;  // of features
+};
 
 // Runs `pieces`, none of which has been reported, and reports the time.
-absl::StatusOr<model::ModelOutput> Compute(const std::vector<Piece>& pieces,
-                                           const model::ModelInput& input,
-                                           const BatchOptions& how,
-                                           PieceTimes* times) {
+absl::Status Compute(const std::vector<Piece>& pieces,
+                     const model::ModelInputView& input,
+                     const BatchOptions& how, BatchTimes* times) {
   const Step& first = pieces.front().run->step();
   model::RunOptions options;
   options.output = first.output;
   options.pool = how.pool;
-  options.allow_non_finite = how.allow_non_finite;
+  options.allow_non_finite = true;  // each piece was checked
   options.cancelled = [&pieces] {
     return std::all_of(pieces.begin(), pieces.end(), [](const Piece& piece) {
       return !piece.run->WhyStop().ok();
     });
   };
+  ASSIGN_OR_RETURN(const model::OutputForm form,
+                   first.model->model().FormOf(first.output));
+  std::vector<kernels::MatrixView<float>> outputs;
+  outputs.reserve(pieces.size());
+  for (const Piece& piece : pieces) {
+    outputs.push_back(piece.run->Room(piece.range, form));
+  }
   const auto requests =
       std::count_if(pieces.begin(), pieces.end(), EndsItsStep);
-  times->batch_rows = std::max<size_t>(input.rows(), 1);
-  times->start = absl::Now();
+  times->rows = input.rows();
+  RETURN_IF_ERROR(
+      first.model->ForwardBatch(input, static_cast<size_t>(requests),
+                                std::move(options), outputs, &times->phases));
+  times->end = absl::Now();
+  return absl::OkStatus();
+}
+
+// Reports pieces for which `why` has a reason, and takes them out.
+template <typename Why>
+void Drop(std::vector<Piece>& pieces, const char* stage, Why why) {
+  size_t kept = 0;
+  for (Piece& piece : pieces) {
+    if (const absl::Status status = why(piece); !status.ok()) {
+      piece.run->Fail(piece.range, status, stage);
+    } else {
+      std::swap(pieces[kept++], piece);
+    }
+  }
+  pieces.resize(kept);
+}
+
+template <typename F>
+absl::Status WithMemoryFor(F f) {
   try {
-    auto output =
-        first.model->ForwardBatch(input, static_cast<size_t>(requests),
-                                  std::move(options), &times->batch);
-    times->end = absl::Now();
-    return output;
+    return f();
   } catch (const std::bad_alloc&) {
     return OutOfMemory();
   }
 }
 
-void FailAll(const std::vector<Piece>& pieces, const absl::Status& status) {
+void Report(const std::vector<Piece>& pieces, const absl::Status& status,
+            const BatchTimes& times) {
   for (const Piece& piece : pieces) {
     const absl::Status why = piece.run->WhyStop();
-    const bool stopped = absl::IsCancelled(status) && !why.ok();
-    piece.run->Fail(piece.range, stopped ? why : status, "compute");
-  }
-}
-
-void RunWhole(const std::vector<Piece>& pieces, const BatchOptions& how) {
-  const Piece& piece = pieces.front();
-  PieceTimes times;
-  auto output = Compute(pieces, piece.run->step().input, how, &times);
-  if (!output.ok()) return FailAll(pieces, output.status());
-  piece.run->CompleteWhole(*std::move(output), times);
-}
-
-void RunMerged(const std::vector<Piece>& pieces, const BatchOptions& how) {
-  const auto input = Merged(pieces);
-  if (!input.ok()) return FailAll(pieces, input.status());
-  PieceTimes times;
-  const auto output = Compute(pieces, *input, how, &times);
-  if (!output.ok()) return FailAll(pieces, output.status());
-  const Step& first = pieces.front().run->step();
-  const bool by_item = first.model->PoolsSequences(first.output);
-  const kernels::MatrixView<const float> y(output->values.data(), output->rows,
-                                           output->cols);
-  size_t row = 0;
-  for (const Piece& piece : pieces) {
-    const size_t rows = by_item ? piece.range.items : piece.range.rows;
-    if (absl::Status why = piece.run->WhyStop(); why.ok()) {
-      piece.run->Complete(piece.range, y.Rows(row, rows), by_item, times);
+    if (status.ok() && why.ok()) {
+      piece.run->Complete(piece.range, piece.decode, times);
     } else {
-      piece.run->Fail(piece.range, why, "compute");
+      const bool stopped = status.ok() || absl::IsCancelled(status);
+      piece.run->Fail(piece.range, stopped && !why.ok() ? why : status,
+                      "compute");
     }
-    row += rows;
   }
 }
 
 }  // namespace
 
 void RunBatch(std::vector<Piece> pieces, const BatchOptions& options) {
-  DropStopped(pieces);
-  if (pieces.size() == 1 && IsWhole(pieces.front())) {
-    return RunWhole(pieces, options);
-  }
-  DropInvalid(pieces);
-  if (!pieces.empty()) RunMerged(pieces, options);
+  BatchTimes times;
+  times.start = absl::Now();
+  Drop(pieces, "queue", [](Piece& piece) { return piece.run->WhyStop(); });
+  if (pieces.empty()) return;
+  // Kept by each worker, as large as a batch of rows can be.
+  static thread_local BatchInput input;
+  absl::Status status = WithMemoryFor([&] { return input.Start(pieces); });
+  if (!status.ok()) return Report(pieces, status, times);
+  // What is wrong with one must not spoil its neighbours.
+  Drop(pieces, "compute", [&](Piece& piece) {
+    return WithMemoryFor(
+        [&] { return input.Add(piece, options.allow_non_finite); });
+  });
+  if (pieces.empty()) return;
+  status = WithMemoryFor(
+      [&] { return Compute(pieces, input.view(), options, &times); });
+  Report(pieces, status, times);
 }
 
 }  // namespace octet::serving

@@ -1,5 +1,6 @@
 // Pieces of steps for the same model that are computed together: their rows are
-// put one after the other, and each gets its own rows of the output back.
+// put one after the other, in memory that each worker keeps, and the output's
+// rows go to where their steps want them.
 
 #ifndef OCTET_SERVER_SERVING_BATCH_H_
 #define OCTET_SERVER_SERVING_BATCH_H_
@@ -8,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "kernels/thread_pool.h"
 #include "server/serving/step_run.h"
 
@@ -16,6 +18,7 @@ namespace octet::serving {
 struct Piece {
   std::shared_ptr<StepRun> run;
   PieceRange range;
+  absl::Duration decode = absl::ZeroDuration();  // fetching its rows took
 };
 
 struct BatchOptions {

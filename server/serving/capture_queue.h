@@ -82,7 +82,7 @@ class CaptureQueue {
   void Unloaded(std::string_view model);
 
   // After every answer: takes what is drawn, and returns at once.
-  void Offer(const LoadedModel& model, const model::ModelInput& input) {
+  void Offer(const LoadedModel& model, const model::ModelInputView& input) {
     if (running_count_.load(std::memory_order_relaxed) != 0) {
       OfferDrawn(model, SizeOf(input), [&] { return LiveInput::Of(input); });
     }

@@ -8,7 +8,7 @@
 
 namespace octet::serving {
 
-InputSize SizeOf(const model::ModelInput& input) {
+InputSize SizeOf(const model::ModelInputView& input) {
   return {.bytes = (input.token_ids.size() + input.lengths.size()) *
                        sizeof(int32_t) +
                    input.features.size() * sizeof(float),
@@ -19,9 +19,9 @@ InputSize SizeOf(kernels::MatrixView<const float> rows) {
   return {.bytes = rows.rows * rows.cols * sizeof(float), .samples = rows.rows};
 }
 
-LiveInput LiveInput::Of(const model::ModelInput& input) {
+LiveInput LiveInput::Of(const model::ModelInputView& input) {
   LiveInput live;
-  live.inputs = input;
+  live.inputs = input.Copy();
   return live;
 }
 

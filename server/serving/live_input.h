@@ -19,7 +19,7 @@ struct InputSize {
   size_t bytes = 0;
   size_t samples = 0;
 };
-InputSize SizeOf(const model::ModelInput& input);
+InputSize SizeOf(const model::ModelInputView& input);
 InputSize SizeOf(kernels::MatrixView<const float> rows);
 
 struct LiveInput {
@@ -28,7 +28,7 @@ struct LiveInput {
   std::vector<float> values;
   size_t columns = 0;
 
-  static LiveInput Of(const model::ModelInput& input);
+  static LiveInput Of(const model::ModelInputView& input);
   static LiveInput Of(const model::Linear& linear,
                       kernels::MatrixView<const float> rows);
 

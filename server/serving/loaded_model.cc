@@ -109,20 +109,22 @@ uint64_t LoadedModel::OutputBytes(std::string_view layer, size_t rows) const {
              : uint64_t{rows} * found->second->out_features * sizeof(float);
 }
 
-absl::StatusOr<model::ModelOutput> LoadedModel::ForwardBatch(
-    const model::ModelInput& input, size_t requests, model::RunOptions options,
+absl::Status LoadedModel::ForwardBatch(
+    const model::ModelInputView& input, size_t requests,
+    model::RunOptions options,
+    absl::Span<const kernels::MatrixView<float>> outputs,
     kernels::PhaseTimes* times) const {
   model::LayerKindTimes by_kind;
   if (options.times == nullptr) options.times = &by_kind;
   const model::OutputKind kind = options.output;
   const absl::Time start = absl::Now();
-  ASSIGN_OR_RETURN(model::ModelOutput output, model_->Forward(input, options));
+  RETURN_IF_ERROR(model_->ForwardInto(input, options, outputs));
   ModelStats call;
   call.forward_count = static_cast<int64_t>(requests);
   call.row_count = static_cast<int64_t>(input.rows());
   *times += Count(call, *options.times, absl::Now() - start);
-  if (watcher_ != nullptr) watcher_->Answered(*this, input, kind, output);
-  return output;
+  if (watcher_ != nullptr) watcher_->Answered(*this, input, kind, outputs);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<model::ModelOutput> LoadedModel::MatMul(
@@ -138,16 +140,13 @@ absl::StatusOr<model::ModelOutput> LoadedModel::MatMul(
   RETURN_IF_ERROR(
       CheckMatMulInput(*linear->second, x, options.allow_non_finite));
   const absl::Time start = absl::Now();
-  model::ModelOutput output;
-  output.rows = x.rows;
-  output.cols = linear->second->out_features;
-  output.values.resize(output.rows * output.cols);
+  auto output =
+      model::ModelOutput::Uninitialized(x.rows, linear->second->out_features);
   kernels::PhaseTimes phases;
   kernels::LinearCall how;
   how.pool = options.pool;
   how.times = &phases;
-  RETURN_IF_ERROR(
-      weights->Run(x, {output.values.data(), output.rows, output.cols}, how));
+  RETURN_IF_ERROR(weights->Run(x, output.view(), how));
   ModelStats call;
   call.matmul_count = 1;
   call.row_count = static_cast<int64_t>(x.rows);

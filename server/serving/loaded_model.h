@@ -12,8 +12,10 @@
 #include <string>
 #include <string_view>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "kernels/matrix_view.h"
 #include "kernels/phase_clock.h"
 #include "kernels/thread_pool.h"
@@ -70,12 +72,15 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
   // The same of a product of that many rows; 0 for unknown layers.
   uint64_t OutputBytes(std::string_view layer, size_t rows) const;
 
-  // Runs rows of several requests, of which `requests` end here, and counts
-  // them. `times` is added the sum of the phases; `options.times` must be
-  // nullptr or empty. What a request's metrics say of stages is the caller's.
-  absl::StatusOr<model::ModelOutput> ForwardBatch(
-      const model::ModelInput& input, size_t requests,
-      model::RunOptions options, kernels::PhaseTimes* times) const;
+  // Runs rows of several requests, of which `requests` end here, to where each
+  // has its output (Model::ForwardInto), and counts them. `times` is added the
+  // sum of the phases; `options.times` must be nullptr or empty. What a
+  // request's metrics say of stages is the caller's.
+  absl::Status ForwardBatch(
+      const model::ModelInputView& input, size_t requests,
+      model::RunOptions options,
+      absl::Span<const kernels::MatrixView<float>> outputs,
+      kernels::PhaseTimes* times) const;
   // x [M, K] -> y [M, N]. NOT_FOUND names the layer; INVALID_ARGUMENT opens
   // with the field, "x: " for a width, "x[1][2]: " for a non-finite value.
   // Exports the stages of compute; `times`, if given, is added their sum.

@@ -11,7 +11,11 @@
 namespace octet::serving {
 namespace {
 
-bool AddsUp(const model::Graph& graph, const model::ModelInput& input) {
+bool AddsUp(const model::Graph& graph, const Step& step) {
+  const model::ModelInput& input = step.input;
+  if (step.features.rows > 0) {
+    return graph.input == model::InputKind::kFeatures && input.rows() == 0;
+  }
   if (graph.input == model::InputKind::kFeatures) {
     return input.token_ids.empty() && input.lengths.empty() &&
            input.feature_rows > 0 &&
@@ -46,12 +50,10 @@ StepRun::StepRun(Step step, bool allow_non_finite, telemetry::Metrics* metrics)
       allow_non_finite_(allow_non_finite),
       metrics_(metrics),
       since_(absl::Now()),
-      divisible_(AddsUp(step_.model->model().graph(), step_.input)) {
-  const model::ModelInput& input = step_.input;
-  rows_ = std::max<size_t>(input.rows(), 1);
-  if (divisible_) {
-    items_ = input.lengths.empty() ? input.feature_rows : input.lengths.size();
-  }
+      divisible_(AddsUp(step_.model->model().graph(), step_)) {
+  const std::vector<int32_t>& lengths = step_.input.lengths;
+  rows_ = std::max<size_t>(step_.input.rows() + step_.features.rows, 1);
+  if (divisible_) items_ = lengths.empty() ? rows_ : lengths.size();
   rows_left_ = rows_;
 }
 
@@ -70,6 +72,7 @@ absl::Status StepRun::WhyStop() const {
 }
 
 absl::Status StepRun::Check() {
+  if (divisible_ && step_.features.rows > 0) return absl::OkStatus();
   std::call_once(checked_, [this] {
     check_ = model::ValidateInput(step_.model->model().graph(), step_.input,
                                   allow_non_finite_);
@@ -89,55 +92,30 @@ void StepRun::Fail(const PieceRange& piece, const absl::Status& why,
   Account(piece.rows);
 }
 
-void StepRun::Complete(const PieceRange& piece,
-                       kernels::MatrixView<const float> y, bool by_item,
-                       const PieceTimes& times) {
-  float* values = nullptr;
-  {
-    const std::scoped_lock lock(mutex_);
-    values = MakeRoom(by_item ? items_ : rows_, y.cols);
-    if (values != nullptr) {
-      Add(piece, times);
-    } else if (status_.ok()) {
-      status_ = OutOfMemory();
-    }
-  }
-  if (values != nullptr) {
-    const size_t first = by_item ? piece.first_item : piece.first_row;
-    std::copy_n(y.data, y.rows * y.cols, values + first * y.cols);
-  }
-  Account(piece.rows);
-}
-
-float* StepRun::MakeRoom(size_t rows, size_t cols) {
+kernels::MatrixView<float> StepRun::Room(const PieceRange& piece,
+                                         const model::OutputForm& form) {
+  const std::scoped_lock lock(mutex_);
   model::ModelOutput& output = result_.output;
   if (output.values.empty()) {
-    try {
-      output.values.resize(rows * cols);
-    } catch (const std::bad_alloc&) {
-      return nullptr;
-    }
-    output.rows = rows;
-    output.cols = cols;
+    output = model::ModelOutput::Uninitialized(
+        form.per_sequence ? items_ : rows_, form.cols);
   }
-  return output.values.data();
+  return form.per_sequence ? output.view().Rows(piece.first_item, piece.items)
+                           : output.view().Rows(piece.first_row, piece.rows);
 }
 
-void StepRun::CompleteWhole(model::ModelOutput output,
-                            const PieceTimes& times) {
+void StepRun::Complete(const PieceRange& piece, absl::Duration decode,
+                       const BatchTimes& times) {
   {
     const std::scoped_lock lock(mutex_);
-    result_.output = std::move(output);
-    Add({0, items_, 0, rows_}, times);
+    result_.times += ShareOf(times.phases, piece.rows, times.rows);
+    batches_ += times.phases;
+    busy_ += times.end - times.start;
+    decode_ += decode;
+    start_ = std::min(start_, times.start);
+    end_ = std::max(end_, times.end);
   }
-  Account(rows_);
-}
-
-void StepRun::Add(const PieceRange& piece, const PieceTimes& times) {
-  result_.times += ShareOf(times.batch, piece.rows, times.batch_rows);
-  batches_ += times.batch;
-  start_ = std::min(start_, times.start);
-  end_ = std::max(end_, times.end);
+  Account(piece.rows);
 }
 
 void StepRun::Account(size_t rows) {
@@ -149,7 +127,12 @@ void StepRun::Account(size_t rows) {
   // Nobody else comes any more.
   if (!status_.ok()) return step_.done(status_);
   result_.queued = start_ - since_;
-  result_.compute = end_ - start_;
+  // What passed on the clock, divided as the workers' time was.
+  const absl::Duration passed = end_ - start_;
+  if (busy_ > absl::ZeroDuration()) {
+    result_.decode = passed * absl::FDivDuration(decode_, busy_);
+  }
+  result_.compute = passed - result_.decode;
   if (metrics_ != nullptr) {
     metrics_->ComputeStages(step_.model->id(),
                             absl::ToDoubleSeconds(result_.compute), batches_);

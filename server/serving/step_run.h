@@ -26,12 +26,12 @@ struct PieceRange {
   size_t rows = 0;
 };
 
-// When a piece was computed, and the phases of its batch.
-struct PieceTimes {
+// When a batch was computed, and the phases of it.
+struct BatchTimes {
   absl::Time start;
   absl::Time end;
-  kernels::PhaseTimes batch;
-  size_t batch_rows;
+  kernels::PhaseTimes phases;
+  size_t rows;
 };
 
 class StepRun {
@@ -53,22 +53,19 @@ class StepRun {
   // What is wrong with the input as a whole; looked at once.
   absl::Status Check();
 
+  // Where a piece's rows of the output belong: its items', or its rows'.
+  kernels::MatrixView<float> Room(const PieceRange& piece,
+                                  const model::OutputForm& form);
+
   // Each piece is reported once, by one of these. `stage` is where the step
   // failed: "queue" or "compute".
   void Fail(const PieceRange& piece, const absl::Status& why,
             const char* stage);
-  // `y` are the piece's rows of its batch's output: one for each of its items,
-  // if `by_item`, or for each of its rows.
-  void Complete(const PieceRange& piece, kernels::MatrixView<const float> y,
-                bool by_item, const PieceTimes& times);
-  // The step in one piece.
-  void CompleteWhole(model::ModelOutput output, const PieceTimes& times);
+  // Its rows are where Room said; fetching them took `decode`.
+  void Complete(const PieceRange& piece, absl::Duration decode,
+                const BatchTimes& times);
 
  private:
-  // The result's values; nullptr when there is no memory. Needs mutex_.
-  float* MakeRoom(size_t rows, size_t cols);
-  // What a piece adds to the result; needs mutex_.
-  void Add(const PieceRange& piece, const PieceTimes& times);
   // Answers when no rows are left.
   void Account(size_t rows);
 
@@ -87,6 +84,8 @@ class StepRun {
   absl::Status status_;
   StepResult result_;
   kernels::PhaseTimes batches_;  // phases of all of its batches
+  absl::Duration busy_;          // of workers, with all of its batches
+  absl::Duration decode_;        // of that, with fetching its rows
   absl::Time start_ = absl::InfiniteFuture();
   absl::Time end_ = absl::InfinitePast();
 };

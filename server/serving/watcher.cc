@@ -18,8 +18,8 @@ struct Comparison {
   double cosine = 1;
 };
 
-Comparison Compare(const std::vector<float>& answer,
-                   const std::vector<float>& reference) {
+Comparison Compare(absl::Span<const float> answer,
+                   absl::Span<const float> reference) {
   double squares = 0;
   double answer_squares = 0;
   double products = 0;
@@ -40,6 +40,25 @@ Comparison Compare(const std::vector<float>& answer,
   return result;
 }
 
+using Outputs = absl::Span<const kernels::MatrixView<float>>;
+
+size_t FloatsOf(Outputs outputs) {
+  size_t floats = 0;
+  for (const auto& output : outputs) floats += output.rows * output.cols;
+  return floats;
+}
+
+model::ModelOutput CopyOf(Outputs outputs) {
+  model::ModelOutput all;
+  all.cols = outputs.front().cols;
+  for (const auto& output : outputs) {
+    all.rows += output.rows;
+    all.values.insert(all.values.end(), output.data,
+                      output.data + output.rows * output.cols);
+  }
+  return all;
+}
+
 }  // namespace
 
 Watcher::Watcher(telemetry::Metrics* metrics)
@@ -54,9 +73,9 @@ Watcher::~Watcher() {
   thread_.join();
 }
 
-void Watcher::Answered(const LoadedModel& model, const model::ModelInput& input,
-                       model::OutputKind kind,
-                       const model::ModelOutput& output) {
+void Watcher::Answered(const LoadedModel& model,
+                       const model::ModelInputView& input,
+                       model::OutputKind kind, Outputs outputs) {
   captures_.Offer(model, input);
   const Watch& watch = model.watch();
   const bool shadow = DrawShadow(watch);
@@ -68,10 +87,10 @@ void Watcher::Answered(const LoadedModel& model, const model::ModelInput& input,
   sample.shadow = shadow;
   sample.drift = drift;
   sample.bytes =
-      SizeOf(input).bytes + (shadow ? output.values.size() * sizeof(float) : 0);
+      SizeOf(input).bytes + (shadow ? FloatsOf(outputs) * sizeof(float) : 0);
   if (sample.bytes <= kMaxWaitingBytes) {
     sample.input = LiveInput::Of(input);
-    if (shadow) sample.output = output;
+    if (shadow) sample.output = CopyOf(outputs);
   }
   Take(std::move(sample), model);
 }

@@ -27,6 +27,7 @@
 #include <thread>
 
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "kernels/matrix_view.h"
 #include "server/model/graph.h"
 #include "server/model/model.h"
@@ -57,9 +58,11 @@ class Watcher {
   explicit Watcher(telemetry::Metrics* metrics);
   ~Watcher();  // forgets what waits
 
-  // After every answer: takes what it needs, seldom, and returns at once.
-  void Answered(const LoadedModel& model, const model::ModelInput& input,
-                model::OutputKind kind, const model::ModelOutput& output);
+  // After every answer: takes what it needs, seldom, and returns at once. The
+  // output's rows are those of one matrix after the other.
+  void Answered(const LoadedModel& model, const model::ModelInputView& input,
+                model::OutputKind kind,
+                absl::Span<const kernels::MatrixView<float>> outputs);
   // Likewise, after every product of rows with one layer.
   void Multiplied(const LoadedModel& model, const model::Linear& linear,
                   kernels::MatrixView<const float> x);

@@ -7,10 +7,11 @@ import re
 import grpc
 import numpy as np
 import pytest
+from tritonclient.grpc import service_pb2
 
 from support import checkpoints
 from support.api import pb
-from support.client import Client, array, tensor
+from support.client import Client, array, feature_inputs, tensor
 
 MIB = 1 << 20
 MATMUL = "/octet.v1.InferenceService/MatMul"
@@ -97,19 +98,71 @@ def test_more_requests_than_the_window_all_come_back(prepared):
         )
 
 
-def test_a_large_tensor_is_held_once_besides_what_came(start_server):
-    """Peak memory of a 32 MiB request: the slices and one aligned copy, never
-    a third."""
+def infer(client, model, x):
+    """ModelInfer of "x", as it comes without a client's own copies."""
+    client.channel.unary_unary(
+        "/inference.GRPCInferenceService/ModelInfer",
+        request_serializer=service_pb2.ModelInferRequest.SerializeToString,
+    )(
+        service_pb2.ModelInferRequest(
+            model_name=model,
+            inputs=[{"name": "x", "datatype": "FP32", "shape": x.shape}],
+            raw_input_contents=[x.tobytes()],
+        ),
+        timeout=client.timeout,
+    )
+
+
+# How often 32 MiB of rows are in memory at the peak. A product is computed from
+# an aligned copy of them; a whole model fetches rows from what came, batch by
+# batch. gRPC reads ahead into buffers of its own: some more than the message.
+LARGE = {
+    "MatMul": (lambda client, x: client.matmul("wide", "fc1", x), 2.5),
+    "Forward": (
+        lambda client, x: client.forward("wide", feature_inputs(x)),
+        1.75,
+    ),
+    "ModelInfer": (lambda client, x: infer(client, "wide", x), 1.75),
+    "ModelInfer of a layer": (
+        lambda client, x: infer(client, "wide.fc1", x),
+        2.5,
+    ),
+}
+
+
+@pytest.mark.parametrize("method", LARGE)
+def test_a_large_tensor_is_held_once_besides_what_came(start_server, method):
+    call, most = LARGE[method]
     server = start_server()
     with Client(server.address) as client:
         client.upload_checkpoint("wide", checkpoints.mlp(widths=(4096, 4, 4)))
         client.load("wide", "checkpoints/wide")
-        client.matmul("wide", "fc1", rows(1, 4096))
+        call(client, rows(256, 4096))
         before = peak_mib(server)
-        client.matmul("wide", "fc1", rows(2048, 4096))
+        call(client, rows(2048, 4096))
         grown = peak_mib(server) - before
-    # gRPC reads ahead into buffers of its own: some more than the message.
-    assert grown < 2.5 * 32
+    assert grown < most * 32
+
+
+def test_a_large_request_is_each_of_its_rows(prepared):
+    """It is computed in pieces, and decoded where each of them is."""
+    x = rows(3000, seed=11)
+    together = prepared.forward("mlp-int8", feature_inputs(x))
+    apart = [
+        prepared.forward("mlp-int8", feature_inputs(x[i : i + 7]))
+        for i in (0, 700, 2990)
+    ]
+    for i, part in zip((0, 700, 2990), apart, strict=True):
+        np.testing.assert_array_equal(together[i : i + 7], part)
+
+
+def test_the_bad_value_of_a_large_request_is_named(prepared):
+    x = rows(3000, seed=11)
+    x[2345, 6] = np.nan
+    with pytest.raises(grpc.RpcError) as error:
+        prepared.forward("mlp-int8", feature_inputs(x))
+    assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "inputs.features[2345][6]: is nan" in error.value.details()
 
 
 def peak_mib(server) -> float:

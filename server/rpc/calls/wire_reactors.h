@@ -4,8 +4,9 @@
 //   ReplyWire     unary
 //   PipelineWire  bidirectional: many requests of one stream at a time
 //
-// A handler decodes and submits, on gRPC's thread; what it computes there is no
-// more work than that (serving::Task::brief).
+// A handler reads a request and submits it, on gRPC's thread or, where the
+// message is large, on a worker of the edge. What it computes there is no more
+// work than that (serving::Task::brief).
 
 #ifndef OCTET_SERVER_RPC_CALLS_WIRE_REACTORS_H_
 #define OCTET_SERVER_RPC_CALLS_WIRE_REACTORS_H_

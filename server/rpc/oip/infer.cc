@@ -85,7 +85,6 @@ class Inference : public std::enable_shared_from_this<Inference> {
   void Start() {
     absl::Status status = Guarded([&]() -> absl::Status {
       RETURN_IF_ERROR(Read());
-      received_.bytes = ReceivedBytes();  // all of them were copied
       times_.compute_input = absl::Now() - caller_.arrival;
       return RetryAfter(kQueueRetryDelay, Submit());
     });
@@ -106,22 +105,24 @@ class Inference : public std::enable_shared_from_this<Inference> {
                  "' is a set of layers; name one of them: '", served_->name(),
                  ".LAYER'"));
     }
-    ASSIGN_OR_RETURN(const InputTensors inputs,
+    ASSIGN_OR_RETURN(InputTensors inputs,
                      ReadInputs(received_, specs, *context_.memory));
     ASSIGN_OR_RETURN(
         places_, ReadOutputs(request_, OutputsOf(*served_), *context_.memory));
     const bool tokens = served_->layer.empty() &&
                         served_->graph().input == model::InputKind::kTokens;
-    return tokens ? ReadTokens(inputs) : ReadRows(inputs[0]);
+    return tokens ? ReadTokens(inputs) : ReadRows(std::move(inputs[0]));
   }
 
   absl::Status ReadTokens(const InputTensors& inputs) {
     ASSIGN_OR_RETURN(tokens_, DecodeTokens(inputs, served_->graph()));
     batch_ = tokens_.sequences;
+    received_.bytes = ReceivedBytes();  // all of them were copied
     return CheckRooms();
   }
 
-  absl::Status ReadRows(const InputTensor& x) {
+  // Its elements are copied where they are computed.
+  absl::Status ReadRows(InputTensor x) {
     width_ = static_cast<size_t>(InputsOf(*served_)[0].shape[1]);
     if (x.shape.size() != 2 || x.shape[0] < 1 || x.shape[0] > kMaxBatch ||
         x.shape[1] != static_cast<int64_t>(width_)) {
@@ -131,14 +132,8 @@ class Inference : public std::enable_shared_from_this<Inference> {
                  width_, "] with 1 to ", kMaxBatch, " rows"));
     }
     batch_ = static_cast<size_t>(x.shape[0]);
-    RETURN_IF_ERROR(CheckRooms());
-    if (served_->layer.empty()) {
-      features_.resize(batch_ * width_);
-      return x.CopyFloatsTo(features_.data());
-    }
-    rows_ =
-        kernels::AlignedBuffer::Uninitialized(batch_ * width_ * sizeof(float));
-    return x.CopyFloatsTo(rows_.As<float>());
+    x_ = std::move(x);
+    return CheckRooms();
   }
 
   // What pads a batch counts, too.
@@ -170,8 +165,11 @@ class Inference : public std::enable_shared_from_this<Inference> {
       lengths_ = tokens_.input.lengths;
       step.input = std::move(tokens_.input);
     } else {
-      step.input.features = std::move(features_);
-      step.input.feature_rows = batch_;
+      step.features.rows = batch_;
+      step.features.fetch = [self = shared_from_this()](
+                                size_t first, size_t count, float* to) {
+        return self->CopyRows(first, count, to);
+      };
     }
     step.output = Wants(kHiddenState) ? model::OutputKind::kHidden
                                       : model::OutputKind::kOutput;
@@ -180,8 +178,10 @@ class Inference : public std::enable_shared_from_this<Inference> {
     step.cancelled = caller_.cancelled;
     step.done = [self = shared_from_this()](
                     absl::StatusOr<serving::StepResult> result) {
+      self->Computed();
       if (!result.ok()) return self->End(AboutX(result.status()));
       self->times_.queue = result->queued;
+      self->times_.compute_input += result->decode;
       self->times_.compute_infer = result->compute;
       self->phases_ = result->times;
       self->Answer(std::move(result->output));
@@ -209,18 +209,32 @@ class Inference : public std::enable_shared_from_this<Inference> {
 
   void Multiply(const serving::Turn& turn) {
     times_.queue = turn.queued;
-    const absl::Time start = absl::Now();
     absl::StatusOr<ModelOutput> y;
-    const absl::Status status = Guarded([&] {
+    const absl::Status status = Guarded([&]() -> absl::Status {
+      const absl::Time arrival = absl::Now();
+      const auto x = kernels::AlignedBuffer::Uninitialized(batch_ * width_ *
+                                                           sizeof(float));
+      RETURN_IF_ERROR(CopyRows(0, batch_, x.As<float>()));
+      Computed();
+      const absl::Time start = absl::Now();
+      times_.compute_input += start - arrival;
       y = served_->model->MatMul(
-          served_->layer, {rows_.As<const float>(), batch_, width_},
+          served_->layer, {x.As<const float>(), batch_, width_},
           {turn.pool, context_.backend->allow_non_finite}, &phases_);
+      times_.compute_infer = absl::Now() - start;
       return y.status();
     });
-    times_.compute_infer = absl::Now() - start;
     if (!status.ok()) return End(status);
     Answer(*std::move(y));
   }
+
+  // Rows of x.
+  absl::Status CopyRows(size_t first, size_t count, float* to) const {
+    return x_.CopyFloatsTo(to, first * width_, count * width_);
+  }
+
+  // What came is not needed any more.
+  void Computed() { received_.bytes = ReceivedBytes(); }
 
   bool Wants(std::string_view output) const {
     return std::any_of(places_.begin(), places_.end(),
@@ -314,8 +328,7 @@ class Inference : public std::enable_shared_from_this<Inference> {
   std::vector<OutputPlace> places_;
   PaddedBatch tokens_;            // its input is given to the scheduler
   std::vector<int32_t> lengths_;  // and its lengths are kept
-  std::vector<float> features_;   // x of a model
-  kernels::AlignedBuffer rows_;   // x of a layer
+  InputTensor x_;                 // or what comes as rows
   size_t width_ = 0;              // of x
   size_t batch_ = 0;
   InferTimes times_;

@@ -36,7 +36,8 @@ struct Caller {
       expect;
 };
 
-// Reads the request here and now, and submits it. `done` is called once, on
+// Reads the request here and now, all of it but the elements of x, which are
+// copied where they are computed, and submits it. `done` is called once, on
 // this thread or on a worker. Errors: those of model.h, inputs.h,
 // outputs.h, padding.h and of the scheduler.
 void Infer(const InferContext& context, Caller caller,

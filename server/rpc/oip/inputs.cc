@@ -1,5 +1,6 @@
 #include "server/rpc/oip/inputs.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <utility>
@@ -154,27 +155,34 @@ absl::Status CheckAllThere(const InputTensors& inputs,
 
 }  // namespace
 
-absl::Status InputTensor::CopyTo(void* to) const {
+absl::Status InputTensor::CopyTo(void* to, size_t offset, size_t size) const {
   if (const auto* typed = std::get_if<std::string_view>(&elements)) {
-    if (bytes > 0) std::memcpy(to, typed->data(), bytes);
+    if (size > 0) std::memcpy(to, typed->data() + offset, size);
   } else if (const auto* raw = std::get_if<WireBytes>(&elements)) {
-    raw->CopyTo(to);
+    raw->Part(offset, size).CopyTo(to);
   } else {
     const auto& part = std::get<RegionPart>(elements);
     return InsideField(
-        name, part.region->Read(part.offset,
-                                absl::MakeSpan(static_cast<char*>(to), bytes)));
+        name, part.region->Read(part.offset + offset,
+                                absl::MakeSpan(static_cast<char*>(to), size)));
   }
   return absl::OkStatus();
 }
 
-absl::Status InputTensor::CopyFloatsTo(float* to) const {
-  if (type == DataType::kF32) return CopyTo(to);
-  std::vector<uint16_t> halves(bytes / sizeof(uint16_t));
-  RETURN_IF_ERROR(CopyTo(halves.data()));
+absl::Status InputTensor::CopyFloatsTo(float* to, size_t first,
+                                       size_t count) const {
+  const size_t size = model::SizeOf(type);
+  if (type == DataType::kF32) return CopyTo(to, first * size, count * size);
   const auto widen =
       type == DataType::kF16 ? kernels::Fp16ToFloat : kernels::Bf16ToFloat;
-  for (size_t i = 0; i < halves.size(); ++i) to[i] = widen(halves[i]);
+  // Widened while they are in cache.
+  std::array<uint16_t, 4096> halves;
+  for (size_t done = 0; done < count;) {
+    const size_t now = std::min(count - done, halves.size());
+    RETURN_IF_ERROR(CopyTo(halves.data(), (first + done) * size, now * size));
+    for (size_t i = 0; i < now; ++i) to[done + i] = widen(halves[i]);
+    done += now;
+  }
   return absl::OkStatus();
 }
 

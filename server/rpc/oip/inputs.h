@@ -35,9 +35,13 @@ struct InputTensor {
 
   // All of them, to `bytes` bytes at `to`. INVALID_ARGUMENT when shared memory
   // has become smaller.
-  absl::Status CopyTo(void* to) const;
-  // The same of FP32, FP16 or BF16, as FP32.
-  absl::Status CopyFloatsTo(float* to) const;
+  absl::Status CopyTo(void* to) const { return CopyTo(to, 0, bytes); }
+  // Elements [first, first + count) of FP32, FP16 or BF16, as FP32.
+  absl::Status CopyFloatsTo(float* to, size_t first, size_t count) const;
+
+ private:
+  // `size` bytes from `offset` on.
+  absl::Status CopyTo(void* to, size_t offset, size_t size) const;
 };
 
 using InputTensors = std::vector<InputTensor>;

@@ -65,7 +65,8 @@ absl::Status CheckRoom(const OutputPlace& place, uint64_t bytes) {
 
 absl::Status AddOutput(const OutputPlace& place,
                        absl::Span<const int64_t> shape,
-                       std::vector<float> values, InferAnswer* answer) {
+                       kernels::AlignedVector<float> values,
+                       InferAnswer* answer) {
   auto* output = answer->fields.add_outputs();
   output->set_name(place.name);
   output->set_datatype("FP32");

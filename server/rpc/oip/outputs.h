@@ -13,6 +13,7 @@
 #include "absl/types/span.h"
 #include "grpcpp/support/slice.h"
 #include "inference/grpc_service.pb.h"
+#include "kernels/aligned_vector.h"
 #include "server/rpc/calls/timings.h"
 #include "server/rpc/oip/model.h"
 #include "server/rpc/oip/parameters.h"
@@ -44,7 +45,8 @@ struct InferAnswer {
 // Adds an output.
 absl::Status AddOutput(const OutputPlace& place,
                        absl::Span<const int64_t> shape,
-                       std::vector<float> values, InferAnswer* answer);
+                       kernels::AlignedVector<float> values,
+                       InferAnswer* answer);
 
 }  // namespace octet::rpc::oip
 

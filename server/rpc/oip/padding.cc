@@ -164,10 +164,12 @@ absl::StatusOr<PaddedBatch> DecodeTokens(const InputTensors& inputs,
   return batch;
 }
 
-std::vector<float> PadRows(model::ModelOutput rows,
-                           absl::Span<const int32_t> lengths, size_t width) {
+kernels::AlignedVector<float> PadRows(model::ModelOutput rows,
+                                      absl::Span<const int32_t> lengths,
+                                      size_t width) {
   if (rows.rows == lengths.size() * width) return std::move(rows.values);
-  std::vector<float> padded(lengths.size() * width * rows.cols);
+  kernels::AlignedVector<float> padded(lengths.size() * width * rows.cols,
+                                       0.0F);
   const float* from = rows.values.data();
   float* to = padded.data();
   for (const int32_t length : lengths) {

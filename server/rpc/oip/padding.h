@@ -16,6 +16,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "kernels/aligned_vector.h"
 #include "server/model/graph.h"
 #include "server/model/model.h"
 #include "server/rpc/oip/inputs.h"
@@ -34,8 +35,9 @@ absl::StatusOr<PaddedBatch> DecodeTokens(const InputTensors& inputs,
                                          const model::Graph& graph);
 
 // [B, S, H]; the rows themselves where there is no padding.
-std::vector<float> PadRows(model::ModelOutput rows,
-                           absl::Span<const int32_t> lengths, size_t width);
+kernels::AlignedVector<float> PadRows(model::ModelOutput rows,
+                                      absl::Span<const int32_t> lengths,
+                                      size_t width);
 
 }  // namespace octet::rpc::oip
 

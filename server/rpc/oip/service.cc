@@ -54,16 +54,17 @@ ByteBuffer StreamAnswer(const std::string& id, bool final,
 
 class OpenInferenceService final : public RawService {
  public:
-  OpenInferenceService(const Edge& edge, Backend* backend) {
-    shared_ = std::make_unique<oip::Shared>(edge, backend);
+  OpenInferenceService(const Edge& files, const Edge& compute, Backend* backend)
+      : compute_(compute) {
+    shared_ = std::make_unique<oip::Shared>(files, backend);
   }
 
   ServerUnaryReactor* ModelInfer(CallbackServerContext* context,
                                  const ByteBuffer* request,
                                  ByteBuffer* response) override {
     return ReplyWire(
-        shared_->edge, "GRPCInferenceService/ModelInfer", context, request,
-        response, [this](WireRequest& wire, WireAnswer answer) -> absl::Status {
+        compute_, "GRPCInferenceService/ModelInfer", context, request, response,
+        [this](WireRequest& wire, WireAnswer answer) -> absl::Status {
           Received<ModelInferRequest> received;
           RETURN_IF_ERROR(received.Parse(&wire.bytes));
           Infer(wire, std::move(received),
@@ -82,7 +83,7 @@ class OpenInferenceService final : public RawService {
   grpc::ServerBidiReactor<ByteBuffer, ByteBuffer>* ModelStreamInfer(
       CallbackServerContext* context) override {
     return PipelineWire(
-        shared_->edge, "GRPCInferenceService/ModelStreamInfer", context,
+        compute_, "GRPCInferenceService/ModelStreamInfer", context,
         PipelineOptions(),
         [this](WireRequest& wire, WireAnswer answer) -> absl::Status {
           Received<ModelInferRequest> received;
@@ -115,13 +116,16 @@ class OpenInferenceService final : public RawService {
                  done(std::move(answer));
                });
   }
+
+  const Edge compute_;
 };
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> MakeOpenInferenceService(const Edge& edge,
+std::unique_ptr<grpc::Service> MakeOpenInferenceService(const Edge& files,
+                                                        const Edge& compute,
                                                         Backend* backend) {
-  return std::make_unique<OpenInferenceService>(edge, backend);
+  return std::make_unique<OpenInferenceService>(files, compute, backend);
 }
 
 }  // namespace octet::rpc

@@ -15,8 +15,10 @@ namespace octet::rpc {
 struct Backend;
 struct Edge;
 
-// `edge` is where work runs that touches disks and stores.
-std::unique_ptr<grpc::Service> MakeOpenInferenceService(const Edge& edge,
+// `files` is where work runs that touches disks and stores, `compute` where
+// large requests are read.
+std::unique_ptr<grpc::Service> MakeOpenInferenceService(const Edge& files,
+                                                        const Edge& compute,
                                                         Backend* backend);
 
 }  // namespace octet::rpc

@@ -102,6 +102,12 @@ bool WireCursor::AppendTo(std::string* to, size_t bytes) {
   });
 }
 
+WireBytes WireBytes::Part(size_t offset, size_t size) const {
+  WireCursor start = start_;
+  start.Skip(offset);
+  return {start, size};
+}
+
 void WireBytes::CopyTo(void* to) const {
   WireCursor cursor = start_;
   cursor.CopyTo(to, size_);

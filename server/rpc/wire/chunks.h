@@ -65,6 +65,8 @@ class WireBytes {
   size_t size() const { return size_; }
   // To read it piece by piece.
   WireCursor cursor() const { return start_; }
+  // `size` of its bytes from `offset` on, all of which it has.
+  WireBytes Part(size_t offset, size_t size) const;
   void CopyTo(void* to) const;
 
  private:

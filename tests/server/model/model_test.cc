@@ -155,6 +155,33 @@ TEST(Forward, ARaggedBatchIsEachSequenceAloneBitForBit) {
   }
 }
 
+// Matrices that the rows of an output fill one after the other, cut anywhere.
+TEST(Forward, TheRowsOfTheOutputGoToWhereTheyAreWanted) {
+  const auto model = TinyBert();
+  const ModelInput batch = ManySequences();
+  for (const OutputKind kind : {OutputKind::kOutput, OutputKind::kHidden}) {
+    RunOptions options;
+    options.output = kind;
+    const auto whole = model->Forward(batch, options);
+    ASSERT_TRUE(whole.ok()) << whole.status();
+    std::vector<ModelOutput> parts;
+    std::vector<kernels::MatrixView<float>> places;
+    size_t rows = 0;
+    for (const size_t size : {size_t{1}, size_t{30}, whole->rows - 31}) {
+      parts.push_back(ModelOutput::Uninitialized(size, whole->cols));
+    }
+    for (ModelOutput& part : parts) places.push_back(part.view());
+    ASSERT_TRUE(model->ForwardInto(batch, options, places).ok());
+    for (const ModelOutput& part : parts) {
+      const auto* expected = whole->values.data() + rows * whole->cols;
+      EXPECT_EQ(
+          BitsOf(part.values),
+          BitsOf(std::vector<float>(expected, expected + part.values.size())));
+      rows += part.rows;
+    }
+  }
+}
+
 TEST(Forward, PooledOutputHasUnitLengthAndHiddenHasARowPerToken) {
   const auto model = TinyBert();
   const auto output = model->Forward(ThreeSequences(), {});

@@ -120,5 +120,27 @@ TEST(Values, LiveValuesDoNotOverlap) {
   EXPECT_EQ(values.at(1).data, y.data);
 }
 
+TEST(Values, WhatLiesElsewhereIsReadAndMadeThere) {
+  Graph graph;
+  graph.input = InputKind::kFeatures;
+  graph.widths = {4, 16, 8};
+  graph.operators = {Step(0, 1), Step(1, 2)};
+  const ValueLayout layout = LayOutValues(graph, 2);
+  const std::vector<float> input(2 * 4);
+  std::vector<float> output(2 * 8);
+  Values values;
+  for (int run = 0; run < 2; ++run) {
+    values.Reset(graph, layout, 2);
+    values.Borrow(0, {input.data(), 2, 4});
+    values.PlaceAt(2, {output.data(), 2, 8});
+    EXPECT_EQ(values.at(0).data, input.data());
+    EXPECT_NE(values.Make(1, 2).data, input.data());
+    EXPECT_EQ(values.Make(2, 2).data, output.data());
+    EXPECT_EQ(values.at(2).data, output.data());
+  }
+  values.Reset(graph, layout, 2);
+  EXPECT_NE(values.Make(2, 2).data, output.data()) << "for one run alone";
+}
+
 }  // namespace
 }  // namespace octet::model

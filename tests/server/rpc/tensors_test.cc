@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/server/quantization/small_checkpoint.h"
 
@@ -13,6 +14,8 @@ namespace {
 
 using quantization::FailsWith;
 using quantization::IsOk;
+using ::testing::ElementsAre;
+using ::testing::ElementsAreArray;
 
 v1::Tensor MakeTensor(v1::DataType type, const std::vector<int64_t>& shape,
                       size_t bytes) {
@@ -39,15 +42,22 @@ TEST(Tensors, EveryFloatTypeComesBackAsItWas) {
     const auto apart = FloatMatrix::Decode(
         "x", tensor, WireBytes(WireCursor(pieces), data.size()));
     ASSERT_THAT(apart, IsOk());
-    EXPECT_EQ(std::vector<float>(apart->view().data, apart->view().data + 6),
-              values.values);
+    EXPECT_THAT(absl::MakeConstSpan(apart->view().data, 6),
+                ElementsAreArray(values.values));
+    const auto wire = WireMatrix::Check(
+        "x", tensor, WireBytes(WireCursor(pieces), data.size()));
+    ASSERT_THAT(wire, IsOk());
+    std::vector<float> row(3);
+    wire->CopyRows(1, 1, row.data());
+    EXPECT_THAT(row, ElementsAre(0.0F, 3.0F, -0.25F));
     tensor.set_data(data.begin(), data.size());
     const auto matrix = FloatMatrix::Decode("x", tensor);
     ASSERT_THAT(matrix, IsOk());
     const auto view = matrix->view();
     ASSERT_EQ(view.rows, 2);
     ASSERT_EQ(view.cols, 3);
-    EXPECT_EQ(std::vector<float>(view.data, view.data + 6), values.values);
+    EXPECT_THAT(absl::MakeConstSpan(view.data, 6),
+                ElementsAreArray(values.values));
   }
 }
 

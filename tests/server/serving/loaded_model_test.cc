@@ -108,8 +108,7 @@ TEST_F(LoadedModelTest, KnowsWhatAnAnswerTakesBeforeItIsComputed) {
   model::ModelInput input;
   input.features = {1, 2, 3, 4, 5, 6};
   input.feature_rows = 3;
-  kernels::PhaseTimes times;
-  const auto forward = exact_->ForwardBatch(input, 1, {}, &times);
+  const auto forward = Forward(*exact_, input);
   ASSERT_TRUE(forward.ok()) << forward.status();
   EXPECT_EQ(exact_->OutputBytes(3, 0, model::OutputKind::kOutput),
             forward->values.size() * sizeof(float));
@@ -125,8 +124,7 @@ TEST_F(LoadedModelTest, CountsWhatWasAnsweredAndNotWhatFailed) {
   Answer(*coded_, 1, 2);
   Answer(*coded_, 3, 4);
   ASSERT_TRUE(coded_->MatMul("fc1", Rows(x.data(), 2, 2), {}, nullptr).ok());
-  kernels::PhaseTimes times;
-  EXPECT_FALSE(coded_->ForwardBatch({}, 1, {}, &times).ok());
+  EXPECT_FALSE(Forward(*coded_, {}).ok());
   const ModelStats stats = coded_->stats();
   EXPECT_EQ(stats.forward_count, 2);
   EXPECT_EQ(stats.matmul_count, 1);

@@ -7,6 +7,7 @@
 
 #include "absl/types/span.h"
 #include "kernels/half.h"
+#include "kernels/status_macros.h"
 #include "server/bundle/bundle.h"
 #include "server/bundle/manifest.h"
 #include "server/bundle/safetensors.h"
@@ -126,12 +127,20 @@ std::unique_ptr<ModelRegistry> RegistryTest::NewRegistry(
                                          metrics);
 }
 
+absl::StatusOr<model::ModelOutput> Forward(const LoadedModel& model,
+                                           const model::ModelInput& input) {
+  auto output = model::ModelOutput::Uninitialized(input.rows(), 1);
+  const kernels::MatrixView<float> rows = output.view();
+  kernels::PhaseTimes times;
+  RETURN_IF_ERROR(model.ForwardBatch(input, 1, {}, {&rows, 1}, &times));
+  return output;
+}
+
 float Answer(const LoadedModel& model, float a, float b) {
   model::ModelInput input;
   input.features = {a, b};
   input.feature_rows = 1;
-  kernels::PhaseTimes times;
-  const auto output = model.ForwardBatch(input, 1, {}, &times);
+  const auto output = Forward(model, input);
   EXPECT_TRUE(output.ok()) << output.status();
   return output.ok() && output->values.size() == 1 ? output->values[0] : -1;
 }

@@ -12,6 +12,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/status/statusor.h"
 #include "gtest/gtest.h"
 #include "server/bundle/directory_store.h"
 #include "server/serving/model_registry.h"
@@ -43,6 +44,10 @@ class RegistryTest : public ::testing::Test {
   const bundle::DirectoryStore bundles_;
   const std::filesystem::path state_file_;
 };
+
+// The request alone. Models here give one number for a row.
+absl::StatusOr<model::ModelOutput> Forward(const LoadedModel& model,
+                                           const model::ModelInput& input);
 
 // Forward of one row; fails the test when it is not OK.
 float Answer(const LoadedModel& model, float a, float b);

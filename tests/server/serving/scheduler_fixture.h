@@ -4,6 +4,7 @@
 #define OCTET_TESTS_SERVER_SERVING_SCHEDULER_FIXTURE_H_
 
 #include <algorithm>
+#include <atomic>
 #include <future>
 #include <memory>
 #include <mutex>
@@ -61,6 +62,25 @@ class SchedulerTest : public RegistryTest {
       step.input.features.push_back(1);
     }
     step.input.feature_rows = rows;
+    return step;
+  }
+
+  // The same rows, where they have to be fetched from; `fetched` counts how
+  // often each one was.
+  static Step FetchedStepOf(const Model& model, float first, size_t rows,
+                            std::vector<std::atomic<int>>& fetched) {
+    Step step;
+    step.model = model;
+    step.features.rows = rows;
+    step.features.fetch = [first, &fetched](size_t row, size_t count,
+                                            float* to) {
+      for (const size_t end = row + count; row < end; ++row) {
+        *to++ = first + static_cast<float>(row);
+        *to++ = 1;
+        ++fetched[row];
+      }
+      return absl::OkStatus();
+    };
     return step;
   }
 

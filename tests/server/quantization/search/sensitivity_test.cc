@@ -7,7 +7,7 @@
 namespace octet::quantization {
 namespace {
 
-model::ModelOutput Rows(std::vector<float> values, size_t cols) {
+model::ModelOutput Rows(kernels::AlignedVector<float> values, size_t cols) {
   model::ModelOutput output;
   output.rows = values.size() / cols;
   output.cols = cols;

@@ -60,6 +60,12 @@ TEST(WireMessage, ReceivesFieldsAndTensorHoweverSliced) {
     std::vector<float> found(moved.bytes.tensor().size() / sizeof(float));
     moved.bytes.tensor().CopyTo(found.data());
     EXPECT_EQ(found, values) << "in slices of " << piece;
+    std::vector<float> part(33);
+    moved.bytes.tensor()
+        .Part(700 * sizeof(float), 33 * sizeof(float))
+        .CopyTo(part.data());
+    EXPECT_EQ(part,
+              std::vector<float>(values.begin() + 700, values.begin() + 733));
   }
 }
 
