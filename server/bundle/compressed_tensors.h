@@ -2,8 +2,8 @@
 //
 // A plan whose INT8 linears all have one scheme, w8a8_dynamic or w8a8_static,
 // is one `config_groups` entry over all "Linear" modules, with the float ones
-// in `ignore`; `torch_dtype` is float32, which is what Octet computes in between
-// the linears. Anything else can not be said:
+// in `ignore`; `torch_dtype` is float32, which is what Octet computes in
+// between the linears. Anything else can not be said:
 //   - two INT8 schemes in one plan: engines take activations from one group;
 //   - llm_int8: the format has no outlier columns;
 //   - inputs that are rotated, or smoothed where nothing before them could do
