@@ -23,16 +23,25 @@ bool EndsItsStep(const Piece& piece) {
 // What a batch is computed from.
 class BatchInput {
  public:
-  // Nothing, with room for the features of all `pieces`.
-  absl::Status Start(const std::vector<Piece>& pieces) {
+  // Nothing, with room for all `pieces`.
+  void Start(const std::vector<Piece>& pieces) {
     token_ids_.clear();
     lengths_.clear();
     features_.clear();
     rows_ = 0;
     size_t rows = 0;
-    for (const Piece& piece : pieces) rows += piece.range.rows;
-    features_.reserve(rows * WidthOf(pieces.front()));
-    return absl::OkStatus();
+    size_t items = 0;
+    for (const Piece& piece : pieces) {
+      rows += piece.range.rows;
+      items += piece.range.items;
+    }
+    width_ = pieces.front().run->step().model->model().graph().input_width;
+    if (width_ > 0) {
+      features_.reserve(rows * width_);
+      return;
+    }
+    token_ids_.reserve(rows);
+    lengths_.reserve(items);
   }
 
   // The rows of a piece. An error says what is wrong with them; then they are
@@ -47,18 +56,17 @@ class BatchInput {
       return absl::OkStatus();
     }
     const absl::Time start = absl::Now();
-    const size_t width = WidthOf(piece);
-    features_.resize((rows_ + range.rows) * width);
-    float* const to = features_.data() + rows_ * width;
+    features_.resize((rows_ + range.rows) * width_);
+    float* const to = features_.data() + rows_ * width_;
     if (step.features.rows > 0) {
       RETURN_IF_ERROR(step.features.fetch(range.first_row, range.rows, to));
       if (!allow_non_finite) {
         RETURN_IF_ERROR(
-            model::CheckFinite({to, range.rows, width}, range.first_row));
+            model::CheckFinite({to, range.rows, width_}, range.first_row));
       }
     } else {
-      std::copy_n(step.input.features.data() + range.first_row * width,
-                  range.rows * width, to);
+      std::copy_n(step.input.features.data() + range.first_row * width_,
+                  range.rows * width_, to);
     }
     rows_ += range.rows;
     piece.decode = absl::Now() - start;
@@ -69,16 +77,13 @@ class BatchInput {
     model::ModelInputView input;
     input.token_ids = token_ids_;
     input.lengths = lengths_;
-    input.features = absl::MakeConstSpan(features_);
+    // Behind them may be rows of a last piece that was refused.
+    input.features = absl::MakeConstSpan(features_).first(width_ * rows_);
     input.feature_rows = rows_;
     return input;
   }
 
  private:
-  static size_t WidthOf(const Piece& piece) {
-    return piece.run->step().model->model().graph().input_width;
-  }
-
   static void Append(const std::vector<int32_t>& from, size_t first,
                      size_t count, std::vector<int32_t>& to) {
     const auto begin = from.begin() + static_cast<ptrdiff_t>(first);
@@ -88,7 +93,8 @@ class BatchInput {
   std::vector<int32_t> token_ids_;
   std::vector<int32_t> lengths_;
   kernels::AlignedVector<float> features_;
-  size_t rows_ = 0;  // of features
+  size_t width_ = 0;  // of a row of features; 0 where the model reads tokens
+  size_t rows_ = 0;   // of features
 };
 
 // Runs `pieces`, none of which has been reported, and reports the time.
@@ -105,13 +111,9 @@ absl::Status Compute(const std::vector<Piece>& pieces,
       return !piece.run->WhyStop().ok();
     });
   };
-  ASSIGN_OR_RETURN(const model::OutputForm form,
-                   first.model->model().FormOf(first.output));
   std::vector<kernels::MatrixView<float>> outputs;
   outputs.reserve(pieces.size());
-  for (const Piece& piece : pieces) {
-    outputs.push_back(piece.run->Room(piece.range, form));
-  }
+  for (const Piece& piece : pieces) outputs.push_back(piece.output);
   const auto requests =
       std::count_if(pieces.begin(), pieces.end(), EndsItsStep);
   times->rows = input.rows();
@@ -168,12 +170,20 @@ void RunBatch(std::vector<Piece> pieces, const BatchOptions& options) {
   if (pieces.empty()) return;
   // Kept by each worker, as large as a batch of rows can be.
   static thread_local BatchInput input;
-  absl::Status status = WithMemoryFor([&] { return input.Start(pieces); });
+  model::OutputForm form;
+  absl::Status status = WithMemoryFor([&]() -> absl::Status {
+    const Step& first = pieces.front().run->step();
+    ASSIGN_OR_RETURN(form, first.model->model().FormOf(first.output));
+    input.Start(pieces);
+    return absl::OkStatus();
+  });
   if (!status.ok()) return Report(pieces, status, times);
   // What is wrong with one must not spoil its neighbours.
   Drop(pieces, "compute", [&](Piece& piece) {
-    return WithMemoryFor(
-        [&] { return input.Add(piece, options.allow_non_finite); });
+    return WithMemoryFor([&] {
+      piece.output = piece.run->Room(piece.range, form);
+      return input.Add(piece, options.allow_non_finite);
+    });
   });
   if (pieces.empty()) return;
   status = WithMemoryFor(

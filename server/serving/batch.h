@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "kernels/matrix_view.h"
 #include "kernels/thread_pool.h"
 #include "server/serving/step_run.h"
 
@@ -19,6 +20,7 @@ struct Piece {
   std::shared_ptr<StepRun> run;
   PieceRange range;
   absl::Duration decode = absl::ZeroDuration();  // fetching its rows took
+  kernels::MatrixView<float> output = {};        // where its rows go
 };
 
 struct BatchOptions {

@@ -10,6 +10,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "kernels/status_macros.h"
+#include "server/serving/why_stopped.h"
 #include "server/serving/work_queue.h"
 
 namespace octet::rpc {
@@ -46,7 +47,11 @@ absl::Status Handle(const RpcScope& scope, const WireHandler& handler,
   serving::Work work;
   work.deadline = request.deadline;
   work.cancelled = request.cancelled;
-  work.drop = answer;
+  work.drop = [answer,
+               metrics = scope.edge().metrics](const absl::Status& why) {
+    serving::CountDropped(why, "queue", metrics);
+    answer(why);
+  };
   work.run = [handler, answer,
               request = std::move(request)](absl::Duration /*queued*/) mutable {
     const absl::Status taken =

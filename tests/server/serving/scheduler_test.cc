@@ -170,6 +170,30 @@ TEST_F(SchedulerTest, RowsThatCannotBeFetchedOrComputedFailTheirStepAlone) {
   EXPECT_TRUE(by_name[2].ok()) << by_name[2];
 }
 
+TEST_F(SchedulerTest, TheLastStepOfABatchMayFailAlone) {
+  Blocker blocker;
+  std::vector<std::atomic<int>> fetched(1);
+  {
+    Scheduler scheduler(OneWorker(), &metrics_);
+    ASSERT_TRUE(scheduler.Submit(blocker.task(exact_)).ok());
+    blocker.WaitUntilItRuns();
+    ASSERT_TRUE(Submit(scheduler, StepOf(exact_, 2), 0).ok());
+    Step gone = FetchedStepOf(exact_, 1, 1, fetched);
+    gone.features.fetch = [](size_t, size_t, float*) {
+      return absl::InvalidArgumentError("x: the region is smaller");
+    };
+    ASSERT_TRUE(Submit(scheduler, std::move(gone), 1).ok());
+    blocker.Release();
+  }
+  std::map<int, absl::Status> by_name;
+  for (size_t i = 0; i < order_.size(); ++i) {
+    by_name[order_[i]] = results_[i].status();
+  }
+  ASSERT_EQ(by_name.size(), 2);
+  EXPECT_TRUE(by_name[0].ok()) << by_name[0];
+  EXPECT_EQ(by_name[1], absl::InvalidArgumentError("x: the region is smaller"));
+}
+
 TEST_F(SchedulerTest, AWrongInputDoesNotSpoilItsNeighbours) {
   Blocker blocker;
   {
