@@ -42,7 +42,7 @@ TEST(Policy, OpenInferenceMethodsThatChangeTheServerNeedAdmin) {
     const std::string& name = service->method(i)->name();
     const bool infer =
         name.starts_with("Server") || name == "RepositoryIndex" ||
-        name == "SystemSharedMemoryStatus" || (name.starts_with("Model"));
+        name.ends_with("SharedMemoryStatus") || name.starts_with("Model");
     EXPECT_EQ(
         RoleNeeded(model::StrCat("/inference.GRPCInferenceService/", name),
                    false),
