@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <future>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -82,6 +83,15 @@ class SchedulerTest : public RegistryTest {
       return absl::OkStatus();
     };
     return step;
+  }
+
+  // What came of each step that was submitted; nothing runs any more.
+  std::map<int, absl::Status> StatusByName() const {
+    std::map<int, absl::Status> by_name;
+    for (size_t i = 0; i < order_.size(); ++i) {
+      by_name[order_[i]] = results_[i].status();
+    }
+    return by_name;
   }
 
   // Submits and remembers what came of it, in order.

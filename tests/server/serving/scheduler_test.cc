@@ -158,10 +158,7 @@ TEST_F(SchedulerTest, RowsThatCannotBeFetchedOrComputedFailTheirStepAlone) {
     ASSERT_TRUE(Submit(scheduler, StepOf(exact_, 2), 2).ok());
     blocker.Release();
   }
-  std::map<int, absl::Status> by_name;
-  for (size_t i = 0; i < order_.size(); ++i) {
-    by_name[order_[i]] = results_[i].status();
-  }
+  std::map<int, absl::Status> by_name = StatusByName();
   ASSERT_EQ(by_name.size(), 3);
   EXPECT_EQ(by_name[0], absl::InvalidArgumentError("x: the region is smaller"));
   EXPECT_TRUE(absl::IsInvalidArgument(by_name[1])) << by_name[1];
@@ -185,10 +182,7 @@ TEST_F(SchedulerTest, TheLastStepOfABatchMayFailAlone) {
     ASSERT_TRUE(Submit(scheduler, std::move(gone), 1).ok());
     blocker.Release();
   }
-  std::map<int, absl::Status> by_name;
-  for (size_t i = 0; i < order_.size(); ++i) {
-    by_name[order_[i]] = results_[i].status();
-  }
+  std::map<int, absl::Status> by_name = StatusByName();
   ASSERT_EQ(by_name.size(), 2);
   EXPECT_TRUE(by_name[0].ok()) << by_name[0];
   EXPECT_EQ(by_name[1], absl::InvalidArgumentError("x: the region is smaller"));
@@ -215,10 +209,7 @@ TEST_F(SchedulerTest, AWrongInputDoesNotSpoilItsNeighbours) {
     ASSERT_TRUE(Submit(scheduler, StepOf(exact_, 2), 4).ok());
     blocker.Release();
   }
-  std::map<int, absl::Status> by_name;
-  for (size_t i = 0; i < order_.size(); ++i) {
-    by_name[order_[i]] = results_[i].status();
-  }
+  std::map<int, absl::Status> by_name = StatusByName();
   ASSERT_EQ(by_name.size(), 5);
   EXPECT_TRUE(by_name[0].ok()) << by_name[0];
   EXPECT_TRUE(by_name[4].ok()) << by_name[4];
