@@ -350,7 +350,7 @@ def test_memory_of_grpc_is_bounded_and_the_server_lives(start_server):
         "--client-max-mib=0",
         mlp=checkpoints.mlp(),
     )
-    before = resident(server.process)
+    before = server.resident_bytes()
     rows = (16 << 20) // (48 * 4)
     request = pb.MatMulRequest(
         model="models/mlp",
@@ -359,24 +359,22 @@ def test_memory_of_grpc_is_bounded_and_the_server_lives(start_server):
     )
     most = 0
     with Client(server.address) as client:
-        calls = [
-            client.inference.MatMul.future(request, timeout=120)
-            for _ in range(48)
-        ]
-        while not all(call.done() for call in calls):
-            most = max(most, resident(server.process))
-        codes = {call.exception().code() for call in calls}
-        assert codes <= {
-            StatusCode.INVALID_ARGUMENT,
-            EXHAUSTED,
-            StatusCode.UNAVAILABLE,
-        }, codes
+        # Several times: only some orders of letting go of memory that gRPC
+        # counts bring its reclaimers into play.
+        for _ in range(4):
+            calls = [
+                client.inference.MatMul.future(request, timeout=120)
+                for _ in range(48)
+            ]
+            while not all(call.done() for call in calls):
+                assert server.running(), server.log_text()
+                most = max(most, server.resident_bytes())
+            codes = {call.exception().code() for call in calls}
+            assert codes <= {
+                StatusCode.INVALID_ARGUMENT,
+                EXHAUSTED,
+                StatusCode.UNAVAILABLE,
+            }, codes
         assert most - before < 400 * MIB
         y = client.matmul("mlp", "fc1", np.ones((3, 48), np.float32))
         assert y.shape == (3, 64)
-
-
-def resident(process) -> int:
-    with open(f"/proc/{process.pid}/status") as status:
-        (line,) = [text for text in status if text.startswith("VmRSS:")]
-    return int(line.split()[1]) * 1024

@@ -115,11 +115,6 @@ class Soak:
         time.sleep(0.5)
 
 
-def resident_bytes(server) -> int:
-    with open(f"/proc/{server.process.pid}/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 @pytest.mark.timeout(SECONDS + 600)
 def test_mixed_load_gives_right_answers_and_loses_nothing(start_server):
     server = start_server()
@@ -138,10 +133,10 @@ def test_mixed_load_gives_right_answers_and_loses_nothing(start_server):
         for source in SOURCES:
             client.load("bert", source)
             expected.append([client.forward("bert", b) for b in batches])
-    before = resident_bytes(server)
+    before = server.resident_bytes()
     soak = Soak(server, batches, expected)
     soak.run()
-    growth = resident_bytes(server) - before
+    growth = server.resident_bytes() - before
     print(f"{SECONDS:.0f} s: {soak.done}; grew by {growth >> 20} MiB")
     assert not soak.errors
     assert server.stop() == 0

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -91,13 +92,13 @@ grpc::ByteBuffer Join(const std::vector<grpc::Slice>& slices, size_t bytes) {
 absl::Status ReceivedBytes::Parse(const WirePath& path,
                                   grpc::ByteBuffer* buffer,
                                   google::protobuf::MessageLite* fields) {
-  slices_.clear();
+  held_ = std::make_unique<Held>();
+  held_->buffer.Swap(buffer);
+  const bool dumped = held_->buffer.Dump(&held_->slices).ok();
   chunks_.clear();
-  const bool dumped = buffer->Dump(&slices_).ok();
-  buffer->Clear();
+  chunks_.reserve(held_->slices.size());
   size_ = 0;
-  chunks_.reserve(slices_.size());
-  for (const grpc::Slice& slice : slices_) {
+  for (const grpc::Slice& slice : held_->slices) {
     chunks_.emplace_back(slice.begin(), slice.size());
     size_ += slice.size();
   }

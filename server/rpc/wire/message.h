@@ -34,7 +34,7 @@ class ReceivedBytes {
   ReceivedBytes(ReceivedBytes&&) = default;
   ReceivedBytes& operator=(ReceivedBytes&&) = default;
 
-  // Takes the slices; `buffer` is empty afterwards, so that they are gone when
+  // Takes the buffer, which is empty afterwards, so that the bytes are gone when
   // this is. INVALID_ARGUMENT exactly when `fields` could not be parsed from
   // the whole by protobuf.
   absl::Status Parse(const WirePath& path, grpc::ByteBuffer* buffer,
@@ -46,7 +46,15 @@ class ReceivedBytes {
   const std::vector<WireBytes>& tensors() const { return large_; }
 
  private:
-  std::vector<grpc::Slice> slices_;
+  // The slices are let go before their buffer: what gRPC's memory quota does
+  // with the last reference needs a context that destroying a buffer makes and
+  // destroying a slice doesn't (a crash in gRPC 1.51, off gRPC's threads).
+  struct Held {
+    grpc::ByteBuffer buffer;
+    std::vector<grpc::Slice> slices;
+  };
+
+  std::unique_ptr<Held> held_;
   std::vector<WireChunk> chunks_;
   std::vector<WireBytes> large_;
   size_t size_ = 0;

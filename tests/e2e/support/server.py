@@ -91,6 +91,10 @@ class Server:
         user, system = stat.rsplit(")", 1)[1].split()[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
+    def resident_bytes(self) -> int:
+        statm = pathlib.Path(f"/proc/{self.process.pid}/statm").read_text()
+        return int(statm.split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)
 
