@@ -3,8 +3,10 @@ rules and dashboard returns data."""
 
 import contextlib
 import json
+import pathlib
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.parse
 import urllib.request
@@ -13,9 +15,10 @@ import numpy as np
 import pytest
 import yaml
 
+from support.api import pb
 from support.client import feature_inputs
 from support.paths import ROOT
-from support.server import free_port
+from support.server import Server, free_port
 
 sys.path.insert(0, str(ROOT / "tests" / "deploy"))
 import queries
@@ -71,6 +74,15 @@ class Prometheus:
 
 
 @pytest.fixture(scope="module")
+def server():
+    """One that has everything to report that can be switched on."""
+    with tempfile.TemporaryDirectory(prefix="octet-data-") as directory:
+        server = Server(pathlib.Path(directory), "--allow-capture")
+        yield server
+        server.kill()
+
+
+@pytest.fixture(scope="module")
 def prometheus(server, prepared, tmp_path_factory):
     instance = Prometheus(
         tmp_path_factory.mktemp("prometheus"), server.metrics_address
@@ -89,6 +101,16 @@ def make_traffic(client):
 
 def test_every_query_returns_data_after_traffic(prometheus, prepared):
     prepared.load("shadowed", "bundles/mlp-int8", shadow_rate=1)
+    prepared.create_calibration("live", "mlp")
+    prepared.calibrations.StartCapture(
+        pb.StartCaptureRequest(
+            calibration="calibrations/live",
+            model="models/mlp-int8",
+            rate=1,
+            max_samples=65536,
+        ),
+        timeout=prepared.timeout,
+    )
     expressions = list(queries.queries())
     assert len(expressions) > 10
     deadline = time.monotonic() + 90
