@@ -15,7 +15,7 @@ namespace {
 
 using kernels::MatrixView;
 
-constexpr int kTrials = 21;  // alpha in steps of 0.05
+constexpr int kSteps = 20;  // of alpha, from 0 to 1
 // Far beyond what helps; inside, neither weights nor inputs leave FP32.
 constexpr double kLargest = 1 << 20;
 
@@ -63,6 +63,64 @@ absl::StatusOr<std::vector<float>> FloatOutput(MatrixView<const float> weight,
   return y;
 }
 
+// The layers that share an input, quantized behind one smoothing or another.
+class SmoothingTrials {
+ public:
+  SmoothingTrials(absl::Span<const float> input_absmax,
+                  const SharedWeights& weights, const LayerPlan& plan,
+                  MatrixView<const float> x, kernels::ThreadPool* pool)
+      : input_absmax_(input_absmax),
+        weights_(weights),
+        trial_(plan),
+        x_(x),
+        pool_(pool) {
+    trial_.scheme.smoothed = true;
+    trial_.rounding = Rounding::kNearest;
+    trial_.bias_correction = false;
+  }
+
+  absl::Status Prepare() {
+    for (const MatrixView<const float>& weight : weights_.rows()) {
+      ASSIGN_OR_RETURN(outputs_.emplace_back(), FloatOutput(weight, x_, pool_));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Try(int step) {
+    const float alpha = static_cast<float>(step) / kSteps;
+    trial_.smoothing =
+        SmoothingFactors(input_absmax_, weights_.column_absmax(), alpha);
+    if (trial_.scheme.scheme == model::Scheme::kW8A8Static) {
+      trial_.input = StaticRange(trial_, x_);
+    }
+    const auto layers = weights_.rows();
+    double error = 0.0;
+    for (size_t i = 0; i < layers.size(); ++i) {
+      ASSIGN_OR_RETURN(
+          const double relative,
+          RelativeError(layers[i], trial_, x_, outputs_[i], pool_));
+      error += relative / static_cast<double>(layers.size());
+    }
+    if (best_step_ >= 0 && error >= best_.error) return absl::OkStatus();
+    best_step_ = step;
+    best_ = {.alpha = alpha, .factors = trial_.smoothing, .error = error};
+    return absl::OkStatus();
+  }
+
+  int best_step() const { return best_step_; }
+  const SmoothingChoice& best() const { return best_; }
+
+ private:
+  const absl::Span<const float> input_absmax_;
+  const SharedWeights& weights_;
+  LayerPlan trial_;
+  const MatrixView<const float> x_;
+  kernels::ThreadPool* const pool_;
+  std::vector<std::vector<float>> outputs_;  // of the float layers
+  SmoothingChoice best_;
+  int best_step_ = -1;
+};
+
 }  // namespace
 
 std::vector<float> SmoothingFactors(absl::Span<const float> input_absmax,
@@ -84,40 +142,22 @@ absl::StatusOr<SmoothingChoice> SearchSmoothing(
     absl::Span<const float> input_absmax, const SharedWeights& shared,
     const LayerPlan& plan, MatrixView<const float> x,
     kernels::ThreadPool* pool) {
-  const absl::Span<const MatrixView<const float>> weights = shared.rows();
   if (x.rows == 0) {
     return absl::FailedPreconditionError(
         "the smoothing is searched on rows of the layer's input, and "
         "calibration kept none; calibrate, or give alpha");
   }
   x.rows = std::min(x.rows, kSmoothingRows);
-  std::vector<std::vector<float>> outputs;
-  for (const MatrixView<const float>& weight : weights) {
-    ASSIGN_OR_RETURN(outputs.emplace_back(), FloatOutput(weight, x, pool));
+  SmoothingTrials trials(input_absmax, shared, plan, x, pool);
+  RETURN_IF_ERROR(trials.Prepare());
+  for (int step = 0; step <= kSteps; step += 2) {
+    RETURN_IF_ERROR(trials.Try(step));
   }
-  LayerPlan trial = plan;
-  trial.scheme.smoothed = true;
-  trial.rounding = Rounding::kNearest;
-  trial.bias_correction = false;
-  SmoothingChoice choice;
-  for (int i = 0; i < kTrials; ++i) {
-    const float alpha = static_cast<float>(i) / (kTrials - 1);
-    trial.smoothing =
-        SmoothingFactors(input_absmax, shared.column_absmax(), alpha);
-    if (plan.scheme.scheme == model::Scheme::kW8A8Static) {
-      trial.input = StaticRange(trial, x);
-    }
-    double error = 0.0;
-    for (size_t layer = 0; layer < weights.size(); ++layer) {
-      ASSIGN_OR_RETURN(
-          const double relative,
-          RelativeError(weights[layer], trial, x, outputs[layer], pool));
-      error += relative / static_cast<double>(weights.size());
-    }
-    if (i > 0 && error >= choice.error) continue;
-    choice = {.alpha = alpha, .factors = trial.smoothing, .error = error};
-  }
-  return choice;
+  // The error has one valley, but for noise that is less than a step makes.
+  const int coarse = trials.best_step();
+  if (coarse > 0) RETURN_IF_ERROR(trials.Try(coarse - 1));
+  if (coarse < kSteps) RETURN_IF_ERROR(trials.Try(coarse + 1));
+  return trials.best();
 }
 
 }  // namespace octet::quantization

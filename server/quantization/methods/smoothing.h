@@ -41,11 +41,12 @@ struct SmoothingChoice {
   double error = 0.0;
 };
 
-// Tries alphas 0, 0.05, .. 1 on the first kSmoothingRows sample rows of
-// x [R, K], which are in random order. `plan` is that of the
-// layers but for the smoothing: its scheme, groups, rotation, outliers; trials
-// round to nearest, and a static range is the extremes of the transformed
-// rows. Errors: FAILED_PRECONDITION without rows; those of QuantizeLayer.
+// Tries alphas 0, 0.1, .. 1, then those 0.05 beside the best, on the first
+// kSmoothingRows sample rows of x [R, K], which are in random order. `plan` is
+// that of the layers but for the smoothing: its scheme, groups, rotation,
+// outliers; trials round to nearest, and a static range is the extremes of the
+// transformed rows. Errors: FAILED_PRECONDITION without rows; those of
+// QuantizeLayer.
 absl::StatusOr<SmoothingChoice> SearchSmoothing(
     absl::Span<const float> input_absmax, const SharedWeights& weights,
     const LayerPlan& plan, kernels::MatrixView<const float> x,

@@ -22,6 +22,18 @@ size_t StepsOf(double use, double limit, size_t steps) {
 
 }  // namespace
 
+void LevelCosts(double share, std::vector<Option>& options) {
+  const std::vector<Option> measured = options;
+  for (Option& option : options) {
+    const double most = (1.0 + share) * option.cost;
+    for (const Option& other : measured) {
+      if (other.use < option.use && other.cost <= most) {
+        option.cost = std::max(option.cost, other.cost);
+      }
+    }
+  }
+}
+
 std::vector<size_t> ChooseLeastUse(
     const std::vector<std::vector<Option>>& items) {
   std::vector<size_t> chosen;

@@ -22,10 +22,15 @@ struct Option {
 };
 
 // Which option of each item, or nothing where even the options of least use
-// exceed the limit. Every item has an option. Of two options that serve
-// equally, the earlier.
+// exceed the limit. Every item has an option. Of choices that cost the same,
+// one of least use; of two options that serve equally, the earlier.
 std::optional<std::vector<size_t>> Choose(
     const std::vector<std::vector<Option>>& items, double limit);
+
+// Costs that are measured differ by chance: an option that is cheaper by no
+// more than `share` than another of less use now costs as much as that, so that
+// it is not chosen for a difference that is none.
+void LevelCosts(double share, std::vector<Option>& options);
 
 // The option of least use of each item; of several, that of least cost.
 std::vector<size_t> ChooseLeastUse(

@@ -32,8 +32,10 @@ using model::ModelInput;
 constexpr int kMostVerifications = 6;
 // Each was a whole bundle, written and measured.
 constexpr size_t kMostRefused = 3;
-// Plans that use less of the budget than this are tried with a higher limit.
+// Plans that use less of the budget than this are tried with a higher limit, as
+// long as that promises to be faster by more than times differ by chance.
 constexpr double kSlack = 0.85;
+constexpr double kFaster = 0.01;
 constexpr double kOneSided95 = 1.645;
 // Of a budget of quality; texts of another kind than calibration's do worse.
 constexpr double kUsable = 0.8;
@@ -241,6 +243,7 @@ class PlanSearch::Search {
         continue;
       }
       if (!seen.insert(choice).second) break;
+      if (best_ && Cost(choice) > (1.0 - kFaster) * Cost(best_->choice)) break;
       ASSIGN_OR_RETURN(const Verified verified, Consider(choice, limit));
       const bool holds = Holds(verified);
       const double share = Assumed(verified.harm) / Limit();

@@ -88,6 +88,21 @@ TEST(Choose, UsesOfNothingFitIntoNothing) {
 
 TEST(Choose, NoItemsNeedNoChoice) { EXPECT_TRUE(Choose({}, 1.0)->empty()); }
 
+TEST(Choose, OfWhatCostsTheSameTakesThatOfLeastUse) {
+  EXPECT_THAT(*Choose({{{2, 5}, {2, 3}, {2, 4}}, {{1, 3}, {1, 2}}}, 10),
+              ElementsAre(1, 1));
+}
+
+TEST(LevelCosts, AnOptionIsNotCheaperByWhatNobodyCanTell) {
+  // cost, use
+  std::vector<Option> options = {{100, 9}, {102, 5}, {104, 4}, {99, 12}};
+  LevelCosts(0.03, options);
+  EXPECT_EQ(options[0].cost, 102);  // 104 is more than 3 % above
+  EXPECT_EQ(options[1].cost, 104);
+  EXPECT_EQ(options[2].cost, 104);  // nothing errs less
+  EXPECT_EQ(options[3].cost, 100);  // 102 is more than 3 % above
+}
+
 TEST(ChooseLeastUse, PrefersTheCheaperOfEqualUse) {
   EXPECT_THAT(ChooseLeastUse({{{9, 1}, {3, 1}, {0, 2}}, {{1, 4}}}),
               ElementsAre(1, 0));
