@@ -4,24 +4,16 @@
 #include <tuple>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "kernels/status_macros.h"
 #include "server/model/str_cat.h"
-#include "server/serving/describe_model.h"
-#include "server/serving/drift.h"
 #include "server/serving/split_mix.h"
 #include "server/serving/state_file.h"
-#include "server/serving/warm_up.h"
-#include "spdlog/spdlog.h"
 
 namespace octet::serving {
 namespace {
 
 using model::StrCat;
-
-constexpr std::string_view kBundles = "bundles/";
-constexpr std::string_view kCheckpoints = "checkpoints/";
 
 absl::Status WithOthers(const absl::Status& first, size_t failed) {
   if (failed < 2) return first;
@@ -60,46 +52,6 @@ std::vector<telemetry::VersionDescription> Describe(const ModelTable& table) {
   return versions;
 }
 
-// What a comparison of answers needs of two models.
-bool AnswerAlike(const model::Graph& a, const model::Graph& b) {
-  return a.family == b.family && a.input == b.input &&
-         a.vocabulary == b.vocabulary && a.input_width == b.input_width &&
-         a.Linears().size() == b.Linears().size();
-}
-
-// One line for all layers of a model that did not get the backend that was
-// asked for, when it goes out of scope.
-class Fallbacks {
- public:
-  Fallbacks(std::string_view source, kernels::Int8Backend backend)
-      : source_(source), options_{.int8_backend = backend} {
-    options_.on_fallback = [this](std::string_view layer,
-                                  const absl::Status& why) {
-      if (count_++ > 0) return;
-      first_ = layer;
-      why_ = std::string(why.message());
-    };
-  }
-  ~Fallbacks() {
-    if (count_ == 0) return;
-    spdlog::warn(
-        "{}: --int8-backend=onednn has no effect on {} products, which Octet's "
-        "own kernels compute; the first, '{}': {}",
-        source_, count_, first_, why_);
-  }
-  Fallbacks(const Fallbacks&) = delete;
-  Fallbacks& operator=(const Fallbacks&) = delete;
-
-  const model::LinearOptions& options() const { return options_; }
-
- private:
-  const std::string source_;
-  model::LinearOptions options_;
-  size_t count_ = 0;
-  std::string first_;
-  std::string why_;
-};
-
 }  // namespace
 
 class ModelRegistry::LoadInProgress {
@@ -125,81 +77,17 @@ ModelRegistry::ModelRegistry(const bundle::DirectoryStore* checkpoints,
                              const bundle::DirectoryStore* bundles,
                              std::filesystem::path state_file,
                              telemetry::Metrics* metrics, uint64_t seed)
-    : checkpoints_(checkpoints),
-      bundles_(bundles),
+    : reader_(checkpoints, bundles),
       state_file_(std::move(state_file)),
       metrics_(metrics),
       seed_(seed) {}
 
-absl::StatusOr<ModelRegistry::Loaded> ModelRegistry::Read(
-    std::string_view source, bundle::Verify verify) const {
-  const absl::Time start = absl::Now();
-  const Fallbacks fallbacks(source, int8_backend_);
-  Loaded loaded;
-  if (source.starts_with(kBundles)) {
-    ASSIGN_OR_RETURN(const std::filesystem::path directory,
-                     bundles_->Find(source.substr(kBundles.size())));
-    ASSIGN_OR_RETURN(const bundle::Bundle opened,
-                     bundle::OpenBundle(directory, verify));
-    ASSIGN_OR_RETURN(loaded.model,
-                     bundle::LoadModel(opened, fallbacks.options()));
-    loaded.description = Describe(*loaded.model, *opened.files.tensors);
-    loaded.watch.limits = LimitsOf(opened);
-    loaded.checkpoint = opened.manifest.provenance.checkpoint;
-  } else if (source.starts_with(kCheckpoints)) {
-    ASSIGN_OR_RETURN(const std::filesystem::path directory,
-                     checkpoints_->Find(source.substr(kCheckpoints.size())));
-    ASSIGN_OR_RETURN(const bundle::ModelFiles opened,
-                     bundle::OpenCheckpoint(directory));
-    ASSIGN_OR_RETURN(loaded.model,
-                     bundle::LoadFloatModel(opened, fallbacks.options()));
-    loaded.description = Describe(*loaded.model, *opened.tensors);
-  } else {
-    return absl::InvalidArgumentError(
-        "source: '" + std::string(source) +
-        "' is neither 'bundles/{id}' nor 'checkpoints/{id}'");
-  }
-  RETURN_IF_ERROR(WarmUp(*loaded.model));
-  loaded.description.load_seconds = absl::ToDoubleSeconds(absl::Now() - start);
-  return loaded;
-}
-
-std::shared_ptr<const LoadedModel> ModelRegistry::Make(std::string_view id,
-                                                       std::string_view source,
-                                                       int64_t version,
-                                                       Loaded& loaded) const {
+std::shared_ptr<const LoadedModel> ModelRegistry::Make(
+    std::string_view id, std::string_view source, int64_t version,
+    PreparedModel& loaded) const {
   return departures_.Track(std::make_unique<const LoadedModel>(
       std::string(id), std::string(source), version, std::move(loaded.model),
       metrics_, std::move(loaded.watch), watcher_));
-}
-
-absl::Status ModelRegistry::AddReference(double shadow_rate,
-                                         Loaded& loaded) const {
-  if (shadow_rate == 0) return absl::OkStatus();
-  std::string_view name = loaded.checkpoint;
-  if (!name.starts_with(kCheckpoints)) {
-    return absl::FailedPreconditionError(
-        "shadow_rate: only a bundle that was quantized from a checkpoint has a "
-        "float reference");
-  }
-  name.remove_prefix(kCheckpoints.size());
-  const auto directory = checkpoints_->Find(name);
-  if (!directory.ok()) {
-    return absl::FailedPreconditionError(
-        StrCat("shadow_rate: the bundle was made from '", loaded.checkpoint,
-               "', which is needed in float: ", directory.status().message()));
-  }
-  ASSIGN_OR_RETURN(const bundle::ModelFiles files,
-                   bundle::OpenCheckpoint(*directory));
-  ASSIGN_OR_RETURN(loaded.watch.reference, bundle::LoadFloatModel(files));
-  if (!AnswerAlike(loaded.model->graph(), loaded.watch.reference->graph())) {
-    return absl::FailedPreconditionError(
-        StrCat("shadow_rate: '", loaded.checkpoint,
-               "' is not the checkpoint that the bundle was made from any "
-               "more"));
-  }
-  loaded.watch.shadow_rate = shadow_rate;
-  return absl::OkStatus();
 }
 
 void ModelRegistry::AddSeries(const telemetry::ModelDescription& description,
@@ -239,10 +127,10 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ModelRegistry::Load(
               .traffic_share = options.traffic_share.value_or(1)});
   ASSIGN_OR_RETURN(bool is_loaded,
                    IsLoaded(Snapshot(), id, source, options.version));
-  Loaded loaded;
+  PreparedModel loaded;
   if (!is_loaded) {
-    ASSIGN_OR_RETURN(loaded, Read(source, bundle::Verify::kDigests));
-    RETURN_IF_ERROR(AddReference(options.shadow_rate, loaded));
+    ASSIGN_OR_RETURN(loaded, reader_.Read(source, bundle::Verify::kDigests));
+    RETURN_IF_ERROR(reader_.AddReference(options.shadow_rate, loaded));
   }
 
   const std::scoped_lock writer(writer_);
@@ -382,11 +270,11 @@ absl::Status ModelRegistry::Restore() {
                            .shadow_rate = version.shadow_rate};
       // Its digests were checked when it was loaded first, and a published
       // directory never changes: a restart reads each byte once, not twice.
-      absl::StatusOr<Loaded> loaded =
-          Read(version.source, bundle::Verify::kSizes);
+      absl::StatusOr<PreparedModel> loaded =
+          reader_.Read(version.source, bundle::Verify::kSizes);
       if (loaded.ok()) {
         // It is served without its reference rather than not at all.
-        first.Update(AddReference(version.shadow_rate, *loaded));
+        first.Update(reader_.AddReference(version.shadow_rate, *loaded));
         served.model = Make(model.id, version.source, version.version, *loaded);
         AddSeries(loaded->description, *served.model);
       } else {

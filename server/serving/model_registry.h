@@ -26,10 +26,10 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "kernels/int8_linear.h"
-#include "server/bundle/bundle.h"
 #include "server/bundle/directory_store.h"
 #include "server/serving/departures.h"
 #include "server/serving/loaded_model.h"
+#include "server/serving/model_reader.h"
 #include "server/serving/model_table.h"
 #include "server/serving/watcher.h"
 #include "server/telemetry/metrics.h"
@@ -77,10 +77,9 @@ class ModelRegistry {
   // Sees the answers of what is loaded from now on; must outlive it.
   void set_watcher(Watcher* watcher) { watcher_ = watcher; }
 
-  // Multiplies the INT8 layers of what is loaded from now on. Where it cannot,
-  // Octet's own kernels do, and a line in the log says why.
+  // Of what is loaded from now on (model_reader.h).
   void set_int8_backend(kernels::Int8Backend backend) {
-    int8_backend_ = backend;
+    reader_.set_int8_backend(backend);
   }
 
   // `source` is "bundles/{id}" or "checkpoints/{id}". What was served under
@@ -128,26 +127,15 @@ class ModelRegistry {
   absl::Status Restore();
 
  private:
-  // A model ready to be served, and what is exported of it.
-  struct Loaded {
-    std::unique_ptr<const model::Model> model;
-    telemetry::ModelDescription description;
-    Watch watch;
-    std::string checkpoint;  // that a bundle was made from
-  };
   // The load that is listed as LOADING while it lives.
   class LoadInProgress;
 
-  absl::StatusOr<Loaded> Read(std::string_view source,
-                              bundle::Verify verify) const;
-  // The float checkpoint for comparisons, of the same shape as `loaded`.
-  absl::Status AddReference(double shadow_rate, Loaded& loaded) const;
   void AddSeries(const telemetry::ModelDescription& description,
                  const LoadedModel& loaded) const;
   std::shared_ptr<const LoadedModel> Make(std::string_view id,
                                           std::string_view source,
                                           int64_t version,
-                                          Loaded& loaded) const;
+                                          PreparedModel& loaded) const;
   // Whether the version is there already; ALREADY_EXISTS from elsewhere.
   absl::StatusOr<bool> IsLoaded(const ModelTable& table, std::string_view id,
                                 std::string_view source, int64_t version) const;
@@ -156,12 +144,10 @@ class ModelRegistry {
   void Publish(ModelTable table);  // needs writer_
   double Draw() const;
 
-  const bundle::DirectoryStore* const checkpoints_;
-  const bundle::DirectoryStore* const bundles_;
+  ModelReader reader_;
   const std::filesystem::path state_file_;
   telemetry::Metrics* const metrics_;
   Watcher* watcher_ = nullptr;
-  kernels::Int8Backend int8_backend_ = kernels::Int8Backend::kOwn;
   const uint64_t seed_;
   mutable std::atomic<uint64_t> draws_ = 0;
   const Departures departures_;
