@@ -64,6 +64,7 @@ class StageTimer {
       : metrics_(*metrics),
         note_(*wire.note),
         arrival_(wire.arrival),
+        queued_(wire.queued),
         mark_(absl::Now()) {}
 
   void Start() { mark_ = absl::Now(); }
@@ -77,11 +78,12 @@ class StageTimer {
     metrics_.StageDuration(model.id(), telemetry::Stage::kDecode,
                            absl::ToDoubleSeconds(read_ + rest));
   }
+  // After what it waited to be read.
   void Queued(const serving::LoadedModel& model, absl::Duration queued) {
-    queued_ = queued;
-    note_.queued = queued;
+    queued_ += queued;
+    note_.queued = queued_;
     metrics_.StageDuration(model.id(), telemetry::Stage::kQueue,
-                           absl::ToDoubleSeconds(queued));
+                           absl::ToDoubleSeconds(queued_));
   }
 
   CallTimes Times(const kernels::PhaseTimes& phases) const {
@@ -193,7 +195,7 @@ class InferenceService final : public RawService {
           job->done = [answer = std::move(answer)](
                           const absl::StatusOr<MatMulResult>& result) {
             if (!result.ok()) return answer(result.status());
-            answer(result->Serialize());
+            answer(GuardedValue([&] { return result->Serialize(); }));
           };
           return SubmitMatMul(std::move(job), wire);
         });
@@ -215,7 +217,8 @@ class InferenceService final : public RawService {
           job->done = [note = wire.note, answer = std::move(answer)](
                           absl::StatusOr<MatMulResult> result) {
             note->status = result.status();
-            answer(StreamAnswer(note->id, std::move(result)));
+            answer(GuardedValue(
+                [&] { return StreamAnswer(note->id, std::move(result)); }));
           };
           const absl::Status taken = SubmitMatMul(job, wire);
           if (!taken.ok()) job->done(taken);
@@ -347,28 +350,24 @@ class InferenceService final : public RawService {
       if (!result.ok()) {
         return job->answer(AboutInput("inputs", result.status()));
       }
-      Result<v1::ForwardResponse> answer;
-      const absl::Status status = Guarded([&] {
-        FillForward(*std::move(result), job.get(), &answer);
-        return absl::OkStatus();
-      });
-      if (!status.ok()) return job->answer(status);
-      job->answer(answer.Serialize());
+      job->answer(GuardedValue(
+          [&] { return ForwardAnswer(*std::move(result), job.get()); }));
     };
     return RetryAfter(kQueueRetryDelay,
                       backend_.scheduler->Submit(std::move(step)));
   }
 
-  static void FillForward(serving::StepResult result, ForwardJob* job,
-                          Result<v1::ForwardResponse>* answer) {
+  static ByteBuffer ForwardAnswer(serving::StepResult result, ForwardJob* job) {
+    Result<v1::ForwardResponse> answer;
     job->timer.Queued(*job->model, result.queued);
     job->timer.Decoded(*job->model, result.decode);
     job->timer.Start();
-    answer->tensor = Encode(std::move(result.output), job->output_type,
-                            answer->fields.mutable_output());
+    answer.tensor = Encode(std::move(result.output), job->output_type,
+                           answer.fields.mutable_output());
     job->timer.End(*job->model, telemetry::Stage::kEncode);
     Report(job->timer.Times(result.times), job->unary,
-           answer->fields.mutable_timings());
+           answer.fields.mutable_timings());
+    return answer.Serialize();
   }
 
   const Edge edge_;

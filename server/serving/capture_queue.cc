@@ -1,6 +1,7 @@
 #include "server/serving/capture_queue.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -52,16 +53,19 @@ void CaptureQueue::OfferDrawn(const LoadedModel& model, InputSize size,
                               absl::FunctionRef<LiveInput()> copy) {
   std::shared_ptr<CaptureSink> sink = Draw(model, size);
   if (sink == nullptr) return;
-  LiveInput input = copy();
-  const std::scoped_lock lock(mutex_);
-  if (Find(*sink) == running_.end()) {  // it ended meanwhile
-    waiting_bytes_ -= size.bytes;
-    return;
+  try {
+    Waiting drawn = {.sink = sink, .input = copy(), .bytes = size.bytes};
+    const std::scoped_lock lock(mutex_);
+    if (Find(*sink) != running_.end()) {
+      waiting_.push_back(std::move(drawn));
+      wake_.notify_all();
+      return;
+    }  // else it ended meanwhile
+  } catch (const std::bad_alloc&) {  // the request it is a copy of goes on
+    sink->Dropped(size.samples);
   }
-  waiting_.push_back({.sink = std::move(sink),
-                      .input = std::move(input),
-                      .bytes = size.bytes});
-  wake_.notify_all();
+  const std::scoped_lock lock(mutex_);
+  waiting_bytes_ -= size.bytes;
 }
 
 std::shared_ptr<CaptureSink> CaptureQueue::Draw(const LoadedModel& model,

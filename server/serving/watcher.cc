@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <new>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -88,11 +89,10 @@ void Watcher::Answered(const LoadedModel& model,
   sample.drift = drift;
   sample.bytes =
       SizeOf(input).bytes + (shadow ? FloatsOf(outputs) * sizeof(float) : 0);
-  if (sample.bytes <= kMaxWaitingBytes) {
-    sample.input = LiveInput::Of(input);
-    if (shadow) sample.output = CopyOf(outputs);
-  }
-  Take(std::move(sample), model);
+  Take(std::move(sample), model, [&](Sample* copy) {
+    copy->input = LiveInput::Of(input);
+    if (shadow) copy->output = CopyOf(outputs);
+  });
 }
 
 void Watcher::Multiplied(const LoadedModel& model, const model::Linear& linear,
@@ -104,10 +104,8 @@ void Watcher::Multiplied(const LoadedModel& model, const model::Linear& linear,
   sample.model = model.weak_from_this();
   sample.drift = true;
   sample.bytes = SizeOf(x).bytes;
-  if (sample.bytes <= kMaxWaitingBytes) {
-    sample.input = LiveInput::Of(linear, x);
-  }
-  Take(std::move(sample), model);
+  Take(std::move(sample), model,
+       [&](Sample* copy) { copy->input = LiveInput::Of(linear, x); });
 }
 
 bool Watcher::DriftIsDue() {
@@ -125,16 +123,20 @@ bool Watcher::DrawShadow(const Watch& watch) {
          watch.shadow_rate;
 }
 
-void Watcher::Take(Sample sample, const LoadedModel& model) {
-  {
+void Watcher::Take(Sample sample, const LoadedModel& model,
+                   absl::FunctionRef<void(Sample*)> copy) {
+  try {
+    if (sample.bytes <= kMaxWaitingBytes) copy(&sample);
     const std::scoped_lock lock(mutex_);
     if (waiting_.size() < kMaxWaiting &&
         waiting_bytes_ + sample.bytes <= kMaxWaitingBytes) {
-      waiting_bytes_ += sample.bytes;
+      const size_t bytes = sample.bytes;
       waiting_.push_back(std::move(sample));
+      waiting_bytes_ += bytes;
       wake_.notify_one();
       return;
     }
+  } catch (const std::bad_alloc&) {  // the request it is a copy of goes on
   }
   if (sample.drift) drift_due_.store(0, std::memory_order_relaxed);
   if (sample.shadow && metrics_ != nullptr) {

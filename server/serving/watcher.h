@@ -26,6 +26,7 @@
 #include <mutex>
 #include <thread>
 
+#include "absl/functional/function_ref.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "kernels/matrix_view.h"
@@ -86,7 +87,9 @@ class Watcher {
 
   bool DriftIsDue();
   bool DrawShadow(const Watch& watch);
-  void Take(Sample sample, const LoadedModel& model);
+  // `copy` fills in what the sample keeps; not called when that is too much.
+  void Take(Sample sample, const LoadedModel& model,
+            absl::FunctionRef<void(Sample*)> copy);
   void Run();
   void Look(const Sample& sample, CpuMeter& cpu);
   void LookForDrift(const LoadedModel& model, const Sample& sample);

@@ -81,6 +81,7 @@ RpcScope::~RpcScope() {
 }
 
 absl::Status RpcScope::Admit() {
+  if (shape_ == CallShape::kProbe) return absl::OkStatus();
   CallGate& gate = *edge_.gate;
   // Counted first: whoever drains sees a call, or the call sees the drain.
   counted_ = shape_ != CallShape::kConversation;
@@ -173,7 +174,9 @@ grpc::Status RpcScope::Finish(const absl::Status& status) const {
   if (parent_ || !status.ok()) {
     context_->AddTrailingMetadata(kTraceparent, span_.Header());
   }
-  if (edge_.gate->log.Wants(status, total, shape_ != CallShape::kUnary)) {
+  const bool stream =
+      shape_ == CallShape::kStream || shape_ == CallShape::kConversation;
+  if (edge_.gate->log.Wants(status, total, stream)) {
     Log(status, total);
   }
   return ToGrpcStatus(status);

@@ -77,6 +77,7 @@ struct Call {
 // What a drain waits for, and what counts as slow.
 enum class CallShape : uint8_t {
   kUnary,
+  kProbe,         // one that has an answer at any time: nothing limits it
   kStream,        // one thing that takes many messages, such as an upload
   kConversation,  // each message is a request of its own
 };
@@ -193,7 +194,11 @@ class ConsumeReactor final : public grpc::ServerReadReactor<Request> {
       : scope_(edge, method, context, CallShape::kStream),
         response_(response),
         handler_(std::move(handler)) {
-    this->StartRead(&message_);
+    if (scope_.admission().ok()) {
+      this->StartRead(&message_);
+    } else {
+      End(scope_.admission());
+    }
   }
 
   void OnReadDone(bool ok) override {

@@ -177,10 +177,20 @@ absl::Status RetryAfter(absl::Duration delay, absl::Status status) {
 absl::Status Guarded(absl::FunctionRef<absl::Status()> work) {
   try {
     return work();
+  } catch (...) {
+    return StatusOfException();
+  }
+}
+
+absl::Status StatusOfException() {
+  try {
+    throw;
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError("the server has not enough memory");
   } catch (const std::exception& error) {
     return absl::InternalError(StrCat("unexpected: ", error.what()));
+  } catch (...) {
+    return absl::InternalError("unexpected");
   }
 }
 

@@ -16,9 +16,11 @@
 #define OCTET_SERVER_RPC_CALLS_STATUS_H_
 
 #include <string_view>
+#include <type_traits>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
 namespace google::rpc {
@@ -53,6 +55,19 @@ absl::Status RetryAfter(absl::Duration delay, absl::Status status);
 // What `work` returns; running out of memory is RESOURCE_EXHAUSTED. No
 // exception gets past here.
 absl::Status Guarded(absl::FunctionRef<absl::Status()> work);
+
+// The exception that is being handled, as Guarded returns it.
+absl::Status StatusOfException();
+
+// The same of a value that `make` returns, such as an answer's message.
+template <typename Make>
+absl::StatusOr<std::invoke_result_t<Make>> GuardedValue(Make make) {
+  try {
+    return make();
+  } catch (...) {
+    return StatusOfException();
+  }
+}
 
 }  // namespace octet::rpc
 

@@ -53,7 +53,8 @@ absl::Status Handle(const RpcScope& scope, const WireHandler& handler,
     answer(why);
   };
   work.run = [handler, answer,
-              request = std::move(request)](absl::Duration /*queued*/) mutable {
+              request = std::move(request)](absl::Duration queued) mutable {
+    request.queued = queued;
     const absl::Status taken =
         Guarded([&] { return handler(request, answer); });
     if (!taken.ok()) answer(taken);
@@ -104,7 +105,9 @@ class PipelineReactor final
       : scope_(edge, method, context, CallShape::kConversation),
         options_(options),
         handler_(std::move(handler)) {
-    Change([] {});
+    Change([this] {
+      if (!scope_.admission().ok()) end_ = scope_.admission();
+    });
   }
 
   void OnReadDone(bool ok) override {

@@ -37,6 +37,7 @@ struct WireRequest {
   grpc::ByteBuffer bytes;
   absl::Time arrival;
   absl::Time deadline;
+  absl::Duration queued;  // waited to be read
   // Until it is answered.
   std::function<bool()> cancelled;
   // For trailing metadata, until it is answered; nullptr on streams, which have

@@ -38,13 +38,13 @@ ServerUnaryReactor* AtOnce(const Edge& edge, std::string_view method,
 }
 
 // The same of questions that have an answer at any time, from the first call to
-// the last.
+// the last, for any client.
 template <typename Request, typename Response, typename Work>
 ServerUnaryReactor* Probe(const Edge& edge, std::string_view method,
                           CallbackServerContext* context,
                           const Request* request, const Response* response,
                           const Work& work) {
-  const RpcScope scope(edge, method, context);
+  const RpcScope scope(edge, method, context, CallShape::kProbe);
   scope.Received(*request);
   const absl::Status status = Guarded(work);
   if (status.ok()) scope.Sent(*response);

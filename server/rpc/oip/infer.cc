@@ -85,7 +85,7 @@ class Inference : public std::enable_shared_from_this<Inference> {
   void Start() {
     absl::Status status = Guarded([&]() -> absl::Status {
       RETURN_IF_ERROR(Read());
-      times_.compute_input = absl::Now() - caller_.arrival;
+      times_.compute_input = absl::Now() - caller_.arrival - caller_.queued;
       return RetryAfter(kQueueRetryDelay, Submit());
     });
     if (!status.ok()) End(status);
@@ -180,7 +180,7 @@ class Inference : public std::enable_shared_from_this<Inference> {
                     absl::StatusOr<serving::StepResult> result) {
       self->Computed();
       if (!result.ok()) return self->End(AboutX(result.status()));
-      self->times_.queue = result->queued;
+      self->times_.queue = self->caller_.queued + result->queued;
       self->times_.compute_input += result->decode;
       self->times_.compute_infer = result->compute;
       self->phases_ = result->times;
@@ -208,7 +208,7 @@ class Inference : public std::enable_shared_from_this<Inference> {
   }
 
   void Multiply(const serving::Turn& turn) {
-    times_.queue = turn.queued;
+    times_.queue = caller_.queued + turn.queued;
     absl::StatusOr<ModelOutput> y;
     const absl::Status status = Guarded([&]() -> absl::Status {
       const absl::Time arrival = absl::Now();

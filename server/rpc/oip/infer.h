@@ -30,6 +30,7 @@ struct InferContext {
 struct Caller {
   absl::Time arrival;
   absl::Time deadline;
+  absl::Duration queued;  // waited to be read
   std::function<bool()> cancelled;
   // WireRequest::Expect; asked before Infer returns.
   std::function<absl::Status(std::string_view field, uint64_t answer_bytes)>

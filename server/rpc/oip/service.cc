@@ -72,8 +72,10 @@ class OpenInferenceService final : public RawService {
                     absl::StatusOr<oip::InferAnswer> result) {
                   if (!result.ok()) return answer(result.status());
                   AddServerTiming(result->times, unary);
-                  answer(MakeMessage(LargeField(&result->fields),
-                                     result->fields, result->tensors));
+                  answer(GuardedValue([&] {
+                    return MakeMessage(LargeField(&result->fields),
+                                       result->fields, result->tensors);
+                  }));
                 });
           return absl::OkStatus();
         });
@@ -94,7 +96,9 @@ class OpenInferenceService final : public RawService {
                 [note = wire.note, final, answer = std::move(answer)](
                     absl::StatusOr<oip::InferAnswer> result) {
                   note->status = result.status();
-                  answer(StreamAnswer(note->id, final, std::move(result)));
+                  answer(GuardedValue([&] {
+                    return StreamAnswer(note->id, final, std::move(result));
+                  }));
                 });
           return absl::OkStatus();
         });
@@ -105,7 +109,7 @@ class OpenInferenceService final : public RawService {
              std::function<void(absl::StatusOr<oip::InferAnswer>)> done) {
     wire.note->model = received.fields.model_name();
     oip::Infer({shared_->backend, &shared_->memory, &shared_->statistics},
-               {wire.arrival, wire.deadline, wire.cancelled,
+               {wire.arrival, wire.deadline, wire.queued, wire.cancelled,
                 [&wire](std::string_view field, uint64_t answer_bytes) {
                   return wire.Expect(field, answer_bytes);
                 }},
