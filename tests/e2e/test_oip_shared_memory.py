@@ -1,10 +1,8 @@
 """Tensors in POSIX shared memory, as tritonclient passes them; and what a
 client can do wrong with it."""
 
-import contextlib
 import os
 import threading
-import uuid
 
 import numpy as np
 import pytest
@@ -17,6 +15,7 @@ from support import checkpoints
 from support.client import Client, feature_inputs
 from support.oip import fails, padded, tensor
 from support.server import Server
+from support.shared_memory import in_region, memory, to_region
 
 ROWS = 6
 X_BYTES = ROWS * 48 * 4
@@ -44,29 +43,6 @@ def oip(sharing):
         client.unregister_system_shared_memory()
         yield client
         client.unregister_system_shared_memory()
-
-
-@contextlib.contextmanager
-def memory(byte_size):
-    """(key, handle) of a new object."""
-    key = f"/octet-test-{uuid.uuid4().hex}"
-    handle = shm.create_shared_memory_region("test", key, byte_size)
-    try:
-        yield key, handle
-    finally:
-        shm.destroy_shared_memory_region(handle)
-
-
-def in_region(name, shape, datatype, region, byte_size, offset=0):
-    message = triton.InferInput(name, list(shape), datatype)
-    message.set_shared_memory(region, byte_size, offset)
-    return message
-
-
-def to_region(name, region, byte_size, offset=0):
-    message = triton.InferRequestedOutput(name)
-    message.set_shared_memory(region, byte_size, offset)
-    return message
 
 
 def x_in(region, offset=0, byte_size=X_BYTES, rows=ROWS):
