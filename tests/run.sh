@@ -18,6 +18,8 @@
 #   perf-analyzer  NVIDIA's load generator drives the server
 #   scale      quantizes a checkpoint of OCTET_SCALE_MB (2000) within bounded
 #              memory, on all cores
+#   tsan       pool, scheduler and metrics under ThreadSanitizer; not rpc, whose
+#              mutexes are Debian's Abseil, which it cannot see through
 #   soak       mixed load on a server with AddressSanitizer,
 #              OCTET_SOAK_SECONDS (600)
 #   bench      measures the numbers in README, what measuring itself costs, and
@@ -165,6 +167,16 @@ part_scale() {
     .venv/bin/pytest -s --timeout 3600 tests/e2e/test_scale.py
 }
 
+part_tsan() {
+  local tests=build/tsan/tests
+  cmake --preset tsan -DOCTET_BUILD_BENCHMARKS=OFF
+  cmake --build --preset tsan \
+    --target octet_kernels_test serving_test telemetry_test
+  "$tests/kernels/octet_kernels_test" --gtest_filter='ThreadPool*:*Invariance*'
+  "$tests/server/serving/serving_test"
+  "$tests/server/telemetry/telemetry_test"
+}
+
 part_soak() {
   cmake --preset asan-ubsan -DOCTET_BUILD_BENCHMARKS=OFF
   cmake --build --preset asan-ubsan --target octet-server
@@ -212,6 +224,7 @@ part_bench-forward() {
 
 part_bench-serving() {
   build_benchmarks
+  tests/perf_analyzer/make_venv.sh .venv-perf
   .venv/bin/python tests/benchmarks/compare_serving.py
 }
 

@@ -4,6 +4,7 @@ Sentences of fortunes, 8 to 128 tokens, as embeddings over the Open Inference
 Protocol. Everybody shares one machine, the load generator included, and takes
 turns; what is printed are medians of the turns. Rivals run behind grpcio's
 asyncio server, each with the batching that suits it best (load/rival_engines).
+NVIDIA's perf_analyzer measures Octet once more, with the same texts in turn.
 Octet's plan is the fastest that `auto` finds with a mean cosine of 0.999 to
 FP32, unless --plan names another of quality/plans.py.
 """
@@ -23,6 +24,7 @@ sys.path.insert(0, str(ROOT / "tests/e2e"))
 import tritonclient.grpc as oip  # noqa: E402
 
 from harness.engines import machine  # noqa: E402
+from load import perf_analyzer  # noqa: E402
 from load.contestants import MODEL, Octet, Rival, make_models  # noqa: E402
 from load.generator import (  # noqa: E402
     every,
@@ -30,7 +32,7 @@ from load.generator import (  # noqa: E402
     load,
     resident_bytes,
 )
-from load.table import middle, rate, show  # noqa: E402
+from load.table import middle, show  # noqa: E402
 from quality import measures, plans  # noqa: E402
 from support import paths, texts  # noqa: E402
 from support.prometheus_text import Samples  # noqa: E402
@@ -39,6 +41,7 @@ RIVALS = ("onnxruntime", "openvino")
 CLIENTS = 16
 TEXTS = 1000
 SHORTEST = 8
+SCRAPES = 300
 JUDGED = 200  # texts whose embeddings are compared with FP32
 OUTPUT = "sentence_embedding"
 
@@ -62,7 +65,8 @@ def main() -> None:
                 rival.stop()
             peak = middle(result["turns"], "octet", "crowd")
             result |= {
-                "scraped": measure_scrapes(args, octet, sequences),
+                "analyzed": analyze(args, octet, ids, folder),
+                "scrape_seconds": cpu_of_a_scrape(octet),
                 "busy": at_rate(args, octet, sequences, 0.7 * peak),
                 "overload": overload(args, octet, sequences, 2 * peak),
                 "impatient": impatient(args, octet, sequences, 2 * peak),
@@ -150,16 +154,28 @@ def embed(address, model, sequences) -> np.ndarray:
     return np.stack(rows)
 
 
-def measure_scrapes(args, octet, sequences) -> list:
-    """Throughput with /metrics read every second over that without, by turn."""
-    ratios = []
-    for _ in range(args.rounds):
-        flags = {"clients": CLIENTS, "seconds": args.seconds}
-        plain = load(octet.address, MODEL, sequences, **flags)
-        with every(1.0, octet.metrics):
-            scraped = load(octet.address, MODEL, sequences, **flags)
-        ratios.append(rate(scraped) / rate(plain))
-    return ratios
+def analyze(args, octet, ids, folder) -> dict:
+    """{"crowd": ..., "alone": ...} as perf_analyzer sees them."""
+    if not perf_analyzer.PROGRAM.exists():
+        print(f"LEFT OUT: no {perf_analyzer.PROGRAM}", file=sys.stderr)
+        return {}
+    inputs = folder / "perf_analyzer.json"
+    perf_analyzer.write_inputs(ids, inputs)
+    return {
+        shape: perf_analyzer.measure(
+            octet.address, MODEL, inputs, clients, args.seconds
+        )
+        for shape, clients in (("crowd", CLIENTS), ("alone", 1))
+    }
+
+
+def cpu_of_a_scrape(octet) -> float:
+    """Seconds of one core, of a server that does nothing else, with all the
+    metrics that the traffic before left behind."""
+    before = octet.server.cpu_seconds()
+    for _ in range(SCRAPES):
+        octet.metrics()
+    return (octet.server.cpu_seconds() - before) / SCRAPES
 
 
 def at_rate(args, octet, sequences, per_second) -> dict:

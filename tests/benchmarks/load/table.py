@@ -34,6 +34,16 @@ def show(result) -> None:
             f"{middle(turns, name, 'alone', half_of_all):10.2f}"
             f"{near[name]['mean_cosine']:10.5f}{near[name]['worst']:8.4f}"
         )
+    for shape, seen in result["analyzed"].items():
+        ours = (
+            middle(turns, "octet", shape),
+            middle(turns, "octet", shape, half_of_all),
+        )
+        print(
+            f"perf_analyzer, {shape:5} {seen['per_second']:6.0f} sequences/s, "
+            f"p50 {seen['p50_ms']:.2f} ms; octet_load {ours[0]:.0f}, "
+            f"{ours[1]:.2f} ms"
+        )
     busy, over = result["busy"], result["overload"]
     refused = over["codes"].get("RESOURCE_EXHAUSTED", {})
     print(
@@ -113,7 +123,8 @@ def print_verdicts(result) -> None:
         [(gone["queue"] / max(sum(gone.values()), 1), "by counter")],
     )
     print_verdict(
-        "throughput while scraped, of without",
-        0.99,
-        [(statistics.median(result["scraped"]), "median of turns")],
+        "/metrics read every second, of a core",
+        0.01,
+        [(result["scrape_seconds"], "CPU time")],
+        at_most=True,
     )
