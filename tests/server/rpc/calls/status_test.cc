@@ -98,6 +98,11 @@ TEST(Status, HostileTextFitsTheTrailers) {
 TEST(Status, RunningOutOfMemoryIsAnAnswer) {
   EXPECT_TRUE(absl::IsResourceExhausted(
       Guarded([]() -> absl::Status { throw std::bad_alloc(); })));
+  EXPECT_TRUE(absl::IsResourceExhausted(
+      GuardedValue([]() -> int { throw std::bad_alloc(); }).status()));
+  EXPECT_TRUE(
+      absl::IsInternal(GuardedValue([]() -> int { throw 3; }).status()));
+  EXPECT_EQ(*GuardedValue([] { return 3; }), 3);
 }
 
 }  // namespace
