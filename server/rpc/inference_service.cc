@@ -289,24 +289,26 @@ class InferenceService final : public RawService {
     const serving::LoadedModel& model = *job->model;
     StageTimer& timer = job->timer;
     timer.Queued(model, turn.queued);
-    timer.Start();
     ASSIGN_OR_RETURN(
-        const FloatMatrix x,
-        FloatMatrix::Decode("x", job->fields.x(), job->bytes.tensor()));
-    job->bytes = {};  // x has them now
-    timer.End(model, telemetry::Stage::kDecode);
-
-    kernels::PhaseTimes times;
+        const WireMatrix x,
+        WireMatrix::Check("x", job->fields.x(), job->bytes.tensor()));
+    const auto fetch = [&x](size_t first, size_t count, float* to) {
+      x.CopyRows(first, count, to);
+      return absl::OkStatus();
+    };
+    serving::MatMulTimes times;
     ASSIGN_OR_RETURN(
         model::ModelOutput y,
-        model.MatMul(job->fields.layer(), x.view(),
+        model.MatMul(job->fields.layer(), {x.rows(), x.cols(), fetch},
                      {turn.pool, backend_.allow_non_finite}, &times));
+    job->bytes = {};  // they were computed
+    timer.Decoded(model, times.decode);
     timer.Start();
     v1::MatMulResponse& response = result->fields;
     result->tensor =
         Encode(std::move(y), job->output_type, response.mutable_y());
     timer.End(model, telemetry::Stage::kEncode);
-    Report(timer.Times(times), job->unary, response.mutable_timings());
+    Report(timer.Times(times.phases), job->unary, response.mutable_timings());
     return absl::OkStatus();
   }
 
@@ -332,6 +334,7 @@ class InferenceService final : public RawService {
     step.input = std::move(inputs->tokens);
     if (inputs->features) {
       step.features.rows = inputs->features->rows();
+      step.features.cols = inputs->features->cols();
       step.features.fetch = [job, features = *inputs->features](
                                 size_t first, size_t count, float* to) {
         features.CopyRows(first, count, to);

@@ -171,27 +171,18 @@ absl::StatusOr<FloatMatrix> FloatMatrix::Decode(std::string_view field,
                                                 const v1::Tensor& tensor) {
   const std::string& data = tensor.data();
   const OneChunk chunk(data);
-  if (tensor.type() != v1::DATA_TYPE_F32 || !IsAligned(data.data())) {
-    return Decode(field, tensor, chunk.bytes());
-  }
-  ASSIGN_OR_RETURN(const WireMatrix checked,
+  ASSIGN_OR_RETURN(const WireMatrix wire,
                    WireMatrix::Check(field, tensor, chunk.bytes()));
   FloatMatrix matrix;
-  matrix.view_ = {reinterpret_cast<const float*>(data.data()), checked.rows(),
-                  checked.cols()};
-  return matrix;
-}
-
-absl::StatusOr<FloatMatrix> FloatMatrix::Decode(std::string_view field,
-                                                const v1::Tensor& tensor,
-                                                const WireBytes& data) {
-  ASSIGN_OR_RETURN(const WireMatrix wire,
-                   WireMatrix::Check(field, tensor, data));
-  FloatMatrix matrix;
+  matrix.view_ = {reinterpret_cast<const float*>(data.data()), wire.rows(),
+                  wire.cols()};
+  if (tensor.type() == v1::DATA_TYPE_F32 && IsAligned(data.data())) {
+    return matrix;
+  }
   matrix.own_ = kernels::AlignedBuffer::Uninitialized(
       wire.rows() * wire.cols() * sizeof(float));
   wire.CopyRows(0, wire.rows(), matrix.own_.As<float>());
-  matrix.view_ = {matrix.own_.As<const float>(), wire.rows(), wire.cols()};
+  matrix.view_.data = matrix.own_.As<const float>();
   return matrix;
 }
 

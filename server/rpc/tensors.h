@@ -54,11 +54,6 @@ class FloatMatrix {
   // Errors: those of WireMatrix::Check.
   static absl::StatusOr<FloatMatrix> Decode(std::string_view field,
                                             const v1::Tensor& tensor);
-  // The same of a tensor whose data is not in the message: one copy, into
-  // memory of its own, aligned as kernels like it.
-  static absl::StatusOr<FloatMatrix> Decode(std::string_view field,
-                                            const v1::Tensor& tensor,
-                                            const WireBytes& data);
 
  private:
   kernels::MatrixView<const float> view_;

@@ -49,15 +49,18 @@ void CaptureQueue::Unloaded(std::string_view model) {
   End(CaptureEnd::kUnloaded, running->second);
 }
 
-void CaptureQueue::OfferDrawn(const LoadedModel& model, InputSize size,
-                              absl::FunctionRef<LiveInput()> copy) {
+void CaptureQueue::OfferDrawn(
+    const LoadedModel& model, InputSize size,
+    absl::FunctionRef<absl::StatusOr<LiveInput>()> copy) {
   std::shared_ptr<CaptureSink> sink = Draw(model, size);
   if (sink == nullptr) return;
   try {
-    Waiting drawn = {.sink = sink, .input = copy(), .bytes = size.bytes};
+    absl::StatusOr<LiveInput> input = copy();
+    if (!input.ok()) sink->Dropped(size.samples);
     const std::scoped_lock lock(mutex_);
-    if (Find(*sink) != running_.end()) {
-      waiting_.push_back(std::move(drawn));
+    if (input.ok() && Find(*sink) != running_.end()) {
+      waiting_.push_back(
+          {.sink = sink, .input = *std::move(input), .bytes = size.bytes});
       wake_.notify_all();
       return;
     }  // else it ended meanwhile

@@ -88,7 +88,7 @@ class CaptureQueue {
     }
   }
   void Offer(const LoadedModel& model, const model::Linear& linear,
-             kernels::MatrixView<const float> x) {
+             const FetchedRows& x) {
     if (running_count_.load(std::memory_order_relaxed) != 0) {
       OfferDrawn(model, SizeOf(x), [&] { return LiveInput::Of(linear, x); });
     }
@@ -111,7 +111,7 @@ class CaptureQueue {
   using ByModel = std::map<std::string, Running, std::less<>>;
 
   void OfferDrawn(const LoadedModel& model, InputSize size,
-                  absl::FunctionRef<LiveInput()> copy);
+                  absl::FunctionRef<absl::StatusOr<LiveInput>()> copy);
   // The sink that is to have this one, with room kept for it; or nullptr.
   std::shared_ptr<CaptureSink> Draw(const LoadedModel& model, InputSize size);
   ByModel::iterator Find(const CaptureSink& sink);  // needs mutex_

@@ -4,6 +4,7 @@
 #include <functional>
 #include <numeric>
 
+#include "kernels/status_macros.h"
 #include "server/model/str_cat.h"
 
 namespace octet::serving {
@@ -15,7 +16,7 @@ InputSize SizeOf(const model::ModelInputView& input) {
           .samples = input.lengths.size() + input.feature_rows};
 }
 
-InputSize SizeOf(kernels::MatrixView<const float> rows) {
+InputSize SizeOf(const FetchedRows& rows) {
   return {.bytes = rows.rows * rows.cols * sizeof(float), .samples = rows.rows};
 }
 
@@ -25,15 +26,13 @@ LiveInput LiveInput::Of(const model::ModelInputView& input) {
   return live;
 }
 
-LiveInput LiveInput::Of(const model::Linear& linear,
-                        kernels::MatrixView<const float> rows) {
+absl::StatusOr<LiveInput> LiveInput::Of(const model::Linear& linear,
+                                        const FetchedRows& rows) {
   LiveInput live;
   live.layer = linear.layer;
   live.columns = rows.cols;
-  live.values.reserve(rows.rows * rows.cols);
-  for (size_t r = 0; r < rows.rows; ++r) {
-    live.values.insert(live.values.end(), rows.row(r), rows.row(r) + rows.cols);
-  }
+  live.values.resize(rows.rows * rows.cols);
+  RETURN_IF_ERROR(rows.fetch(0, rows.rows, live.values.data()));
   return live;
 }
 
@@ -42,7 +41,7 @@ kernels::MatrixView<const float> LiveInput::rows() const {
 }
 
 size_t LiveInput::samples() const {
-  return layer.empty() ? SizeOf(inputs).samples : SizeOf(rows()).samples;
+  return layer.empty() ? SizeOf(inputs).samples : rows().rows;
 }
 
 void LiveInput::KeepFirst(size_t samples) {

@@ -7,9 +7,11 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "kernels/matrix_view.h"
 #include "server/model/graph.h"
 #include "server/model/model.h"
+#include "server/serving/fetched_rows.h"
 
 namespace octet::serving {
 
@@ -20,7 +22,7 @@ struct InputSize {
   size_t samples = 0;
 };
 InputSize SizeOf(const model::ModelInputView& input);
-InputSize SizeOf(kernels::MatrixView<const float> rows);
+InputSize SizeOf(const FetchedRows& rows);
 
 struct LiveInput {
   model::ModelInput inputs;  // of the whole model; or
@@ -29,8 +31,8 @@ struct LiveInput {
   size_t columns = 0;
 
   static LiveInput Of(const model::ModelInputView& input);
-  static LiveInput Of(const model::Linear& linear,
-                      kernels::MatrixView<const float> rows);
+  static absl::StatusOr<LiveInput> Of(const model::Linear& linear,
+                                      const FetchedRows& rows);
 
   kernels::MatrixView<const float> rows() const;  // of the layer
 

@@ -1,13 +1,9 @@
 #include "server/serving/loaded_model.h"
 
-#include <cmath>
-#include <optional>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/time/clock.h"
-#include "absl/types/span.h"
-#include "kernels/finite.h"
 #include "kernels/status_macros.h"
 #include "server/model/linear_layer.h"
 #include "server/model/values.h"
@@ -21,27 +17,6 @@ bool Any(const kernels::PhaseTimes& times) {
   return times.quantize_ns + times.dot_ns + times.dequantize_ns +
              times.outlier_ns >
          0;
-}
-
-absl::Status CheckMatMulInput(const model::Linear& linear,
-                              kernels::MatrixView<const float> x,
-                              bool allow_non_finite) {
-  if (x.cols != linear.in_features) {
-    return absl::InvalidArgumentError(
-        "x: has " + std::to_string(x.cols) + " columns; layer '" +
-        linear.layer + "' takes " + std::to_string(linear.in_features));
-  }
-  for (size_t row = 0; row < x.rows && !allow_non_finite; ++row) {
-    const std::optional<size_t> column =
-        kernels::FirstNonFinite(absl::MakeConstSpan(x.row(row), x.cols));
-    if (column.has_value()) {
-      return absl::InvalidArgumentError(
-          "x[" + std::to_string(row) + "][" + std::to_string(*column) +
-          "]: is " + (std::isnan(x.row(row)[*column]) ? "NaN" : "infinite") +
-          "; it must be finite");
-    }
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace
@@ -128,34 +103,32 @@ absl::Status LoadedModel::ForwardBatch(
 }
 
 absl::StatusOr<model::ModelOutput> LoadedModel::MatMul(
-    std::string_view layer, kernels::MatrixView<const float> x,
-    const MatMulOptions& options, kernels::PhaseTimes* times) const {
+    std::string_view layer, const FetchedRows& x, const MatMulOptions& options,
+    MatMulTimes* times) const {
   ASSIGN_OR_RETURN(const model::LinearLayer* const weights,
                    model_->FindLinear(layer));
-  const auto linear = linears_.find(layer);
-  if (linear == linears_.end()) {
+  const auto found = linears_.find(layer);
+  if (found == linears_.end()) {
     return absl::InternalError("layer '" + std::string(layer) +
                                "' has weights but is not in the graph");
   }
-  RETURN_IF_ERROR(
-      CheckMatMulInput(*linear->second, x, options.allow_non_finite));
-  const absl::Time start = absl::Now();
-  auto output =
-      model::ModelOutput::Uninitialized(x.rows, linear->second->out_features);
-  kernels::PhaseTimes phases;
-  kernels::LinearCall how;
-  how.pool = options.pool;
-  how.times = &phases;
-  RETURN_IF_ERROR(weights->Run(x, output.view(), how));
+  const model::Linear& linear = *found->second;
+  if (x.cols != linear.in_features) {
+    return absl::InvalidArgumentError(
+        "x: has " + std::to_string(x.cols) + " columns; layer '" +
+        linear.layer + "' takes " + std::to_string(linear.in_features));
+  }
+  auto output = model::ModelOutput::Uninitialized(x.rows, linear.out_features);
+  MatMulTimes took;
+  RETURN_IF_ERROR(Multiply(*weights, x, options, output.view(), &took));
   ModelStats call;
   call.matmul_count = 1;
   call.row_count = static_cast<int64_t>(x.rows);
-  const absl::Duration compute = absl::Now() - start;
   const kernels::PhaseTimes sum =
-      Count(call, {{model::LayerKind(layer), phases}}, compute);
-  ExportStages(compute, sum);
-  if (times != nullptr) *times += sum;
-  if (watcher_ != nullptr) watcher_->Multiplied(*this, *linear->second, x);
+      Count(call, {{model::LayerKind(layer), took.phases}}, took.compute);
+  ExportStages(took.compute, sum);
+  if (times != nullptr) *times = took;
+  if (watcher_ != nullptr) watcher_->Multiplied(*this, linear, x);
   return output;
 }
 

@@ -18,9 +18,10 @@
 #include "absl/types/span.h"
 #include "kernels/matrix_view.h"
 #include "kernels/phase_clock.h"
-#include "kernels/thread_pool.h"
 #include "server/model/graph.h"
 #include "server/model/model.h"
+#include "server/serving/fetched_rows.h"
+#include "server/serving/product.h"
 #include "server/serving/watcher.h"
 #include "server/telemetry/metrics.h"
 
@@ -33,11 +34,6 @@ struct ModelStats {
   kernels::PhaseTimes times;
 
   ModelStats& operator+=(const ModelStats& other);
-};
-
-struct MatMulOptions {
-  kernels::ThreadPool* pool = nullptr;  // nullptr: the calling thread alone
-  bool allow_non_finite = false;        // such rows come out as NaN
 };
 
 // Immutable but for its counts; safe to use from many threads.
@@ -83,11 +79,12 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
       kernels::PhaseTimes* times) const;
   // x [M, K] -> y [M, N]. NOT_FOUND names the layer; INVALID_ARGUMENT opens
   // with the field, "x: " for a width, "x[1][2]: " for a non-finite value.
-  // Exports the stages of compute; `times`, if given, is added their sum.
+  // RESOURCE_EXHAUSTED without memory; errors of x.fetch. Exports the stages of
+  // compute; `times`, if given, is set.
   absl::StatusOr<model::ModelOutput> MatMul(std::string_view layer,
-                                            kernels::MatrixView<const float> x,
+                                            const FetchedRows& x,
                                             const MatMulOptions& options,
-                                            kernels::PhaseTimes* times) const;
+                                            MatMulTimes* times) const;
 
   ModelStats stats() const;
 

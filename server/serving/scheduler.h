@@ -19,6 +19,7 @@
 #include "kernels/phase_clock.h"
 #include "kernels/thread_pool.h"
 #include "server/model/model.h"
+#include "server/serving/fetched_rows.h"
 #include "server/serving/loaded_model.h"
 #include "server/telemetry/metrics.h"
 
@@ -32,23 +33,15 @@ struct StepResult {
   model::ModelOutput output;
   kernels::PhaseTimes times;  // CPU time; in a batch, the share of its rows
   absl::Duration queued;      // waited for a worker
-  absl::Duration decode;      // its rows were fetched (FeatureRows)
+  absl::Duration decode;      // its rows were fetched
   absl::Duration compute;     // of the whole batch, as a clock saw it
-};
-
-// Rows of features that are somewhere else yet, such as on the wire. Workers
-// fetch them, piece by piece, to where they are computed from.
-struct FeatureRows {
-  size_t rows = 0;  // of the width that the model takes; 0: none
-  // Writes rows [first, first + count) to `to`; an error is the step's. Called
-  // by several workers at a time, and not after `done`.
-  std::function<absl::Status(size_t first, size_t count, float* to)> fetch;
 };
 
 struct Step {
   std::shared_ptr<const LoadedModel> model;
   model::ModelInput input;
-  FeatureRows features;  // in place of an input
+  // In place of an input; not fetched after `done`. An error is the step's.
+  FetchedRows features;
   model::OutputKind output = model::OutputKind::kOutput;
   Priority priority = Priority::kNormal;
   absl::Time deadline = absl::InfiniteFuture();

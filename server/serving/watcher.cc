@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "kernels/status_macros.h"
 #include "server/serving/loaded_model.h"
 #include "server/serving/split_mix.h"
 
@@ -92,11 +93,12 @@ void Watcher::Answered(const LoadedModel& model,
   Take(std::move(sample), model, [&](Sample* copy) {
     copy->input = LiveInput::Of(input);
     if (shadow) copy->output = CopyOf(outputs);
+    return absl::OkStatus();
   });
 }
 
 void Watcher::Multiplied(const LoadedModel& model, const model::Linear& linear,
-                         kernels::MatrixView<const float> x) {
+                         const FetchedRows& x) {
   captures_.Offer(model, linear, x);
   if (x.rows == 0 || !model.watch().limits.contains(linear.layer)) return;
   if (!DriftIsDue()) return;
@@ -104,8 +106,10 @@ void Watcher::Multiplied(const LoadedModel& model, const model::Linear& linear,
   sample.model = model.weak_from_this();
   sample.drift = true;
   sample.bytes = SizeOf(x).bytes;
-  Take(std::move(sample), model,
-       [&](Sample* copy) { copy->input = LiveInput::Of(linear, x); });
+  Take(std::move(sample), model, [&](Sample* copy) -> absl::Status {
+    ASSIGN_OR_RETURN(copy->input, LiveInput::Of(linear, x));
+    return absl::OkStatus();
+  });
 }
 
 bool Watcher::DriftIsDue() {
@@ -124,11 +128,11 @@ bool Watcher::DrawShadow(const Watch& watch) {
 }
 
 void Watcher::Take(Sample sample, const LoadedModel& model,
-                   absl::FunctionRef<void(Sample*)> copy) {
+                   absl::FunctionRef<absl::Status(Sample*)> copy) {
   try {
-    if (sample.bytes <= kMaxWaitingBytes) copy(&sample);
+    const bool copied = sample.bytes <= kMaxWaitingBytes && copy(&sample).ok();
     const std::scoped_lock lock(mutex_);
-    if (waiting_.size() < kMaxWaiting &&
+    if (copied && waiting_.size() < kMaxWaiting &&
         waiting_bytes_ + sample.bytes <= kMaxWaitingBytes) {
       const size_t bytes = sample.bytes;
       waiting_.push_back(std::move(sample));

@@ -27,6 +27,7 @@
 #include <thread>
 
 #include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "kernels/matrix_view.h"
@@ -35,6 +36,7 @@
 #include "server/serving/background.h"
 #include "server/serving/capture_queue.h"
 #include "server/serving/drift.h"
+#include "server/serving/fetched_rows.h"
 #include "server/serving/live_input.h"
 #include "server/telemetry/metrics.h"
 
@@ -66,7 +68,7 @@ class Watcher {
                 absl::Span<const kernels::MatrixView<float>> outputs);
   // Likewise, after every product of rows with one layer.
   void Multiplied(const LoadedModel& model, const model::Linear& linear,
-                  kernels::MatrixView<const float> x);
+                  const FetchedRows& x);
 
   // What else is wanted of the same requests.
   CaptureQueue& captures() { return captures_; }
@@ -88,8 +90,9 @@ class Watcher {
   bool DriftIsDue();
   bool DrawShadow(const Watch& watch);
   // `copy` fills in what the sample keeps; not called when that is too much.
+  // Where it fails, the sample is dropped.
   void Take(Sample sample, const LoadedModel& model,
-            absl::FunctionRef<void(Sample*)> copy);
+            absl::FunctionRef<absl::Status(Sample*)> copy);
   void Run();
   void Look(const Sample& sample, CpuMeter& cpu);
   void LookForDrift(const LoadedModel& model, const Sample& sample);

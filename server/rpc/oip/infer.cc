@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "absl/time/clock.h"
-#include "kernels/aligned_buffer.h"
 #include "kernels/status_macros.h"
 #include "server/model/hidden_output.h"
 #include "server/model/str_cat.h"
@@ -166,6 +165,7 @@ class Inference : public std::enable_shared_from_this<Inference> {
       step.input = std::move(tokens_.input);
     } else {
       step.features.rows = batch_;
+      step.features.cols = width_;
       step.features.fetch = [self = shared_from_this()](
                                 size_t first, size_t count, float* to) {
         return self->CopyRows(first, count, to);
@@ -211,17 +211,18 @@ class Inference : public std::enable_shared_from_this<Inference> {
     times_.queue = caller_.queued + turn.queued;
     absl::StatusOr<ModelOutput> y;
     const absl::Status status = Guarded([&]() -> absl::Status {
-      const absl::Time arrival = absl::Now();
-      const auto x = kernels::AlignedBuffer::Uninitialized(batch_ * width_ *
-                                                           sizeof(float));
-      RETURN_IF_ERROR(CopyRows(0, batch_, x.As<float>()));
-      Computed();
-      const absl::Time start = absl::Now();
-      times_.compute_input += start - arrival;
+      serving::MatMulTimes took;
       y = served_->model->MatMul(
-          served_->layer, {x.As<const float>(), batch_, width_},
-          {turn.pool, context_.backend->allow_non_finite}, &phases_);
-      times_.compute_infer = absl::Now() - start;
+          served_->layer,
+          {batch_, width_,
+           [this](size_t first, size_t count, float* to) {
+             return CopyRows(first, count, to);
+           }},
+          {turn.pool, context_.backend->allow_non_finite}, &took);
+      Computed();
+      times_.compute_input += took.decode;
+      times_.compute_infer = took.compute;
+      phases_ = took.phases;
       return y.status();
     });
     if (!status.ok()) return End(status);

@@ -105,7 +105,7 @@ TEST_F(CaptureQueueTest, GivesEveryComputationAtRateOne) {
   const auto recorder = Start(1, std::make_shared<Recorder>());
   Answer(*model_, 1, 2);
   const std::vector<float> x = {3, 4, 5, 6};
-  ASSERT_TRUE(model_->MatMul("fc1", {x.data(), 2, 2}, {}, nullptr).ok());
+  ASSERT_TRUE(model_->MatMul("fc1", Rows(x.data(), 2, 2), {}, nullptr).ok());
   queue().AwaitIdle();
   const std::vector<LiveInput> inputs = recorder->inputs();
   ASSERT_EQ(inputs.size(), 2);
@@ -224,8 +224,8 @@ TEST(LiveInput, KeepsTheFirstSamplesWhole) {
   EXPECT_EQ(features.samples(), 1);
   model::Linear linear;
   linear.layer = "fc";
-  const std::vector<float> x = {1, 2, 0, 3, 4, 0};  // a stride of 3
-  LiveInput rows = LiveInput::Of(linear, {x.data(), 2, 2, 3});
+  const std::vector<float> x = {1, 2, 3, 4};
+  LiveInput rows = *LiveInput::Of(linear, Rows(x.data(), 2, 2));
   EXPECT_THAT(rows.values, ElementsAre(1, 2, 3, 4));
   rows.KeepFirst(1);
   EXPECT_THAT(rows.values, ElementsAre(1, 2));

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <vector>
 
@@ -125,6 +126,15 @@ std::unique_ptr<ModelRegistry> RegistryTest::NewRegistry(
     telemetry::Metrics* metrics) const {
   return std::make_unique<ModelRegistry>(&checkpoints_, &bundles_, state_file_,
                                          metrics);
+}
+
+FetchedRows Rows(const float* data, size_t rows, size_t cols) {
+  return {.rows = rows,
+          .cols = cols,
+          .fetch = [data, cols](size_t first, size_t count, float* to) {
+            std::copy_n(data + first * cols, count * cols, to);
+            return absl::OkStatus();
+          }};
 }
 
 absl::StatusOr<model::ModelOutput> Forward(const LoadedModel& model,

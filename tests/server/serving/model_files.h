@@ -8,6 +8,7 @@
 #ifndef OCTET_TESTS_SERVER_SERVING_MODEL_FILES_H_
 #define OCTET_TESTS_SERVER_SERVING_MODEL_FILES_H_
 
+#include <cstddef>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -15,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "gtest/gtest.h"
 #include "server/bundle/directory_store.h"
+#include "server/serving/fetched_rows.h"
 #include "server/serving/model_registry.h"
 #include "server/telemetry/metrics.h"
 
@@ -44,6 +46,9 @@ class RegistryTest : public ::testing::Test {
   const bundle::DirectoryStore bundles_;
   const std::filesystem::path state_file_;
 };
+
+// Rows that are fetched from `data`, which has to live as long.
+FetchedRows Rows(const float* data, size_t rows, size_t cols);
 
 // The request alone. Models here give one number for a row.
 absl::StatusOr<model::ModelOutput> Forward(const LoadedModel& model,

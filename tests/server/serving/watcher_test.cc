@@ -135,8 +135,8 @@ TEST_F(WatcherTest, RowsOfOneLayerBeyondCalibrationAreSeen) {
   ASSERT_TRUE(model.ok()) << model.status();
   const std::vector<float> x = {1, 2, -6, 0};
   // fc2 is no INT8 layer: the first look waits for one that is.
-  ASSERT_TRUE((*model)->MatMul("fc2", {x.data(), 1, 3}, {}, nullptr).ok());
-  ASSERT_TRUE((*model)->MatMul("fc1", {x.data(), 2, 2}, {}, nullptr).ok());
+  ASSERT_TRUE((*model)->MatMul("fc2", Rows(x.data(), 1, 3), {}, nullptr).ok());
+  ASSERT_TRUE((*model)->MatMul("fc1", Rows(x.data(), 2, 2), {}, nullptr).ok());
   EXPECT_THAT(Value("octet_input_range_ratio_sum{layer_kind=\"fc1\",model="
                     "\"m\"}"),
               Optional(1.5));
