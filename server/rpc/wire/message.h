@@ -34,9 +34,9 @@ class ReceivedBytes {
   ReceivedBytes(ReceivedBytes&&) = default;
   ReceivedBytes& operator=(ReceivedBytes&&) = default;
 
-  // Takes the buffer, which is empty afterwards, so that the bytes are gone when
-  // this is. INVALID_ARGUMENT exactly when `fields` could not be parsed from
-  // the whole by protobuf.
+  // Takes the buffer, which is empty afterwards, so that the bytes are gone
+  // when this is. INVALID_ARGUMENT exactly when `fields` could not be parsed
+  // from the whole by protobuf.
   absl::Status Parse(const WirePath& path, grpc::ByteBuffer* buffer,
                      google::protobuf::MessageLite* fields);
 
