@@ -75,9 +75,15 @@ RpcScope::RpcScope(const Edge& edge, std::string_view method,
 
 RpcScope::~RpcScope() {
   CallGate& gate = *edge_.gate;
-  if (const size_t held = held_; held > 0) gate.limits.Drop(client_, held);
+  LetGo();
   if (entered_) gate.limits.Leave(client_);
   if (counted_) --gate.in_flight;
+}
+
+void RpcScope::LetGo() const {
+  if (const size_t held = held_.exchange(0); held > 0) {
+    edge_.gate->limits.Drop(client_, held);
+  }
 }
 
 absl::Status RpcScope::Admit() {
@@ -170,6 +176,7 @@ grpc::Status RpcScope::Finish(const absl::Status& status) const {
   const absl::Duration total = absl::Now() - arrival_;
   edge_.metrics->RpcFinished(method_, CodeName(status.code()),
                              absl::ToDoubleSeconds(total));
+  if (shape_ == CallShape::kUnary && !status.ok()) LetGo();
   // A caller that traces, or has something to report, learns the id.
   if (parent_ || !status.ok()) {
     context_->AddTrailingMetadata(kTraceparent, span_.Header());

@@ -134,6 +134,9 @@ class RpcScope {
 
  private:
   absl::Status Admit();
+  // Of what is held for the client. An error does so before its client learns
+  // of it, who may come back at once.
+  void LetGo() const;
   void Log(const absl::Status& status, absl::Duration total) const;
   // With what all lines of the call have.
   RequestRecord NewRecord() const;
