@@ -1,13 +1,14 @@
 #include "server/serving/capture_queue.h"
 
 #include <cmath>
+#include <condition_variable>
+#include <latch>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <utility>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
-#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -26,49 +27,49 @@ using ::testing::Optional;
 class Recorder final : public CaptureSink {
  public:
   // Wants that many inputs; the first Take waits for `gate`.
-  explicit Recorder(size_t most = SIZE_MAX, absl::Notification* gate = nullptr)
+  explicit Recorder(size_t most = SIZE_MAX, std::latch* gate = nullptr)
       : most_(most), gate_(gate) {}
 
   bool Take(LiveInput input) override {
-    if (gate_ != nullptr) gate_->WaitForNotification();
-    absl::MutexLock lock(&mutex_);
+    if (gate_ != nullptr) gate_->wait();
+    const std::scoped_lock lock(mutex_);
     EXPECT_FALSE(end_) << "taken after the end";
     inputs_.push_back(std::move(input));
     return inputs_.size() < most_;
   }
   void Ended(CaptureEnd why) override {
-    absl::MutexLock lock(&mutex_);
+    const std::scoped_lock lock(mutex_);
     EXPECT_FALSE(end_) << "ended twice";
     end_ = why;
+    changed_.notify_all();
   }
   void Dropped(size_t samples) override {
-    absl::MutexLock lock(&mutex_);
+    const std::scoped_lock lock(mutex_);
     dropped_ += samples;
   }
 
   std::vector<LiveInput> inputs() {
-    absl::MutexLock lock(&mutex_);
+    const std::scoped_lock lock(mutex_);
     return inputs_;
   }
   size_t dropped() {
-    absl::MutexLock lock(&mutex_);
+    const std::scoped_lock lock(mutex_);
     return dropped_;
   }
   CaptureEnd AwaitEnd() {
-    absl::MutexLock lock(&mutex_);
-    mutex_.Await(absl::Condition(
-        +[](std::optional<CaptureEnd>* end) { return end->has_value(); },
-        &end_));
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return end_.has_value(); });
     return *end_;
   }
 
  private:
   const size_t most_;
-  absl::Notification* const gate_;
-  absl::Mutex mutex_;
-  std::vector<LiveInput> inputs_ ABSL_GUARDED_BY(mutex_);
-  size_t dropped_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::optional<CaptureEnd> end_ ABSL_GUARDED_BY(mutex_);
+  std::latch* const gate_;
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable changed_;
+  std::vector<LiveInput> inputs_;
+  size_t dropped_ = 0;
+  std::optional<CaptureEnd> end_;
 };
 
 class CaptureQueueTest : public RegistryTest {
@@ -192,7 +193,7 @@ TEST_F(CaptureQueueTest, AModelHasOneCaptureAndOthersHaveNone) {
 }
 
 TEST_F(CaptureQueueTest, WhatFindsTheQueueFullIsDroppedAndCounted) {
-  absl::Notification gate;
+  std::latch gate(1);
   const auto recorder = Start(1, std::make_shared<Recorder>(SIZE_MAX, &gate));
   // Two of these fit beside what the sink holds.
   model::ModelInput large;
@@ -201,7 +202,7 @@ TEST_F(CaptureQueueTest, WhatFindsTheQueueFullIsDroppedAndCounted) {
   constexpr size_t kRequests = 4;
   for (size_t i = 0; i < kRequests; ++i) queue().Offer(*model_, large);
   EXPECT_GE(recorder->dropped(), large.feature_rows);
-  gate.Notify();
+  gate.count_down();
   queue().AwaitIdle();
   EXPECT_EQ(
       recorder->inputs().size() * large.feature_rows + recorder->dropped(),
