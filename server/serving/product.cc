@@ -28,7 +28,8 @@ constexpr size_t kRowsTogether = 16;
 // So that threads end at about the same time.
 constexpr size_t kPiecesPerThread = 4;
 
-// Each thread's own, for as long as it lives.
+// Each thread's own, for as long as it lives: kPieceBytes, or more where wide
+// weights make pieces larger, but no more than that part of a message.
 float* Scratch(size_t bytes) {
   static thread_local kernels::AlignedBuffer buffer;
   if (buffer.size() < bytes) {
@@ -74,12 +75,14 @@ class Product {
 
  private:
   size_t RowBytes() const { return x_.cols * sizeof(float); }
+  size_t CachedRows() const {
+    return std::max<size_t>(1, kPieceBytes / RowBytes());
+  }
 
   // So many that the codes of the weights, which are read for each piece, are
   // at most half of what is read.
   size_t PieceRows() const {
-    const size_t rows = std::max({kPieceBytes / std::max<size_t>(1, RowBytes()),
-                                  y_.cols / 2, size_t{1}});
+    const size_t rows = std::max(CachedRows(), y_.cols / 2);
     return (rows + kRowsTogether - 1) / kRowsTogether * kRowsTogether;
   }
 
@@ -97,13 +100,11 @@ class Product {
       large = kernels::AlignedBuffer::Uninitialized(bytes);
     }
     float* const x = large.size() > 0 ? large.As<float>() : Scratch(bytes);
-    const size_t rows = bytes > kPieceBytes
-                            ? std::max<size_t>(1, kPieceBytes / RowBytes())
-                            : std::max<size_t>(1, x_.rows);
     const absl::Time start = absl::Now();
-    RETURN_IF_ERROR(InPieces(rows, [this, x](size_t first, size_t count) {
-      return Fetch(first, count, x + first * x_.cols);
-    }));
+    RETURN_IF_ERROR(
+        InPieces(CachedRows(), [this, x](size_t first, size_t count) {
+          return Fetch(first, count, x + first * x_.cols);
+        }));
     fetched_ = absl::Now() - start;
     return Compute({x, x_.rows, x_.cols}, y_, options_.pool);
   }

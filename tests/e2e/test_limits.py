@@ -115,6 +115,17 @@ class Resting:
         self.release.wait(60)
         yield from ()
 
+    def wait_until_seen(self, server):
+        def in_flight():
+            return Samples(server.metrics_text()).get(
+                "octet_rpc_in_flight",
+                method="CheckpointService/UploadCheckpoint",
+            )
+
+        wait.until(
+            lambda: in_flight() == len(self.calls), "the uploads never came"
+        )
+
     def end(self):
         self.release.set()
         for call in self.calls:
@@ -135,16 +146,7 @@ def test_a_refused_stream_ends_before_it_sends_anything(start_server):
         triton.InferenceServerClient(server.address) as oip,
     ):
         resting = Resting(client, 1)
-        wait.until(
-            lambda: (
-                Samples(server.metrics_text()).get(
-                    "octet_rpc_in_flight",
-                    method="CheckpointService/UploadCheckpoint",
-                )
-                == 1
-            ),
-            "the upload never came",
-        )
+        resting.wait_until_seen(server)
         nothing = threading.Event()
         upload = Resting(client, 1)
         assert upload.calls[0].exception(timeout=30).code() == EXHAUSTED
@@ -167,16 +169,7 @@ def test_streams_of_a_connection_are_bounded(start_server):
     list_models = pb.ListModelsRequest()
     with Client(server.address) as client, Client(server.address) as other:
         resting = Resting(client, 2)
-        wait.until(
-            lambda: (
-                Samples(server.metrics_text()).get(
-                    "octet_rpc_in_flight",
-                    method="CheckpointService/UploadCheckpoint",
-                )
-                == 2
-            ),
-            "the uploads never came",
-        )
+        resting.wait_until_seen(server)
         with pytest.raises(grpc.RpcError) as error:
             client.models.ListModels(list_models, timeout=1)
         assert error.value.code() == StatusCode.DEADLINE_EXCEEDED
