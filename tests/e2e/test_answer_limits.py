@@ -27,12 +27,7 @@ def small_answers(tmp_path_factory):
     """At most 1 MiB: 8192 rows of "bert", 4096 of "mlp"'s fc1."""
     server = Server(tmp_path_factory.mktemp("data"), "--max-answer-mib=1")
     with Client(server.address) as client:
-        for name, files in (
-            ("mlp", checkpoints.mlp()),
-            ("bert", checkpoints.bert()),
-        ):
-            client.upload_checkpoint(name, files)
-            client.load(name, f"checkpoints/{name}")
+        client.serve_floats(mlp=checkpoints.mlp(), bert=checkpoints.bert())
         yield client
     server.kill()
 
@@ -156,9 +151,7 @@ def test_an_answer_without_memory_is_refused_and_the_server_lives(
     is one that --max-answer-mib allows."""
     server = start_server(None, "--max-answer-mib=2047", "--threads=1")
     with Client(server.address) as client:
-        wide = checkpoints.mlp(widths=(8, 8, 16384))
-        client.upload_checkpoint("narrow", wide)
-        client.load("narrow", "checkpoints/narrow")
+        client.serve_floats(narrow=checkpoints.mlp(widths=(8, 8, 16384)))
     taken = address_space(server.process)
     if taken > 1 << 40:
         pytest.skip("a sanitizer has taken the address space")

@@ -24,9 +24,7 @@ def serve(start_server, *flags, **models):
     """`models`: files of checkpoints, by name."""
     server = start_server(None, *flags)
     with Client(server.address) as client:
-        for name, files in models.items():
-            client.upload_checkpoint(name, files)
-            client.load(name, f"checkpoints/{name}")
+        client.serve_floats(**models)
     return server
 
 

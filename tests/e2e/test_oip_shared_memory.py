@@ -27,12 +27,7 @@ def sharing(tmp_path_factory):
     """(server, octet.v1's client): shared memory is allowed."""
     server = Server(tmp_path_factory.mktemp("data"), "--allow-shared-memory")
     with Client(server.address) as client:
-        for name, files in (
-            ("mlp", checkpoints.mlp()),
-            ("bert", checkpoints.bert()),
-        ):
-            client.upload_checkpoint(name, files)
-            client.load(name, f"checkpoints/{name}")
+        client.serve_floats(mlp=checkpoints.mlp(), bert=checkpoints.bert())
         yield server, client
     server.kill()
 

@@ -136,6 +136,12 @@ class Client:
             timeout=self.timeout,
         )
 
+    def serve_floats(self, **models):
+        """`models`: files of checkpoints, by the name they are served under."""
+        for name, files in models.items():
+            self.upload_checkpoint(name, files)
+            self.load(name, f"checkpoints/{name}")
+
     # Calibrations
 
     def create_calibration(self, calibration_id, checkpoint_id, **fields):
