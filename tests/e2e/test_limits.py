@@ -15,6 +15,7 @@ from support.api import error_details, pb
 from support.client import Client, feature_inputs, tensor
 from support.errors import detail_in, details_of
 from support.prometheus_text import Samples
+from support.resting import Resting
 
 MIB = 1 << 20
 EXHAUSTED = StatusCode.RESOURCE_EXHAUSTED
@@ -97,37 +98,6 @@ def test_answers_that_nobody_reads_count_for_their_client(start_server):
 
 
 # Connections
-
-
-class Resting:
-    """Uploads that go on until they are released."""
-
-    def __init__(self, client, count):
-        self.release = threading.Event()
-        self.calls = [
-            client.checkpoints.UploadCheckpoint.future(self._rest(), timeout=90)
-            for _ in range(count)
-        ]
-
-    def _rest(self):
-        self.release.wait(60)
-        yield from ()
-
-    def wait_until_seen(self, server):
-        def in_flight():
-            return Samples(server.metrics_text()).get(
-                "octet_rpc_in_flight",
-                method="CheckpointService/UploadCheckpoint",
-            )
-
-        wait.until(
-            lambda: in_flight() == len(self.calls), "the uploads never came"
-        )
-
-    def end(self):
-        self.release.set()
-        for call in self.calls:
-            call.exception()
 
 
 def test_a_refused_stream_ends_before_it_sends_anything(start_server):

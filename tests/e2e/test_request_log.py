@@ -3,7 +3,6 @@ trace belongs to."""
 
 import json
 import re
-import threading
 import time
 
 import grpc
@@ -15,6 +14,7 @@ from support import checkpoints, wait
 from support.api import error_details, pb, rpc_status
 from support.client import Client, feature_inputs, tensor
 from support.oip import tensor as oip_tensor
+from support.resting import Resting
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
@@ -188,18 +188,10 @@ def error_of_list_models(client):
 
 def test_a_client_with_too_many_calls_is_told_to_wait(start_server):
     server = serve(start_server, "--client-max-calls=2")
-    release = threading.Event()
-
-    def rest():
-        release.wait(30)
-        yield from ()
-
     with Client(server.address) as client:
-        open_calls = [
-            client.checkpoints.UploadCheckpoint.future(rest(), timeout=60)
-            for _ in range(2)
-        ]
-        refused = wait.until(lambda: error_of_list_models(client))
+        resting = Resting(client, 2)
+        resting.wait_until_seen(server)
+        refused = error_of_list_models(client)
         assert refused.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         assert "has 2 calls in flight" in refused.details()
         details = rpc_status.Status.FromString(
@@ -208,9 +200,7 @@ def test_a_client_with_too_many_calls_is_told_to_wait(start_server):
         assert any(
             d.Is(error_details.RetryInfo.DESCRIPTOR) for d in details.details
         )
-        release.set()
-        for call in open_calls:
-            call.exception()
+        resting.end()
         # The server may forget them a moment after their client.
         wait.until(
             lambda: error_of_list_models(client) is None,
