@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT / "tests/e2e"))
 import tritonclient.grpc as oip  # noqa: E402
 
 from harness.engines import machine  # noqa: E402
-from load import perf_analyzer  # noqa: E402
+from load import perf_analyzer, perfect_queue  # noqa: E402
 from load.contestants import MODEL, Octet, Rival, make_models  # noqa: E402
 from load.generator import (  # noqa: E402
     every,
@@ -39,6 +39,7 @@ from support.prometheus_text import Samples  # noqa: E402
 
 RIVALS = ("onnxruntime", "openvino")
 CLIENTS = 16
+BUSY = 0.7  # of saturation
 TEXTS = 1000
 SHORTEST = 8
 SCRAPES = 300
@@ -67,7 +68,10 @@ def main() -> None:
             result |= {
                 "analyzed": analyze(args, octet, ids, folder),
                 "scrape_seconds": cpu_of_a_scrape(octet),
-                "busy": at_rate(args, octet, sequences, 0.7 * peak),
+                "busy": at_rate(args, octet, sequences, BUSY * peak),
+                "perfect": perfect_queue.milliseconds(
+                    [len(sequence) for sequence in ids], peak, BUSY * peak
+                ),
                 "overload": overload(args, octet, sequences, 2 * peak),
                 "impatient": impatient(args, octet, sequences, 2 * peak),
             }

@@ -45,10 +45,12 @@ def show(result) -> None:
             f"{ours[1]:.2f} ms"
         )
     busy, over = result["busy"], result["overload"]
+    perfect = result["perfect"]
     refused = over["codes"].get("RESOURCE_EXHAUSTED", {})
     print(
         f"\nat 70 % of that: p50 {milliseconds(busy, 'p50'):.2f} ms, "
-        f"p99 {milliseconds(busy, 'p99'):.2f} ms\n"
+        f"p99 {milliseconds(busy, 'p99'):.2f} ms; of a perfect queue "
+        f"p50 {perfect['p50']:.2f} ms, p99 {perfect['p99']:.2f} ms\n"
         f"at 200 %: {rate(over):.0f} sequences/s, "
         f"{refused.get('count', 0)} refused, p99 of these "
         f"{refused.get('p99_ms', 0):.2f} ms; health p50 "
