@@ -25,6 +25,12 @@ size_t CeilDivide(size_t a, size_t b) { return (a + b - 1) / b; }
 
 size_t AtLeastOne(size_t count) { return std::max<size_t>(count, 1); }
 
+// At most `most`. Where all threads have one, all get equally many.
+size_t TasksFor(size_t most, size_t threads) {
+  if (most <= threads) return AtLeastOne(most);
+  return std::min(kTasksPerThread, most / threads) * threads;
+}
+
 }  // namespace
 
 size_t CodeStride(size_t padded_k) {
@@ -35,10 +41,9 @@ size_t CodeStride(size_t padded_k) {
 Partition Divide(const LinearShape& shape, const Kernel& kernel,
                  size_t threads) {
   const size_t products = shape.rows * shape.n * shape.k;
-  const size_t useful = AtLeastOne(products / kMinTaskProducts);
   const size_t wanted = threads == 1 || !WorthSharing(products)
                             ? 1
-                            : std::min(kTasksPerThread * threads, useful);
+                            : TasksFor(products / kMinTaskProducts, threads);
   const size_t panels = CeilDivide(shape.n, kernel.nr);
 
   // Panels as far as quantizing again is cheap, then rows, then more panels.
