@@ -52,13 +52,14 @@ struct Job {
 
   // Changed under the pool's mutex; a helper that leaves touches the job no
   // more.
-  std::atomic<size_t> helpers = 0;  // workers inside RunTasks
+  std::atomic<size_t> helpers = 0;  // workers at its tasks
   Job* newer = nullptr;
 
-  void RunTasks() {
-    for (size_t i = next.fetch_add(1); i < tasks; i = next.fetch_add(1)) {
-      body(i);
-    }
+  // False: none was left.
+  bool RunTask() {
+    const size_t task = next.fetch_add(1);
+    if (task < tasks) body(task);
+    return task < tasks;
   }
 
   bool HasUnclaimed() const { return next.load() < tasks; }
@@ -67,12 +68,13 @@ struct Job {
 }  // namespace
 
 // Workers look out for a job, or sleep until one is open, help with the oldest
-// that still has unclaimed tasks, and look out again. A job lives on its
-// caller's stack, linked into the queue without allocation: it ends when no
-// helper is inside any more.
+// that still has unclaimed tasks as long as they may, and look out again. A job
+// lives on its caller's stack, linked into the queue without allocation: it
+// ends when no helper is inside any more.
 class ThreadPool::Workers {
  public:
-  explicit Workers(size_t count) : looks_out_(count < AffinityCpus()) {
+  explicit Workers(size_t count)
+      : looks_out_(count < AffinityCpus()), allowed_(count) {
     threads_.reserve(count);
     for (size_t i = 0; i < count; ++i)
       threads_.emplace_back([this] { Loop(); });
@@ -88,6 +90,12 @@ class ThreadPool::Workers {
   }
 
   uint64_t opened() const { return opened_.load(std::memory_order_relaxed); }
+  size_t allowed() const { return allowed_.load(std::memory_order_relaxed); }
+
+  void Allow(size_t workers) {
+    allowed_.store(std::min(workers, threads_.size()),
+                   std::memory_order_relaxed);
+  }
 
   void Run(size_t tasks, absl::FunctionRef<void(size_t)> body) {
     Job job{body, tasks};
@@ -96,10 +104,11 @@ class ThreadPool::Workers {
       const std::scoped_lock lock(mutex_);
       *LinkTo(nullptr) = &job;
       opened_.fetch_add(1, std::memory_order_relaxed);
-      to_wake = std::min(tasks - 1, sleepers_);
+      to_wake = std::min({tasks - 1, sleepers_, allowed()});
     }
     for (size_t i = 0; i < to_wake; ++i) wake_.notify_one();
-    job.RunTasks();
+    while (job.RunTask()) {
+    }
     {
       const std::scoped_lock lock(mutex_);
       *LinkTo(&job) = job.newer;
@@ -122,9 +131,12 @@ class ThreadPool::Workers {
     std::unique_lock lock(mutex_);
     while (Job* const job = NextJob(lock)) {
       ++job->helpers;
+      ++helping_;
       lock.unlock();
-      job->RunTasks();
+      while (helping_ <= allowed() && job->RunTask()) {
+      }
       lock.lock();
+      --helping_;
       if (--job->helpers == 0) left_.notify_all();
     }
   }
@@ -133,7 +145,7 @@ class ThreadPool::Workers {
   Job* NextJob(std::unique_lock<std::mutex>& lock) {
     Job* job = Claimable();
     if (job != nullptr || stopping_) return job;
-    if (looks_out_) {
+    if (looks_out_ && helping_ < allowed()) {
       const uint64_t seen = opened_.load(std::memory_order_relaxed);
       lock.unlock();
       LookOut([&] { return opened_.load(std::memory_order_relaxed) != seen; });
@@ -146,12 +158,15 @@ class ThreadPool::Workers {
   }
 
   Job* Claimable() const {
+    if (helping_ >= allowed()) return nullptr;
     Job* job = oldest_;
     while (job != nullptr && !job->HasUnclaimed()) job = job->newer;
     return job;
   }
 
   const bool looks_out_;
+  std::atomic<size_t> allowed_;      // workers that may help
+  std::atomic<size_t> helping_ = 0;  // changed under the mutex
   std::mutex mutex_;
   std::condition_variable wake_;      // a job was opened, or the pool stops
   std::condition_variable left_;      // a helper left its job
@@ -162,12 +177,20 @@ class ThreadPool::Workers {
   std::vector<std::thread> threads_;
 };
 
-ThreadPool::ThreadPool(size_t threads)
-    : threads_(threads == 0 ? UsableCpus() : threads) {
-  if (threads_ > 1) workers_ = std::make_unique<Workers>(threads_ - 1);
+ThreadPool::ThreadPool(size_t threads) {
+  if (threads == 0) threads = UsableCpus();
+  if (threads > 1) workers_ = std::make_unique<Workers>(threads - 1);
 }
 
 ThreadPool::~ThreadPool() = default;
+
+size_t ThreadPool::threads() const {
+  return workers_ == nullptr ? 1 : 1 + workers_->allowed();
+}
+
+void ThreadPool::LetHelp(size_t workers) {
+  if (workers_ != nullptr) workers_->Allow(workers);
+}
 
 uint64_t ThreadPool::shared_calls() const {
   return workers_ == nullptr ? 0 : workers_->opened();
@@ -176,7 +199,7 @@ uint64_t ThreadPool::shared_calls() const {
 void ThreadPool::ParallelFor(size_t tasks,
                              absl::FunctionRef<void(size_t)> body) {
   if (tasks == 0) return;
-  if (tasks == 1 || workers_ == nullptr) {
+  if (tasks == 1 || threads() == 1) {
     for (size_t i = 0; i < tasks; ++i) body(i);
     return;
   }

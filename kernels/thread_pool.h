@@ -10,6 +10,11 @@
 // worker that runs out of tasks, and a caller whose last task is still with a
 // worker, look out for a moment before they sleep; not where threads outnumber
 // CPUs and would take them from each other.
+//
+// Whoever computes on threads of its own, too, says how many workers may help
+// (LetHelp), so that no more threads compute than there are CPUs. It may change
+// at any time: workers that are too many leave after the task they are at, and
+// what is still open is joined by those that may again.
 
 #ifndef OCTET_KERNELS_THREAD_POOL_H_
 #define OCTET_KERNELS_THREAD_POOL_H_
@@ -31,7 +36,10 @@ class ThreadPool {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  size_t threads() const { return threads_; }
+  // That a call is divided between at present: its own and those that may help.
+  size_t threads() const;
+  // Workers that may help from now on. At first: all.
+  void LetHelp(size_t workers);
   // Calls of ParallelFor so far that were open to other threads.
   uint64_t shared_calls() const;
 
@@ -40,8 +48,7 @@ class ThreadPool {
 
  private:
   class Workers;
-  size_t threads_;
-  std::unique_ptr<Workers> workers_;
+  std::unique_ptr<Workers> workers_;  // none: nullptr
 };
 
 }  // namespace octet::kernels

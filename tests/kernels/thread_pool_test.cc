@@ -75,5 +75,55 @@ TEST(ThreadPool, OneTaskStaysOnTheCallingThread) {
   }
 }
 
+TEST(ThreadPool, OnlyThoseThatMayHelpDo) {
+  ThreadPool pool(3);
+  pool.LetHelp(0);
+  EXPECT_EQ(pool.threads(), 1);
+  for (int round = 0; round < 100; ++round) {
+    pool.ParallelFor(8, [id = std::this_thread::get_id()](size_t) {
+      EXPECT_EQ(std::this_thread::get_id(), id);
+    });
+  }
+  EXPECT_EQ(pool.shared_calls(), 0);
+  pool.LetHelp(1);
+  EXPECT_EQ(pool.threads(), 2);
+  pool.LetHelp(9);
+  EXPECT_EQ(pool.threads(), 3);
+}
+
+// It may have looked whether it may just before it no longer may.
+TEST(ThreadPool, AHelperLeavesAfterTheTaskItIsAt) {
+  ThreadPool pool(2);
+  const std::thread::id caller = std::this_thread::get_id();
+  for (int round = 0; round < 20; ++round) {
+    pool.LetHelp(1);
+    std::atomic<bool> enough = false;
+    std::atomic<int> late = 0;
+    pool.ParallelFor(200, [&](size_t i) {
+      if (enough && std::this_thread::get_id() != caller) ++late;
+      std::this_thread::sleep_for(std::chrono::microseconds(20));
+      if (i != 20) return;
+      pool.LetHelp(0);
+      enough = true;
+    });
+    EXPECT_LE(late, 1);
+  }
+}
+
+TEST(ThreadPool, RunsEveryTaskOnceWhoeverMayHelp) {
+  ThreadPool pool(3);
+  std::atomic<bool> done = false;
+  std::thread owner([&] {
+    for (size_t i = 0; !done; ++i) pool.LetHelp(i % 3);
+  });
+  for (int round = 0; round < 2000; ++round) {
+    std::vector<int> results(7, 0);
+    pool.ParallelFor(7, [&](size_t i) { ++results[i]; });
+    ASSERT_EQ(results, std::vector<int>(7, 1));
+  }
+  done = true;
+  owner.join();
+}
+
 }  // namespace
 }  // namespace octet::kernels
