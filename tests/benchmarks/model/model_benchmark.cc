@@ -1,4 +1,4 @@
-// Forward of a checkpoint, one thread, by scheme and batch:
+// Forward of a checkpoint, by scheme, batch and threads:
 //   OCTET_CHECKPOINT=<directory> octet_model_benchmark
 //
 // Arguments of each benchmark: sequences, tokens in each, threads. Counters:
@@ -81,8 +81,10 @@ void Forward(benchmark::State& state, model::Scheme scheme) {
 }
 
 void Shapes(benchmark::internal::Benchmark* benchmark) {
-  benchmark->Args({8, 128, 1})->Args({1, 128, 1})->Args({1, 16, 1});
-  benchmark->Args({8, 128, 2});
+  for (const int threads : {1, 2}) {
+    benchmark->Args({8, 128, threads})->Args({1, 128, threads});
+    benchmark->Args({1, 28, threads})->Args({1, 16, threads});
+  }
   benchmark->Unit(benchmark::kMillisecond)->UseRealTime();
 }
 
