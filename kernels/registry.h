@@ -20,6 +20,9 @@ struct Kernel {
   size_t nr = 1;       // columns of a panel
   size_t nr_step = 1;  // the last panel is as wide as needed, in these steps
   size_t kr = 4;       // consecutive k of a column that lie together
+  // Multiply-adds of one core at full speed, as most CPUs with this ISA have
+  // it. Says what work is worth sharing, so a factor of two does not matter.
+  size_t products_per_cycle = 1;
   int32_t code_offset = 0;  // taken off a code before it becomes a byte
   DotFunction dot = nullptr;
   const TileOps* ops = nullptr;  // quantize, outliers, epilogue on this ISA

@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "kernels/cpu_features.h"
+#include "kernels/registry.h"
 #include "server/model/str_cat.h"
 #include "server/serving/batch.h"
 #include "server/serving/model_queue.h"
@@ -24,10 +26,11 @@ namespace {
 // Dividing fewer rows between workers costs more than it gains: the weights are
 // read by each.
 constexpr size_t kLeastRows = 16;
-// Work of fewer multiply-adds than this stays on one thread even when others
-// are idle: an encoder's pass is dozens of parallel operations, and where each
-// takes well below 100 us, meeting after each of them costs what it gains.
-constexpr uint64_t kAloneProducts = uint64_t{1} << 29;
+// Work that one core does in less than this, at its kernel's full speed, stays
+// on one thread even when others are idle: an encoder's pass is dozens of
+// parallel operations, and where each takes well below 100 us, meeting after
+// each of them costs what it gains.
+constexpr uint64_t kAloneCycles = uint64_t{1} << 22;
 // A full queue is searched for what nobody waits for any more, but no more
 // often than this.
 constexpr absl::Duration kSweepInterval = absl::Milliseconds(1);
@@ -81,7 +84,7 @@ class Scheduler::Impl {
       Turned turned;
       turned.task = std::make_unique<Task>(std::move(task));
       turned.since = absl::Now();
-      Run(std::move(turned), /*alone=*/false);
+      Run(std::move(turned));
       const std::scoped_lock lock(mutex_);
       EndTurn();
       return absl::OkStatus();
@@ -147,14 +150,27 @@ class Scheduler::Impl {
   bool TakeIdleWorker() {
     const std::scoped_lock lock(mutex_);
     if (draining_ || waiting_ > 0 || busy_ >= options_.workers) return false;
-    ++busy_;
+    StartTurn();
     return true;
   }
 
-  // Under the lock.
+  // Both under the lock.
+  void StartTurn() {
+    ++busy_;
+    LendIdleWorkers();
+  }
+
   void EndTurn() {
     --busy_;
+    LendIdleWorkers();
     if (Idle()) idle_.notify_all();
+  }
+
+  // The pool has a thread for each of them but one, which compute what busy
+  // workers share out.
+  void LendIdleWorkers() {
+    if (options_.pool == nullptr) return;
+    options_.pool->LetHelp(std::max(options_.workers, busy_) - busy_);
   }
 
   ModelQueue& QueueOf(std::string_view id) {
@@ -264,25 +280,23 @@ class Scheduler::Impl {
   }
 
   void TakeTurn(ModelQueue& queue, std::unique_lock<std::mutex>& lock) {
-    const bool first = busy_ == 0;
     const size_t requests = queue.requests();
     clock_ = std::max(clock_, queue.paid());
     Turned turned = queue.Take(BudgetFor(queue));
     waiting_ -= requests - queue.requests();
-    ++busy_;
+    StartTurn();
     Changed(queue);
-    const bool alone = first && waiting_ == 0;
     const bool wake = waiting_ > 0 && sleepers_ > 0;
     lock.unlock();
     if (wake) wake_.notify_one();
-    Run(std::move(turned), alone);
+    Run(std::move(turned));
     lock.lock();
     EndTurn();
   }
 
   void DropDiscarded(std::unique_lock<std::mutex>& lock) {
     std::vector<Discarded> discarded = std::exchange(discarded_, {});
-    ++busy_;
+    StartTurn();
     lock.unlock();
     for (const Discarded& each : discarded) {
       each.work.Drop(each.why, metrics_);
@@ -292,13 +306,12 @@ class Scheduler::Impl {
     EndTurn();
   }
 
-  void Run(Turned turned, bool alone) {
+  void Run(Turned turned) {
     const absl::Time start = absl::Now();
-    kernels::ThreadPool* const pool = alone ? options_.pool : nullptr;
     if (turned.task != nullptr) {
-      RunTask(*turned.task, start - turned.since, pool);
+      RunTask(*turned.task, start - turned.since);
     } else {
-      const BatchOptions how = {IsLarge(turned) ? pool : nullptr,
+      const BatchOptions how = {IsLarge(turned) ? options_.pool : nullptr,
                                 options_.allow_non_finite};
       RunBatch(std::move(turned.pieces), how);
     }
@@ -306,23 +319,22 @@ class Scheduler::Impl {
     metrics_->WorkerBusy(absl::ToDoubleSeconds(absl::Now() - start));
   }
 
-  static bool IsLarge(const Turned& turned) {
+  bool IsLarge(const Turned& turned) const {
     uint64_t products = 0;
     for (const Piece& piece : turned.pieces) {
       products +=
           piece.range.rows * piece.run->step().model->multiply_adds_per_row();
     }
-    return products >= kAloneProducts;
+    return products >= kAloneCycles * products_per_cycle_;
   }
 
-  void RunTask(const Task& task, absl::Duration queued,
-               kernels::ThreadPool* pool) const {
+  void RunTask(const Task& task, absl::Duration queued) const {
     if (absl::Status why = WhyStopped(task.cancelled, task.deadline);
         !why.ok()) {
       CountDropped(why, "queue", metrics_);
       return task.drop(why);
     }
-    task.run({queued, pool});
+    task.run({queued, options_.pool});
   }
 
   void Rejected(const char* reason) {
@@ -336,6 +348,8 @@ class Scheduler::Impl {
   }
 
   const SchedulerOptions options_;
+  const uint64_t products_per_cycle_ =
+      kernels::SelectKernel(kernels::HostFeatures()).products_per_cycle;
   telemetry::Metrics* const metrics_;
   std::mutex mutex_;              // guards what follows, but for the threads
   std::condition_variable wake_;  // work came, or the scheduler drains

@@ -259,6 +259,24 @@ TEST_F(SchedulerTest, WorkersReportTheTimeTheyWereBusy) {
               Optional(testing::Ge(0.02)));
 }
 
+TEST_F(SchedulerTest, IdleWorkersHelpBusyOnes) {
+  kernels::ThreadPool pool(3);
+  SchedulerOptions options;
+  options.workers = 3;
+  options.pool = &pool;
+  Scheduler scheduler(options, &metrics_);
+  std::vector<Blocker> blockers(3);
+  for (size_t busy = 1; busy <= blockers.size(); ++busy) {
+    Blocker& blocker = blockers[busy - 1];
+    ASSERT_TRUE(scheduler.Submit(blocker.task(exact_)).ok());
+    blocker.WaitUntilItRuns();
+    EXPECT_EQ(pool.threads(), 4 - busy);
+  }
+  for (Blocker& blocker : blockers) blocker.Release();
+  scheduler.Drain(absl::InfiniteFuture());
+  EXPECT_EQ(pool.threads(), 3);
+}
+
 TEST_F(SchedulerTest, ABriefTaskRunsWhereItIsSubmittedWhileNothingWaits) {
   Scheduler scheduler(OneWorker(), &metrics_);
   std::promise<std::thread::id> ran;
