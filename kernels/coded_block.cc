@@ -23,9 +23,11 @@ void CodedBlock::Fill(const Int8Layer& layer, const LinearInput& x) {
 }
 
 void CodedBlock::Reserve(const Int8Layer& layer, const LinearInput& x) {
-  stride_ = CodeStride(layer.padded_k());
+  code_bytes_ = layer.kernel.code_bytes;
+  stride_ = CodeStride(layer.padded_k() * code_bytes_);
   columns_ = layer.outlier_columns.size();
   codes_.Reserve(x.rows * stride_);
+  bytes_.Reserve(layer.padded_k());
   values_.Reserve(2 * layer.padded_k() * sizeof(float));
   scales_.resize(x.rows);
   outliers_.resize(x.rows * columns_);
@@ -47,7 +49,8 @@ void CodedBlock::Quantize(const Int8Layer& layer, const LinearInput& x) {
   for (size_t i = 0; i < x.rows; ++i) {
     const MeasuredRow row = next;
     if (i + 1 < x.rows) next = measure(i + 1);
-    CodeRow(ops, layer.coding, row, k, layer.padded_k(), codes(i));
+    CodeRow(ops, layer.coding, row, k, layer.padded_k(), Bytes(i));
+    Keep(i, layer.padded_k());
     scales_[i] = row.scale;
     if (row.has_live) ListLive(layer, row.values);
     live_begin_[i + 1] = live_values_.size();
@@ -57,9 +60,23 @@ void CodedBlock::Quantize(const Int8Layer& layer, const LinearInput& x) {
 void CodedBlock::Copy(const Int8Layer& layer, const LinearInput& x) {
   for (size_t i = 0; i < x.rows; ++i) {
     CopyCodes(layer.coding, static_cast<const uint8_t*>(x.row(i)),
-              layer.weights.k(), layer.padded_k(), codes(i));
+              layer.weights.k(), layer.padded_k(), Bytes(i));
+    Keep(i, layer.padded_k());
     scales_[i] = x.row_scales[i];
   }
+}
+
+uint8_t* CodedBlock::Bytes(size_t i) {
+  return code_bytes_ == 1 ? codes_.As<uint8_t>() + i * stride_
+                          : bytes_.As<uint8_t>();
+}
+
+void CodedBlock::Keep(size_t i, size_t padded_k) {
+  if (code_bytes_ == 1) return;
+  const uint8_t* __restrict from = bytes_.As<uint8_t>();
+  auto* __restrict to =
+      reinterpret_cast<int16_t*>(codes_.As<uint8_t>() + i * stride_);
+  for (size_t k = 0; k < padded_k; ++k) to[k] = from[k];
 }
 
 void CodedBlock::ListLive(const Int8Layer& layer, const float* values) {

@@ -30,6 +30,10 @@ class CodedBlock {
   const uint8_t* row(size_t i) const {
     return codes_.As<uint8_t>() + i * stride_;
   }
+  // The code of x[row, k]; code_bytes of the kernel.
+  const uint8_t* at(size_t row, size_t k) const {
+    return this->row(row) + k * code_bytes_;
+  }
   size_t stride() const { return stride_; }
   const float* scales(size_t row) const { return scales_.data() + row; }
   // [rows, outlier columns], from `row` on.
@@ -50,10 +54,14 @@ class CodedBlock {
   void Quantize(const Int8Layer& layer, const LinearInput& x);
   void Copy(const Int8Layer& layer, const LinearInput& x);
   void ListLive(const Int8Layer& layer, const float* values);
-  uint8_t* codes(size_t i) { return codes_.As<uint8_t>() + i * stride_; }
+  // Where the bytes of row i are written, which Keep puts where they belong.
+  uint8_t* Bytes(size_t i);
+  void Keep(size_t i, size_t padded_k);
 
   AlignedBuffer codes_;
+  AlignedBuffer bytes_;   // a row, for where codes are wider
   AlignedBuffer values_;  // two rows, for where x itself is not coded
+  size_t code_bytes_ = 1;
   size_t stride_ = 0;
   size_t columns_ = 0;  // outlier columns
   std::vector<float> scales_;

@@ -10,10 +10,10 @@
 //
 // 6 x 16: 12 accumulators + 2 weights + 1 broadcast + 1 product = 16 ymm; GCC
 // 12 fits them in where both instructions are written inline and every loop
-// over accumulators is unrolled (tests/kernels/no_spills_test.cmake). Codes are
-// widened into a buffer, a slice of K at a time, so that the loop broadcasts
-// pairs straight from memory; weights stay 8 bits wide and are widened on their
-// way into registers, once for all rows.
+// over accumulators is unrolled (tests/kernels/no_spills_test.cmake). Codes
+// come widened (code_bytes), so that the loop broadcasts pairs straight from
+// memory; weights stay 8 bits wide and are widened on their way into registers,
+// once for all rows.
 
 #include <immintrin.h>
 
@@ -29,9 +29,7 @@ constexpr size_t kLanes = 8;
 constexpr size_t kGroup = 2;
 constexpr size_t kMaxRows = 6;
 constexpr size_t kMaxVectors = 2;
-// Groups of a slice: 6 rows of wide codes take 6 KiB of L1.
-constexpr size_t kSlice = 256;
-constexpr size_t kWideStride = kSlice * kGroup;
+constexpr size_t kGroupBytes = kGroup * sizeof(int16_t);
 // Bytes by which weights are asked for ahead of their use, panel after panel.
 constexpr size_t kPrefetch = 2048;
 
@@ -50,7 +48,7 @@ inline __attribute__((always_inline)) __m256i Widened(const int8_t* b) {
       _mm_loadu_si128(reinterpret_cast<const __m128i*>(b)));
 }
 
-inline __attribute__((always_inline)) __m256i BroadcastPair(const int16_t* a) {
+inline __attribute__((always_inline)) __m256i BroadcastPair(const uint8_t* a) {
   int32_t codes = 0;
   __builtin_memcpy(&codes, a, sizeof(codes));
   return _mm256_set1_epi32(codes);
@@ -68,7 +66,8 @@ inline __attribute__((always_inline)) void MultiplyAdd(__m256i& sum,
 // One group of k into the accumulators of one chain.
 template <size_t kRows, size_t kVectors>
 inline __attribute__((always_inline)) void Step(
-    __m256i (&sums)[kRows][kVectors], const int16_t* a, const int8_t* b) {
+    __m256i (&sums)[kRows][kVectors], const uint8_t* a, size_t a_stride,
+    const int8_t* b) {
   __builtin_prefetch(b + kPrefetch);
   __m256i weights[kVectors];
 #pragma GCC unroll 2
@@ -77,7 +76,7 @@ inline __attribute__((always_inline)) void Step(
   }
 #pragma GCC unroll 6
   for (size_t r = 0; r < kRows; ++r) {
-    const __m256i codes = BroadcastPair(a + r * kWideStride);
+    const __m256i codes = BroadcastPair(a + r * a_stride);
 #pragma GCC unroll 2
     for (size_t v = 0; v < kVectors; ++v) {
       MultiplyAdd(sums[r][v], codes, weights[v]);
@@ -85,9 +84,8 @@ inline __attribute__((always_inline)) void Step(
   }
 }
 
-// The slice of K that `tile` describes, its codes in `wide`.
 template <size_t kRows, size_t kVectors>
-void DotSlice(const DotTile& tile, const int16_t* wide) {
+void Dot(const DotTile& tile) {
   constexpr size_t kChains = Chains(kRows);
   constexpr size_t kStride = kVectors * kLanes * kGroup;
   __m256i sums[kChains][kRows][kVectors];
@@ -102,19 +100,20 @@ void DotSlice(const DotTile& tile, const int16_t* wide) {
       }
     }
   }
+  const uint8_t* a = tile.a;
   const int8_t* b = tile.b;
   size_t g = 0;
   for (; g + kChains <= tile.groups; g += kChains) {
 #pragma GCC unroll 4
     for (size_t i = 0; i < kChains; ++i) {
-      Step(sums[i], wide + i * kGroup, b + i * kStride);
+      Step(sums[i], a + i * kGroupBytes, tile.a_stride, b + i * kStride);
     }
-    wide += kChains * kGroup;
+    a += kChains * kGroupBytes;
     b += kChains * kStride;
   }
   if constexpr (kChains > 1) {
-    for (; g < tile.groups; ++g, wide += kGroup, b += kStride) {
-      Step(sums[0], wide, b);
+    for (; g < tile.groups; ++g, a += kGroupBytes, b += kStride) {
+      Step(sums[0], a, tile.a_stride, b);
     }
   }
 #pragma GCC unroll 6
@@ -132,43 +131,15 @@ void DotSlice(const DotTile& tile, const int16_t* wide) {
 }
 
 // [rows - 1][width / 8 - 1]
-constexpr void (*kSlices[kMaxRows][kMaxVectors])(const DotTile&,
-                                                 const int16_t*) = {
-    {DotSlice<1, 1>, DotSlice<1, 2>}, {DotSlice<2, 1>, DotSlice<2, 2>},
-    {DotSlice<3, 1>, DotSlice<3, 2>}, {DotSlice<4, 1>, DotSlice<4, 2>},
-    {DotSlice<5, 1>, DotSlice<5, 2>}, {DotSlice<6, 1>, DotSlice<6, 2>},
+constexpr DotFunction kDots[kMaxRows][kMaxVectors] = {
+    {Dot<1, 1>, Dot<1, 2>}, {Dot<2, 1>, Dot<2, 2>}, {Dot<3, 1>, Dot<3, 2>},
+    {Dot<4, 1>, Dot<4, 2>}, {Dot<5, 1>, Dot<5, 2>}, {Dot<6, 1>, Dot<6, 2>},
 };
-
-__attribute__((noinline)) void Widen(const DotTile& tile, int16_t* wide) {
-  const size_t codes = tile.groups * kGroup;
-  for (size_t r = 0; r < tile.rows; ++r, wide += kWideStride) {
-    const uint8_t* a = tile.a + r * tile.a_stride;
-    size_t k = 0;
-    for (; k + 16 <= codes; k += 16) {
-      const __m128i bytes =
-          _mm_loadu_si128(reinterpret_cast<const __m128i*>(a + k));
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(wide + k),
-                          _mm256_cvtepu8_epi16(bytes));
-    }
-    for (; k < codes; ++k) wide[k] = a[k];
-  }
-}
 
 }  // namespace
 
 void DotU8S8Avx2_6x16(const DotTile& tile) {
-  alignas(32) int16_t wide[kMaxRows * kWideStride];
-  const auto dot = kSlices[tile.rows - 1][tile.width / kLanes - 1];
-  DotTile slice = tile;
-  for (size_t left = tile.groups; left > 0; left -= slice.groups) {
-    slice.groups = left < kSlice ? left : kSlice;
-    Widen(slice, wide);
-    dot(slice, wide);
-    slice.a += slice.groups * kGroup;
-    slice.b += slice.groups * kGroup * tile.width;
-    slice.seed = tile.acc;
-    slice.seed_stride = kMaxTileColumns;
-  }
+  kDots[tile.rows - 1][tile.width / kLanes - 1](tile);
 }
 
 }  // namespace octet::kernels

@@ -17,7 +17,7 @@ void DotGrouped(const Kernel& kernel, const GroupedTile& tile) {
   for (size_t g = 0; g < tile.groups; g += tile.scale_groups) {
     Prefetch prefetch = tile.prefetch;
     prefetch.from += g * prefetch.step;
-    kernel.dot({.a = tile.a + g * kernel.kr,
+    kernel.dot({.a = tile.a + g * kernel.kr * kernel.code_bytes,
                 .a_stride = tile.a_stride,
                 .b = tile.b + g * tile.width * kernel.kr,
                 .groups = std::min(tile.scale_groups, tile.groups - g),

@@ -52,8 +52,8 @@ Partition Divide(const LinearShape& shape, const Kernel& kernel,
   const size_t for_threads = std::min(CeilDivide(wanted, cheap),
                                       AtLeastOne(shape.rows / kMinBlockRows));
   const size_t padded_k = CeilDivide(shape.k, kernel.kr) * kernel.kr;
-  const size_t most_rows =
-      std::max(kBlockBytes / CodeStride(padded_k), 2 * kernel.mr);
+  const size_t most_rows = std::max(
+      kBlockBytes / CodeStride(padded_k * kernel.code_bytes), 2 * kernel.mr);
   partition.parallel = wanted > 1;
   partition.row_blocks =
       std::max(for_threads, CeilDivide(shape.rows, most_rows));

@@ -70,7 +70,7 @@ void LinearTaskRun::Multiply(const Tile& tile, const Panel& panel,
     PrefetchOutput(scaled, tile.rows);
   }
   kernel_.dot(
-      {.a = scratch_.rows.row(tile.begin) + slice.groups.begin * kernel_.kr,
+      {.a = scratch_.rows.at(tile.begin, slice.groups.begin * kernel_.kr),
        .a_stride = scratch_.rows.stride(),
        .b = b,
        .groups = slice.groups.size(),
@@ -120,8 +120,8 @@ void LinearTaskRun::MultiplyGroups(const Tile& tile, const Panel& panel,
   const size_t at =
       layer_.group_at(panel) + slice.groups.begin / step * panel.width;
   const int8_t* b = panel.codes + slice.groups.begin * group_bytes;
-  DotGrouped(kernel_, {.a = scratch_.rows.row(tile.begin) +
-                            slice.groups.begin * kernel_.kr,
+  DotGrouped(kernel_, {.a = scratch_.rows.at(tile.begin,
+                                             slice.groups.begin * kernel_.kr),
                        .a_stride = scratch_.rows.stride(),
                        .b = b,
                        .groups = slice.groups.size(),
@@ -152,7 +152,7 @@ void LinearTaskRun::MultiplyWide(const Tile& tile, const Panel& panel) {
                        layer_.weights.column_sums()[column];
   });
   for (size_t g = 0; g < groups; g += kSplitGroups) {
-    kernel_.dot({.a = scratch_.rows.row(tile.begin) + g * kernel_.kr,
+    kernel_.dot({.a = scratch_.rows.at(tile.begin, g * kernel_.kr),
                  .a_stride = scratch_.rows.stride(),
                  .b = panel.codes + g * panel.width * kernel_.kr,
                  .groups = std::min(kSplitGroups, groups - g),

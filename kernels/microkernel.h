@@ -14,7 +14,8 @@
 // which splits what is larger).
 //
 // Layouts; a group is kr consecutive k:
-//   a    row-major, `a_stride` bytes apart, padded to whole groups
+//   a    row-major, `a_stride` bytes apart, padded to whole groups; int16 where
+//        the kernel's code_bytes is 2
 //   b    [groups][width][kr]
 //   acc  row-major, kMaxTileColumns apart
 //

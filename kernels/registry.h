@@ -16,10 +16,11 @@ namespace octet::kernels {
 struct Kernel {
   std::string_view name;  // grammar in kernels/README.md
   Isa isa = Isa::kScalar;
-  size_t mr = 1;       // rows of a tile
-  size_t nr = 1;       // columns of a panel
-  size_t nr_step = 1;  // the last panel is as wide as needed, in these steps
-  size_t kr = 4;       // consecutive k of a column that lie together
+  size_t mr = 1;          // rows of a tile
+  size_t nr = 1;          // columns of a panel
+  size_t nr_step = 1;     // the last panel is as wide as needed, in these steps
+  size_t kr = 4;          // consecutive k of a column that lie together
+  size_t code_bytes = 1;  // of a code of a row; 2: widened for the kernel
   // Multiply-adds of one core at full speed, as most CPUs with this ISA have
   // it. Says what work is worth sharing, so a factor of two does not matter.
   size_t products_per_cycle = 1;

@@ -78,19 +78,23 @@ std::vector<int32_t> Actual(const Kernel& kernel, const Problem& p,
     for (size_t t = 0; t < tiles; ++t) {
       const size_t row = EvenParts(p.m, tiles)[t].begin;
       const size_t rows = EvenParts(p.m, tiles)[t].size();
-      const GuardedMemory a(rows * stride, side);
+      const GuardedMemory a(rows * stride * kernel.code_bytes, side);
       for (size_t r = 0; r < rows; ++r) {
-        std::transform(p.a.data() + (row + r) * p.k,
-                       p.a.data() + (row + r + 1) * p.k,
-                       a.As<uint8_t>() + r * stride,
-                       [&](uint8_t code) { return code - kernel.code_offset; });
+        for (size_t k = 0; k < p.k; ++k) {
+          const int code = p.a[(row + r) * p.k + k] - kernel.code_offset;
+          if (kernel.code_bytes == 1) {
+            a.As<uint8_t>()[r * stride + k] = static_cast<uint8_t>(code);
+          } else {
+            a.As<int16_t>()[r * stride + k] = static_cast<int16_t>(code);
+          }
+        }
       }
       const size_t last = (rows - 1) * kMaxTileColumns + panel.width;
       const GuardedMemory acc(last * sizeof(int32_t), side);
       const size_t slice = p.slice_groups;
       for (size_t g = 0; g < weights.groups(); g += slice) {
-        kernel.dot({.a = a.As<uint8_t>() + g * kernel.kr,
-                    .a_stride = stride,
+        kernel.dot({.a = a.As<uint8_t>() + g * kernel.kr * kernel.code_bytes,
+                    .a_stride = stride * kernel.code_bytes,
                     .b = b.As<int8_t>() + g * panel.width * kernel.kr,
                     .groups = std::min(slice, weights.groups() - g),
                     .seed = g == 0 ? seed.As<int32_t>() : acc.As<int32_t>(),

@@ -105,7 +105,8 @@ TEST(Dispatch, OneThreadCutsRowsOnlyWhereTheirCodesLeaveL2) {
         const Partition partition = Divide({rows, n, k}, kernel, 1);
         EXPECT_FALSE(partition.parallel);
         EXPECT_EQ(partition.panel_blocks, 1);
-        const bool fits = rows * CodeStride(k) <= size_t{448} << 10;
+        const bool fits =
+            rows * CodeStride(k * kernel.code_bytes) <= size_t{448} << 10;
         EXPECT_EQ(partition.row_blocks == 1, fits)
             << rows << "x" << k << "x" << n;
       }
