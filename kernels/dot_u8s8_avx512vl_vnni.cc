@@ -4,13 +4,23 @@
 
 #include <immintrin.h>
 
-#include "kernels/dot_u8s8_vnni256_body.h"
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/dot_u8s8_256_body.h"
 #include "kernels/microkernel.h"
 
 namespace octet::kernels {
 namespace {
 
 struct Evex {
+  static constexpr size_t kGroup = 4;
+  static constexpr size_t kAhead = 8192;
+
+  static __attribute__((always_inline)) __m256i Weights(const int8_t* b) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b));
+  }
+
   static __attribute__((always_inline)) void DotAdd(__m256i& sum, __m256i codes,
                                                     __m256i weights) {
     asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(codes), "v"(weights));
@@ -20,7 +30,7 @@ struct Evex {
 }  // namespace
 
 void DotU8S8Avx512VlVnni_6x16(const DotTile& tile) {
-  DotU8S8Vnni256<Evex>::Run(tile);
+  DotU8S8Of256Bits<Evex>::Run(tile);
 }
 
 }  // namespace octet::kernels

@@ -1,18 +1,28 @@
-// u8 x s8 with the 256-bit vpdpbusd, written once for its two encodings:
+// u8 x s8 in 256 bits, written once for
 //
-//   VEX   AVX-VNNI: CPUs without AVX-512
-//   EVEX  AVX512-VNNI with VL: the same arithmetic where AVX-VNNI is missing
+//   AVX-VNNI            vpdpbusd in VEX encoding: CPUs without AVX-512
+//   AVX512-VNNI with VL vpdpbusd in EVEX encoding: the same arithmetic where
+//                       AVX-VNNI is missing
+//   AVX2                vpmaddwd and vpaddd, on both sides widened to 16 bits
 //
-// `Encoding::DotAdd(sum, codes, weights)` is the instruction. Each including
-// file is compiled for its own instruction set, with a type of its own as
-// Encoding, so that no two instantiations share a symbol.
+// `Instructions` say what differs:
 //
-// 6 x 16: 12 accumulators + 2 weights + 1 broadcast < 16 ymm. Every loop over
-// accumulators is fully unrolled and the instruction is written inline: GCC 12
-// otherwise keeps them on the stack (tests/kernels/no_spills_test.cmake).
+//   kGroup                       k of a group, whose codes take 4 bytes
+//   kAhead                       bytes of weights to prefetch, where rows are
+//                                few: what memory delivers while they multiply
+//   Weights(b)                   eight columns of a group, in a register
+//   DotAdd(sum, codes, weights)  eight sums += the products of a group
+//
+// Each including file is compiled for its own instruction set, with a type of
+// its own as Instructions, so that no two instantiations share a symbol.
+//
+// 6 x 16: 12 accumulators + 2 weights + 1 broadcast + 1 product (AVX2) = 16
+// ymm. Every loop over accumulators is fully unrolled and instructions are
+// written inline: GCC 12 otherwise keeps them on the stack
+// (tests/kernels/no_spills_test.cmake).
 
-#ifndef OCTET_KERNELS_DOT_U8S8_VNNI256_BODY_H_
-#define OCTET_KERNELS_DOT_U8S8_VNNI256_BODY_H_
+#ifndef OCTET_KERNELS_DOT_U8S8_256_BODY_H_
+#define OCTET_KERNELS_DOT_U8S8_256_BODY_H_
 
 #include <immintrin.h>
 
@@ -25,8 +35,8 @@
 
 namespace octet::kernels {
 
-template <typename Encoding>
-class DotU8S8Vnni256 {
+template <typename Instructions>
+class DotU8S8Of256Bits {
  public:
   static void Run(const DotTile& tile) {
     kTiles[tile.rows - 1][tile.width / kLanes - 1](tile);
@@ -34,7 +44,7 @@ class DotU8S8Vnni256 {
 
  private:
   static constexpr size_t kLanes = 8;
-  static constexpr size_t kGroup = 4;
+  static constexpr size_t kCodeBytes = 4;  // of a group in a row
   static constexpr size_t kMaxRows = 6;
   static constexpr size_t kMaxVectors = 2;
 
@@ -42,11 +52,11 @@ class DotU8S8Vnni256 {
   // Few rows are mostly the whole batch, and wait for memory; further ahead
   // than 2 KiB, full tiles would push their own panel out of L1.
   static constexpr size_t Prefetch(size_t rows) {
-    return rows < kMaxRows ? 8192 : 2048;
+    return rows < kMaxRows ? Instructions::kAhead : 2048;
   }
 
-  // vpdpbusd takes 4 to 5 cycles, and CPUs start two of them in each: few rows
-  // walk K in several chains, to have about ten sums under way.
+  // A sum takes 4 to 6 cycles, and CPUs start two in each: few rows walk K in
+  // several chains, to have about ten sums under way.
   static constexpr size_t Chains(size_t rows) {
     return rows == 1 ? 5 : rows == 2 ? 3 : rows == 3 ? 2 : 1;
   }
@@ -57,6 +67,7 @@ class DotU8S8Vnni256 {
 
   OCTET_INLINE __m256i BroadcastGroup(const uint8_t* a) {
     int32_t codes = 0;
+    static_assert(sizeof(codes) == kCodeBytes);
     __builtin_memcpy(&codes, a, sizeof(codes));
     return _mm256_set1_epi32(codes);
   }
@@ -69,14 +80,14 @@ class DotU8S8Vnni256 {
     __m256i weights[kVectors];
 #pragma GCC unroll 2
     for (size_t v = 0; v < kVectors; ++v) {
-      weights[v] = Load(b + v * kLanes * kGroup);
+      weights[v] = Instructions::Weights(b + v * kLanes * Instructions::kGroup);
     }
 #pragma GCC unroll 6
     for (size_t r = 0; r < kRows; ++r) {
       const __m256i codes = BroadcastGroup(a + r * a_stride);
 #pragma GCC unroll 2
       for (size_t v = 0; v < kVectors; ++v) {
-        Encoding::DotAdd(sums[r][v], codes, weights[v]);
+        Instructions::DotAdd(sums[r][v], codes, weights[v]);
       }
     }
   }
@@ -84,7 +95,7 @@ class DotU8S8Vnni256 {
   template <size_t kRows, size_t kVectors>
   static void Dot(const DotTile& tile) {
     constexpr size_t kChains = Chains(kRows);
-    constexpr size_t kStride = kVectors * kLanes * kGroup;
+    constexpr size_t kStride = kVectors * kLanes * Instructions::kGroup;
     __m256i sums[kChains][kRows][kVectors];
 #pragma GCC unroll 6
     for (size_t r = 0; r < kRows; ++r) {
@@ -103,13 +114,13 @@ class DotU8S8Vnni256 {
     for (; g + kChains <= tile.groups; g += kChains) {
 #pragma GCC unroll 5
       for (size_t i = 0; i < kChains; ++i) {
-        Step(sums[i], a + i * kGroup, tile.a_stride, b + i * kStride);
+        Step(sums[i], a + i * kCodeBytes, tile.a_stride, b + i * kStride);
       }
-      a += kChains * kGroup;
+      a += kChains * kCodeBytes;
       b += kChains * kStride;
     }
     if constexpr (kChains > 1) {
-      for (; g < tile.groups; ++g, a += kGroup, b += kStride) {
+      for (; g < tile.groups; ++g, a += kCodeBytes, b += kStride) {
         Step(sums[0], a, tile.a_stride, b);
       }
     }
@@ -138,4 +149,4 @@ class DotU8S8Vnni256 {
 
 #undef OCTET_INLINE
 
-#endif  // OCTET_KERNELS_DOT_U8S8_VNNI256_BODY_H_
+#endif  // OCTET_KERNELS_DOT_U8S8_256_BODY_H_
