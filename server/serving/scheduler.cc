@@ -30,7 +30,7 @@ constexpr size_t kLeastRows = 16;
 // on one thread even when others are idle: an encoder's pass is dozens of
 // parallel operations, and where each takes well below 100 us, meeting after
 // each of them costs what it gains.
-constexpr uint64_t kAloneCycles = uint64_t{1} << 22;
+constexpr uint64_t kAloneCycles = uint64_t{1} << 21;
 // A full queue is searched for what nobody waits for any more, but no more
 // often than this.
 constexpr absl::Duration kSweepInterval = absl::Milliseconds(1);
