@@ -90,7 +90,9 @@ def batches_of(sequences):
 
 
 class Client:
-    def __init__(self, address: str, timeout=120.0, credentials=None):
+    def __init__(
+        self, address: str, timeout=120.0, credentials=None, channel_options=()
+    ):
         """`credentials` of a grpc channel; without, plaintext."""
         self.timeout = timeout
         options = [
@@ -100,6 +102,7 @@ class Client:
             ("grpc.initial_reconnect_backoff_ms", 50),
             ("grpc.max_reconnect_backoff_ms", 200),
             ("grpc.use_local_subchannel_pool", 1),
+            *channel_options,
         ]
         self.channel = (
             grpc.secure_channel(address, credentials, options)
