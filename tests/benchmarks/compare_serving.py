@@ -10,11 +10,13 @@ FP32, unless --plan names another of quality/plans.py.
 """
 
 import argparse
+import concurrent.futures
 import json
 import pathlib
 import statistics
 import sys
 import tempfile
+import time
 
 import numpy as np
 
@@ -73,7 +75,7 @@ def main() -> None:
                     [len(sequence) for sequence in ids], peak, BUSY * peak
                 ),
                 "overload": overload(args, octet, sequences, 2 * peak),
-                "impatient": impatient(args, octet, sequences, 2 * peak),
+                "impatient": impatient(args, octet, sequences, peak),
             }
         finally:
             for contestant in contestants:
@@ -216,24 +218,25 @@ def overload(args, octet, sequences, per_second) -> dict:
     }
 
 
-def impatient(args, octet, sequences, per_second) -> dict:
-    """Half of the clients give up 1 ms after they asked. Of the requests that
-    were still queued then, how many never reached a kernel?"""
+def impatient(args, octet, sequences, peak) -> dict:
+    """Clients that give up 1 ms after they asked, while twice as many others as
+    can be served keep the queue full, so that nobody begins at once. How many
+    of their requests never reached a kernel?"""
 
     def dropped(stage):
         return Samples(octet.metrics()).get(
             "octet_work_dropped_total", reason="cancelled", stage=stage
         )
 
-    before = {stage: dropped(stage) for stage in ("queue", "compute")}
-    load(
-        octet.address,
-        MODEL,
-        sequences,
-        rate=per_second,
-        seconds=args.seconds,
-        cancelled_share=0.5,
-    )
+    def ask(seconds, **flags):
+        return load(octet.address, MODEL, sequences, seconds=seconds, **flags)
+
+    with concurrent.futures.ThreadPoolExecutor() as others:
+        filling = others.submit(ask, args.seconds + 2, rate=2 * peak)
+        time.sleep(1)
+        before = {stage: dropped(stage) for stage in ("queue", "compute")}
+        ask(args.seconds, rate=peak, cancelled_share=1.0)
+        filling.result()
     return {stage: dropped(stage) - before[stage] for stage in before}
 
 
