@@ -27,7 +27,7 @@ inline constexpr size_t kMinSharedProducts = 2 * kMinTaskProducts;
 // division and a root; with or without codes written beside it.
 inline constexpr size_t kProductsPerNormed = 32;
 
-inline constexpr bool WorthSharing(size_t products) {
+constexpr bool WorthSharing(size_t products) {
   return products >= kMinSharedProducts;
 }
 

@@ -20,7 +20,7 @@ struct Piece {
   std::shared_ptr<StepRun> run;
   PieceRange range;
   absl::Duration decode = absl::ZeroDuration();  // fetching its rows took
-  kernels::MatrixView<float> output = {};        // where its rows go
+  kernels::MatrixView<float> output;             // where its rows go
 };
 
 struct BatchOptions {

@@ -95,7 +95,7 @@ size_t ModelQueue::TakePiece(Class& from, Place place, size_t budget,
     piece.rows += rows;
   }
   if (piece.items == 0) return 0;
-  pieces.push_back({place->step, piece});
+  pieces.push_back({place->step, piece, absl::ZeroDuration(), {}});
   rows_ -= piece.rows;
   from.paid += static_cast<double>(piece.rows) * from.price;
   paid_ += static_cast<double>(piece.rows) *
