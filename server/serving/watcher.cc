@@ -127,21 +127,28 @@ bool Watcher::DrawShadow(const Watch& watch) {
          watch.shadow_rate;
 }
 
-void Watcher::Take(Sample sample, const LoadedModel& model,
+bool Watcher::Keep(Sample& sample,
                    absl::FunctionRef<absl::Status(Sample*)> copy) {
   try {
     const bool copied = sample.bytes <= kMaxWaitingBytes && copy(&sample).ok();
     const std::scoped_lock lock(mutex_);
-    if (copied && waiting_.size() < kMaxWaiting &&
-        waiting_bytes_ + sample.bytes <= kMaxWaitingBytes) {
-      const size_t bytes = sample.bytes;
-      waiting_.push_back(std::move(sample));
-      waiting_bytes_ += bytes;
-      wake_.notify_one();
-      return;
+    if (!copied || waiting_.size() >= kMaxWaiting ||
+        waiting_bytes_ + sample.bytes > kMaxWaitingBytes) {
+      return false;
     }
-  } catch (const std::bad_alloc&) {  // the request it is a copy of goes on
+    const size_t bytes = sample.bytes;
+    waiting_.push_back(std::move(sample));
+    waiting_bytes_ += bytes;
+    wake_.notify_one();
+    return true;
+  } catch (const std::bad_alloc&) {
+    return false;  // the request it is a copy of goes on
   }
+}
+
+void Watcher::Take(Sample sample, const LoadedModel& model,
+                   absl::FunctionRef<absl::Status(Sample*)> copy) {
+  if (Keep(sample, copy)) return;
   if (sample.drift) drift_due_.store(0, std::memory_order_relaxed);
   if (sample.shadow && metrics_ != nullptr) {
     metrics_->ShadowDropped(model.id());

@@ -93,6 +93,8 @@ class Watcher {
   // Where it fails, the sample is dropped.
   void Take(Sample sample, const LoadedModel& model,
             absl::FunctionRef<absl::Status(Sample*)> copy);
+  // False: there is no room for it, and it is as it was but for `copy`.
+  bool Keep(Sample& sample, absl::FunctionRef<absl::Status(Sample*)> copy);
   void Run();
   void Look(const Sample& sample, CpuMeter& cpu);
   void LookForDrift(const LoadedModel& model, const Sample& sample);
