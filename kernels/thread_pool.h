@@ -14,7 +14,7 @@
 // Whoever computes on threads of its own, too, says how many workers may help
 // (LetHelp), so that no more threads compute than there are CPUs. It may change
 // at any time: workers that are too many leave after the task they are at, and
-// what is still open is joined by those that may again.
+// those that may again help with the calls that come.
 
 #ifndef OCTET_KERNELS_THREAD_POOL_H_
 #define OCTET_KERNELS_THREAD_POOL_H_
