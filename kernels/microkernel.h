@@ -53,7 +53,8 @@ struct ScaledOutput {
   size_t residual_stride = 0;
   float* y = nullptr;
   size_t y_stride = 0;
-  size_t columns = 0;  // written; up to width
+  size_t columns = 0;   // written; up to width
+  bool is_far = false;  // y: not in L2, so better asked for before
 };
 
 struct DotTile {
