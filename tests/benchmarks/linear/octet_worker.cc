@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/aligned_vector.h"
 #include "kernels/cpu_features.h"
 #include "kernels/float_linear.h"
 #include "kernels/int8_linear.h"
@@ -67,8 +68,9 @@ class LinearJob : public Job {
   }
 
   LinearShape shape_;
-  std::vector<float> x_;
-  std::vector<float> y_;
+  // As oneDNN allocates its own, and the server what it reads and answers.
+  kernels::AlignedVector<float> x_;
+  kernels::AlignedVector<float> y_;
   std::vector<Linear> copies_;
   size_t next_ = 0;
   kernels::LinearCall call_;
