@@ -229,6 +229,29 @@ TEST_P(Int8LinearTest, LeavesWhatLiesBetweenStridedRows) {
   }
 }
 
+// A y larger than L2 is asked for while tiles multiply; K may end before.
+TEST_P(Int8LinearTest, LargeOutputIsNoDifferent) {
+  constexpr size_t kRows = 50;
+  constexpr size_t kColumns = 83;
+  constexpr size_t kStride = 8192;
+  for (const size_t k : {3, 20, 259, 1100}) {
+    const Layer layer(kRows, kColumns, k, /*seed=*/17);
+    const auto linear = Int8Linear::CreateWith(kernel(), layer.Spec());
+    ASSERT_TRUE(linear.ok());
+    std::vector<float> y(kRows * kStride);
+    ASSERT_TRUE(linear
+                    ->Run({layer.x.data(), kRows, k},
+                          {y.data(), kRows, kColumns, kStride}, {})
+                    .ok());
+    const std::vector<float> dense = layer.Run(SelectKernel({}));
+    for (size_t m = 0; m < kRows; ++m) {
+      ASSERT_EQ(Bits(y.data() + m * kStride, kColumns),
+                Bits(dense.data() + m * kColumns, kColumns))
+          << "row " << m << ", K = " << k;
+    }
+  }
+}
+
 TEST_P(Int8LinearTest, TimesEveryPhaseThatTookPlace) {
   Layer layer(64, 256, 256, /*seed=*/17);
   layer.activation = Activation::kGelu;  // plain results may cost nothing
