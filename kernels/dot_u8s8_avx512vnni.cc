@@ -116,9 +116,18 @@ inline __attribute__((always_inline)) void StoreScaled(
   }
 }
 
-// Lines of y that are asked for now arrive while the tile multiplies: 17 %
-// faster at 512 x 384 x 1536 on Zen 4, 2 % on Zen 5. In the shadow of the first
-// products, since asking before the tile costs it 2 %.
+template <size_t kVectors>
+inline __attribute__((always_inline)) void PrefetchWeights(const int8_t* from,
+                                                           size_t spread) {
+#pragma GCC unroll 4
+  for (size_t v = 0; v < kVectors; ++v) {
+    _mm_prefetch(from + v * spread, _MM_HINT_T0);
+  }
+}
+
+// Lines of y that are asked for now arrive while the tile multiplies: up to 17
+// % faster at 512 x 384 x 1536 on Zen 4, up to 2 % on Zen 5. In the shadow of
+// the first products, since asking before the tile costs it up to 2 %.
 template <size_t kVectors>
 inline __attribute__((always_inline)) void PrefetchRow(const float* y) {
 #pragma GCC unroll 4
@@ -154,10 +163,7 @@ void Dot(const DotTile& tile) {
     for (; g < kRows && g < tile.groups; ++g) {
       PrefetchRow<kVectors>(y);
       y += tile.scaled->y_stride;
-#pragma GCC unroll 4
-      for (size_t v = 0; v < kVectors; ++v) {
-        _mm_prefetch(soon + v * tile.prefetch.spread, _MM_HINT_T0);
-      }
+      PrefetchWeights<kVectors>(soon, tile.prefetch.spread);
       soon += tile.prefetch.step;
       Step(sums[0], a, tile.a_stride, b);
       a += kGroup;
@@ -167,10 +173,7 @@ void Dot(const DotTile& tile) {
   for (; g + kChains <= tile.groups; g += kChains) {
 #pragma GCC unroll 4
     for (size_t i = 0; i < kChains; ++i) {
-#pragma GCC unroll 4
-      for (size_t v = 0; v < kVectors; ++v) {
-        _mm_prefetch(soon + v * tile.prefetch.spread, _MM_HINT_T0);
-      }
+      PrefetchWeights<kVectors>(soon, tile.prefetch.spread);
       Step(sums[i], a + i * kGroup, tile.a_stride, b + i * stride);
       soon += tile.prefetch.step;
     }
