@@ -4,6 +4,7 @@ timeouts, TLS with a token, and what it is told under overload."""
 import asyncio
 import hashlib
 import queue
+import time
 
 import grpc
 import numpy as np
@@ -113,6 +114,14 @@ def busy(start_server):
 
 
 SLOW = [tensor("x", np.ones((600, WIDTH), np.float32))]
+BUSY_CALLS = 6
+
+
+def seconds_of_work(oip):
+    """That SLOW takes when nothing else is asked: of this machine."""
+    begin = time.monotonic()
+    oip.infer("wide", SLOW)
+    return time.monotonic() - begin
 
 
 def dropped(server, reason):
@@ -136,7 +145,7 @@ def test_a_cancelled_handle_ends_its_call_in_the_server(busy):
             "wide", SLOW, lambda result, error: answers.put(error)
         )
 
-    handles = [ask() for _ in range(3)]
+    handles = [ask() for _ in range(BUSY_CALLS)]
     wait.until(lambda: in_flight(server) >= 2)
     for handle in handles:
         handle.cancel()
@@ -153,22 +162,24 @@ def test_a_client_timeout_ends_its_call_in_the_server(busy):
     server, oip = busy
     small = [tensor("x", np.ones((1, WIDTH), np.float32))]
     answers = queue.Queue()
-    for _ in range(4):  # a second of work each
+    patience = seconds_of_work(oip)
+    for _ in range(BUSY_CALLS):
         oip.async_infer("wide", SLOW, lambda result, error: answers.put(error))
-    wait.until(lambda: in_flight(server) == 4)
+    wait.until(lambda: in_flight(server) == BUSY_CALLS)
     with fails(StatusCode.DEADLINE_EXCEEDED):
-        oip.infer("wide", small, client_timeout=0.5)
+        oip.infer("wide", small, client_timeout=patience)
     late = queue.Queue()
     oip.async_infer(
         "wide",
         small,
         lambda result, error: late.put(error),
-        client_timeout=0.5,
+        client_timeout=patience,
     )
     error = late.get(timeout=60)
     assert error.status() == str(StatusCode.DEADLINE_EXCEEDED)
     # The server has heard of it: when their turn comes, neither is computed.
-    assert [answers.get(timeout=120) for _ in range(4)] == [None] * 4
+    errors = [answers.get(timeout=120) for _ in range(BUSY_CALLS)]
+    assert errors == [None] * BUSY_CALLS
     wait.until(
         lambda: (
             dropped(server, "deadline_exceeded") + dropped(server, "cancelled")

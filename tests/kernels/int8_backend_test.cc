@@ -1,8 +1,11 @@
 // oneDNN as the code that multiplies: the bits of everything must be those of
 // our own kernels, whatever stands around the product.
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -89,12 +92,19 @@ TEST_F(Int8BackendTest, ThreadsChangeNothing) {
 
 TEST_F(Int8BackendTest, ItsProductCountsAsDot) {
   const Layer layer(64, 1536, 1536, kSeed);
-  PhaseTimes times;
-  RunOn(Int8Backend::kOneDnn, layer, nullptr, &times);
-  EXPECT_GT(times.quantize_ns, 0);
-  EXPECT_GT(times.dequantize_ns, 0);
+  // Of several runs the least: any one of them may have been interrupted.
+  uint64_t quantize_ns = std::numeric_limits<uint64_t>::max();
+  uint64_t dot_ns = quantize_ns;
+  for (int run = 0; run < 9; ++run) {
+    PhaseTimes times;
+    RunOn(Int8Backend::kOneDnn, layer, nullptr, &times);
+    EXPECT_GT(times.quantize_ns, 0);
+    EXPECT_GT(times.dequantize_ns, 0);
+    quantize_ns = std::min(quantize_ns, times.quantize_ns);
+    dot_ns = std::min(dot_ns, times.dot_ns);
+  }
   // Some twenty times as much work; a copy of it would not be.
-  EXPECT_GT(times.dot_ns, times.quantize_ns);
+  EXPECT_GT(dot_ns, quantize_ns);
 }
 
 std::atomic<size_t> columns_multiplied = 0;
