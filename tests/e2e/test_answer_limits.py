@@ -149,7 +149,9 @@ def test_an_answer_without_memory_is_refused_and_the_server_lives(
 ):
     """In pieces and whole: the operating system gives no more, and the answer
     is one that --max-answer-mib allows."""
-    server = start_server(None, "--max-answer-mib=2047", "--threads=1")
+    server = start_server(
+        None, "--max-answer-mib=2047", "--client-max-mib=0", "--threads=1"
+    )
     with Client(server.address) as client:
         client.serve_floats(narrow=checkpoints.mlp(widths=(8, 8, 16384)))
     taken = address_space(server.process)
