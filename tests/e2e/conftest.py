@@ -39,10 +39,11 @@ def start_server():
 
 
 @pytest.fixture(scope="module")
-def server():
-    """One server for all tests of a module."""
+def server(request):
+    """One server for all tests of a module, with its SERVER_FLAGS."""
+    flags = getattr(request.module, "SERVER_FLAGS", ())
     with tempfile.TemporaryDirectory(prefix="octet-data-") as directory:
-        server = Server(pathlib.Path(directory))
+        server = Server(pathlib.Path(directory), *flags)
         yield server
         server.kill()
 
@@ -111,3 +112,14 @@ def prepared(client):
         client.load(name, f"checkpoints/{name}")
         client.load(f"{name}-int8", f"bundles/{name}-int8")
     return client
+
+
+@pytest.fixture(scope="module")
+def still_serves(prepared):
+    """still_serves(): the server gives the answers it always gave."""
+
+    def ask():
+        return prepared.embed("bert-int8", [[5, 6, 7], [8]])
+
+    answer = ask()
+    return lambda: np.testing.assert_array_equal(ask(), answer)

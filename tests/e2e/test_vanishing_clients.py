@@ -1,0 +1,60 @@
+"""Clients that are gone in the middle: of an upload, a calibration, a watch."""
+
+import itertools
+
+import grpc
+import numpy as np
+import pytest
+
+from support.api import pb
+from support.bad_input import CODE, WEIGHTS
+from support.client import Client, feature_inputs, upload_messages
+
+
+def test_client_that_vanishes_while_it_uploads(prepared, server, still_serves):
+    files = {WEIGHTS: bytes(3 << 20)}
+    with Client(server.address) as vanishing:
+
+        def messages():
+            yield from itertools.islice(upload_messages("gone", files), 3)
+            vanishing.close()
+
+        with pytest.raises((grpc.RpcError, ValueError)):
+            vanishing.checkpoints.UploadCheckpoint(messages(), timeout=30)
+    still_serves()
+    # What came is kept, and another client may go on from there.
+    checkpoint = prepared.get_checkpoint("gone")
+    assert checkpoint.state == pb.Checkpoint.STATE_UPLOADING
+    received = checkpoint.files[0].received_bytes
+    assert 0 <= received <= 2 << 20
+    with pytest.raises(grpc.RpcError) as refused:
+        prepared.upload_checkpoint("gone", files, received={WEIGHTS: received})
+    assert refused.value.code() == CODE.INVALID_ARGUMENT  # zeros are no tensors
+
+
+def test_client_that_vanishes_while_it_calibrates(
+    prepared, server, still_serves
+):
+    prepared.create_calibration("gone", "mlp")
+    batch = feature_inputs(np.ones((2, 48), np.float32))
+    with Client(server.address) as vanishing:
+
+        def batches():
+            yield batch
+            yield batch
+            vanishing.close()
+
+        with pytest.raises((grpc.RpcError, ValueError)):
+            vanishing.upload_batches("gone", batches())
+    still_serves()
+    assert prepared.get_calibration("gone").batch_count <= 2
+
+
+def test_client_that_vanishes_while_it_watches(prepared, server, still_serves):
+    operation = prepared.start_quantization("mlp", "watched")
+    with Client(server.address) as vanishing:
+        watch = vanishing.watch(operation.name)
+        next(watch)
+    still_serves()
+    *_, last = prepared.watch(operation.name)
+    assert last.state == pb.Operation.STATE_SUCCEEDED
