@@ -36,6 +36,26 @@ bool IsAmd() {
          c == signature_AMD_ecx && d == signature_AMD_edx;
 }
 
+// Of AMD; 25 is Zen 3 and 4, 26 Zen 5.
+uint32_t Family() {
+  constexpr uint32_t kExtended = 15;
+  uint32_t a = 0;
+  uint32_t b = 0;
+  uint32_t c = 0;
+  uint32_t d = 0;
+  if (__get_cpuid(1, &a, &b, &c, &d) == 0) return 0;
+  const uint32_t base = a >> 8 & 0xf;
+  return base == kExtended ? base + (a >> 20 & 0xff) : base;
+}
+
+// Zen 4's prefetchers beat requests 4 KiB ahead by 10 %. Zen 5 reads weights
+// beyond L2 12 to 45 % faster with requests 8 KiB ahead, for 1 to 8 rows.
+uint32_t StreamAhead() {
+  constexpr uint32_t kZen5 = 26;
+  if (!IsAmd()) return CpuFeatures{}.stream_ahead;
+  return Family() < kZen5 ? 0 : 8192;
+}
+
 uint64_t EnabledState() {
   uint32_t low = 0;
   uint32_t high = 0;
@@ -45,7 +65,7 @@ uint64_t EnabledState() {
 
 CpuFeatures Detect() {
   CpuFeatures features;
-  features.streams_by_itself = IsAmd();
+  features.stream_ahead = StreamAhead();
   uint32_t a = 0;
   uint32_t b = 0;
   uint32_t c = 0;

@@ -50,9 +50,11 @@ struct CpuFeatures {
   bool neon = false;
   bool neon_dotprod = false;
   bool neon_i8mm = false;
-  // The hardware keeps up with one stream through memory; requests of our own
-  // would only get in its way (AMD).
-  bool streams_by_itself = false;
+  // Bytes ahead at which one stream through memory is asked for: what memory
+  // delivers in the some hundred nanoseconds that it takes. 0 where the
+  // hardware keeps up by itself and requests of our own would only get in its
+  // way.
+  uint32_t stream_ahead = 4096;
 };
 
 // What hardware and operating system offer.

@@ -18,8 +18,6 @@ constexpr size_t kSplitGroups = 8192;  // 65,536 terms where kr is 8, or fewer
 constexpr size_t kLine = 64;
 // A y that stays in L2 until the next layer reads it.
 constexpr size_t kNearFloats = (size_t{1} << 20) / sizeof(float);
-// What memory delivers in the some hundred nanoseconds that it takes.
-constexpr size_t kAhead = 4096;
 
 }  // namespace
 
@@ -72,14 +70,15 @@ void LinearTaskRun::Multiply(const Tile& tile, const Panel& panel,
        .prefetch = PrefetchFor(tile, slice, b, group_bytes)});
 }
 
-// One tile: the weights a fixed distance ahead, or no request that is not a hit
-// where the hardware does better. Several tiles: each its share of the next
-// slice, which the first of them will read from L1.
+// One tile: the weights a fixed distance ahead; of 0, requests are hits.
+// Several tiles: each its share of the next slice, which the first of them will
+// read from L1.
 Prefetch LinearTaskRun::PrefetchFor(const Tile& tile, const Slice& slice,
                                     const int8_t* b, size_t group_bytes) const {
   if (tiles_ == 1) {
-    const size_t ahead = HostFeatures().streams_by_itself ? 0 : kAhead;
-    return {.from = b + ahead, .step = group_bytes, .spread = kLine};
+    return {.from = b + HostFeatures().stream_ahead,
+            .step = group_bytes,
+            .spread = kLine};
   }
   const size_t groups = slice.groups.size();
   return {.from = slice.next + tile.index * groups * slice.share,
