@@ -7,8 +7,11 @@
 // (tests/kernels/no_spills_test.cmake looks at the result).
 //
 // 8 x 48 and then 8 x 16, for 7 and 8 rows where a call has no more: one walk
-// at the pace of memory, and a short one over what it left in L2. Two tiles of
-// 4 rows took the time of reading and of arithmetic one after the other.
+// at the pace of memory, and a short one over what it left in the cache. Two
+// tiles of 4 rows took the time of reading and of arithmetic one after the
+// other. So do two walks over a panel that L2 hardly holds: in slices, with the
+// sums in memory between them, 8 x 11008 x 8192 is 20 % faster on Zen 5, and
+// 8 x 4096 x 22016 4 %.
 
 #include <immintrin.h>
 
@@ -26,6 +29,9 @@ constexpr size_t kGroup = 4;
 constexpr size_t kVectorBytes = kLanes * kGroup;
 constexpr size_t kMaxRows = 8;
 constexpr size_t kMaxVectors = 4;
+// A panel of more than 128 KiB is walked in slices of 16 KiB.
+constexpr size_t kNearGroups = 512;
+constexpr size_t kSliceGroups = 64;
 
 inline __attribute__((always_inline)) void DotAdd(__m512i& sum, __m512i a,
                                                   __m512i b) {
@@ -196,8 +202,27 @@ void Dot(const DotTile& tile) {
 
 template <size_t kRows>
 void DotInTwo(const DotTile& tile) {
-  Dot<kRows, 3>(tile);
-  Dot<kRows, 1, 3>(tile);
+  if (tile.groups <= kNearGroups) {
+    Dot<kRows, 3>(tile);
+    Dot<kRows, 1, 3>(tile);
+    return;
+  }
+  DotTile slice = tile;
+  slice.scaled = nullptr;
+  slice.groups = kSliceGroups;
+  for (size_t left = tile.groups; left > 0; left -= slice.groups) {
+    if (left <= kSliceGroups) {
+      slice.groups = left;
+      slice.scaled = tile.scaled;
+    }
+    Dot<kRows, 3>(slice);
+    Dot<kRows, 1, 3>(slice);
+    slice.a += slice.groups * kGroup;
+    slice.b += slice.groups * kGroup * tile.width;
+    slice.prefetch.from += slice.groups * tile.prefetch.step;
+    slice.seed = tile.acc;
+    slice.seed_stride = kMaxTileColumns;
+  }
 }
 
 // [rows - 1][width / 16 - 1]

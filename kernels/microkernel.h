@@ -64,7 +64,7 @@ struct DotTile {
   size_t groups = 0;
   const int32_t* seed = nullptr;
   size_t seed_stride = 0;                // 0: one row of seeds for all rows
-  int32_t* acc = nullptr;                // may be the seeds
+  int32_t* acc = nullptr;                // may be the seeds; always there
   const ScaledOutput* scaled = nullptr;  // instead of acc: Kernel::scales only
   size_t rows = 0;                       // 1 to mr
   size_t width = 0;                      // a multiple of nr_step, up to nr

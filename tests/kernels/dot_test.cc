@@ -152,6 +152,8 @@ TEST_P(Dot, OddLargeShapes) {
   for (const auto& [m, n, k] : {std::tuple{97, 131, 517},
                                 {17, 193, 1023},
                                 {6, 64, 4096},
+                                {7, 64, 2051},
+                                {8, 131, 4093},
                                 {13, 321, 385}}) {
     SCOPED_TRACE("seed 11");
     ASSERT_NO_FATAL_FAILURE(ExpectExact(kernel(), RandomProblem(m, n, k, 11)));

@@ -101,8 +101,11 @@ TEST_P(Int8LinearTest, IsBitEqualToTheReference) {
   for (const Activation activation :
        {Activation::kNone, Activation::kRelu, Activation::kGelu,
         Activation::kGeluTanh, Activation::kSilu, Activation::kTanh}) {
-    for (const auto& [m, n, k] :
-         {std::tuple{1, 1, 1}, {1, 95, 77}, {7, 64, 100}, {50, 83, 259}}) {
+    for (const auto& [m, n, k] : {std::tuple{1, 1, 1},
+                                  {1, 95, 77},
+                                  {7, 64, 100},
+                                  {8, 131, 2309},
+                                  {50, 83, 259}}) {
       Layer layer(m, n, k, /*seed=*/21);
       layer.activation = activation;
       layer.with_residual = true;
