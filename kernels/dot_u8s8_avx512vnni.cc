@@ -15,6 +15,7 @@
 
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -142,33 +143,38 @@ inline __attribute__((always_inline)) void PrefetchRow(const float* y) {
   }
 }
 
-// Columns of the panel from vector kFirst on.
+// Columns of the panel from vector kFirst on, groups [begin, end): what came
+// before them is in tile.acc.
 template <size_t kRows, size_t kVectors, size_t kFirst = 0>
-void Dot(const DotTile& tile) {
+void DotSlice(const DotTile& tile, size_t begin, size_t end) {
   constexpr size_t kChains = Chains(kRows);
   const size_t stride = tile.width * kGroup;
+  const int32_t* seed = begin == 0 ? tile.seed : tile.acc;
+  const size_t seed_stride = begin == 0 ? tile.seed_stride : kMaxTileColumns;
+  const ScaledOutput* scaled = end == tile.groups ? tile.scaled : nullptr;
   __m512i sums[kChains][kRows][kVectors];
 #pragma GCC unroll 8
   for (size_t r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
     for (size_t v = 0; v < kVectors; ++v) {
-      sums[0][r][v] = _mm512_loadu_si512(tile.seed + r * tile.seed_stride +
-                                         (kFirst + v) * kLanes);
+      sums[0][r][v] =
+          _mm512_loadu_si512(seed + r * seed_stride + (kFirst + v) * kLanes);
 #pragma GCC unroll 4
       for (size_t i = 1; i < kChains; ++i) {
         sums[i][r][v] = _mm512_setzero_si512();
       }
     }
   }
-  const uint8_t* a = tile.a;
-  const int8_t* b = tile.b + kFirst * kVectorBytes;
-  const int8_t* soon = tile.prefetch.from + kFirst * tile.prefetch.spread;
-  size_t g = 0;
-  if (kChains == 1 && tile.scaled != nullptr && tile.scaled->is_far) {
-    const float* y = tile.scaled->y + kFirst * kLanes;
-    for (; g < kRows && g < tile.groups; ++g) {
+  const uint8_t* a = tile.a + begin * kGroup;
+  const int8_t* b = tile.b + begin * stride + kFirst * kVectorBytes;
+  const int8_t* soon = tile.prefetch.from + begin * tile.prefetch.step +
+                       kFirst * tile.prefetch.spread;
+  size_t g = begin;
+  if (kChains == 1 && scaled != nullptr && scaled->is_far) {
+    const float* y = scaled->y + kFirst * kLanes;
+    for (; g < begin + kRows && g < end; ++g) {
       PrefetchRow<kVectors>(y);
-      y += tile.scaled->y_stride;
+      y += scaled->y_stride;
       PrefetchWeights<kVectors>(soon, tile.prefetch.spread);
       soon += tile.prefetch.step;
       Step(sums[0], a, tile.a_stride, b);
@@ -176,7 +182,7 @@ void Dot(const DotTile& tile) {
       b += stride;
     }
   }
-  for (; g + kChains <= tile.groups; g += kChains) {
+  for (; g + kChains <= end; g += kChains) {
 #pragma GCC unroll 4
     for (size_t i = 0; i < kChains; ++i) {
       PrefetchWeights<kVectors>(soon, tile.prefetch.spread);
@@ -187,41 +193,30 @@ void Dot(const DotTile& tile) {
     b += kChains * stride;
   }
   if constexpr (kChains > 1) {
-    for (; g < tile.groups; ++g, a += kGroup, b += stride) {
+    for (; g < end; ++g, a += kGroup, b += stride) {
       Step(sums[0], a, tile.a_stride, b);
     }
   }
   if constexpr (kChains > 1) AddChains(sums);
-  if (tile.scaled == nullptr) {
+  if (scaled == nullptr) {
     return StoreSums(sums[0], tile.acc + kFirst * kLanes);
   }
-  tile.scaled->residual == nullptr
-      ? StoreScaled<kFirst, false>(sums[0], *tile.scaled)
-      : StoreScaled<kFirst, true>(sums[0], *tile.scaled);
+  scaled->residual == nullptr ? StoreScaled<kFirst, false>(sums[0], *scaled)
+                              : StoreScaled<kFirst, true>(sums[0], *scaled);
+}
+
+template <size_t kRows, size_t kVectors>
+void Dot(const DotTile& tile) {
+  DotSlice<kRows, kVectors>(tile, 0, tile.groups);
 }
 
 template <size_t kRows>
 void DotInTwo(const DotTile& tile) {
-  if (tile.groups <= kNearGroups) {
-    Dot<kRows, 3>(tile);
-    Dot<kRows, 1, 3>(tile);
-    return;
-  }
-  DotTile slice = tile;
-  slice.scaled = nullptr;
-  slice.groups = kSliceGroups;
-  for (size_t left = tile.groups; left > 0; left -= slice.groups) {
-    if (left <= kSliceGroups) {
-      slice.groups = left;
-      slice.scaled = tile.scaled;
-    }
-    Dot<kRows, 3>(slice);
-    Dot<kRows, 1, 3>(slice);
-    slice.a += slice.groups * kGroup;
-    slice.b += slice.groups * kGroup * tile.width;
-    slice.prefetch.from += slice.groups * tile.prefetch.step;
-    slice.seed = tile.acc;
-    slice.seed_stride = kMaxTileColumns;
+  const size_t step = tile.groups > kNearGroups ? kSliceGroups : tile.groups;
+  for (size_t begin = 0; begin < tile.groups; begin += step) {
+    const size_t end = std::min(begin + step, tile.groups);
+    DotSlice<kRows, 3>(tile, begin, end);
+    DotSlice<kRows, 1, 3>(tile, begin, end);
   }
 }
 
