@@ -6,20 +6,15 @@
 // otherwise keeps them on the stack or copies them around the intrinsic
 // (tests/kernels/no_spills_test.cmake looks at the result).
 //
-// 8 x 48 and then 8 x 16, for 7 and 8 rows where a call has no more: one walk
-// at the pace of memory, and a short one over what it left in the cache. Two
-// tiles of 4 rows took the time of reading and of arithmetic one after the
-// other. So do two walks over a panel that L2 hardly holds: in slices, with the
-// sums in memory between them, 8 x 11008 x 8192 is 17 % faster on Zen 5, and
-// 8 x 4096 x 22016 up to 2 %.
+// 7 and 8 rows, where a call has no more: see dot_in_halves.h.
 
 #include <immintrin.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/dot_in_halves.h"
 #include "kernels/microkernel.h"
 
 namespace octet::kernels {
@@ -30,9 +25,6 @@ constexpr size_t kGroup = 4;
 constexpr size_t kVectorBytes = kLanes * kGroup;
 constexpr size_t kMaxRows = 8;
 constexpr size_t kMaxVectors = 4;
-// A panel of more than 128 KiB is walked in slices of 16 KiB.
-constexpr size_t kNearGroups = 512;
-constexpr size_t kSliceGroups = 64;
 
 inline __attribute__((always_inline)) void DotAdd(__m512i& sum, __m512i a,
                                                   __m512i b) {
@@ -50,11 +42,30 @@ inline __attribute__((always_inline)) __m512i BroadcastGroup(const uint8_t* a) {
 // read memory 15 % more slowly than two.
 constexpr size_t Chains(size_t rows) { return rows <= 2 ? 2 : 1; }
 
+// Of kRows rows, all are there.
+struct AllRows {
+  explicit AllRows(size_t /*rows*/) {}
+  static constexpr bool has_last() { return true; }
+};
+
+// The last may not be there. Asked anew every time: GCC would otherwise write a
+// loop for each answer (dot_in_halves.h says why there must be one).
+template <size_t kRows>
+struct MayLackLast {
+  explicit MayLackLast(size_t rows) : has(rows == kRows ? 1 : 0) {}
+  bool has_last() const {
+    int32_t now = has;
+    asm("" : "+r"(now));
+    return now != 0;
+  }
+  int32_t has;
+};
+
 // One group of k into the accumulators of one chain.
-template <size_t kRows, size_t kVectors>
+template <typename Rows, size_t kRows, size_t kVectors>
 inline __attribute__((always_inline)) void Step(
-    __m512i (&sums)[kRows][kVectors], const uint8_t* a, size_t a_stride,
-    const int8_t* b) {
+    __m512i (&sums)[kRows][kVectors], const Rows& rows, const uint8_t* a,
+    size_t a_stride, const int8_t* b) {
   __m512i weights[kVectors];
 #pragma GCC unroll 4
   for (size_t v = 0; v < kVectors; ++v) {
@@ -64,6 +75,7 @@ inline __attribute__((always_inline)) void Step(
   }
 #pragma GCC unroll 8
   for (size_t r = 0; r < kRows; ++r) {
+    if (r == kRows - 1 && !rows.has_last()) break;
     const __m512i codes = BroadcastGroup(a + r * a_stride);
 #pragma GCC unroll 4
     for (size_t v = 0; v < kVectors; ++v) DotAdd(sums[r][v], codes, weights[v]);
@@ -85,11 +97,12 @@ inline __attribute__((always_inline)) void AddChains(
   }
 }
 
-template <size_t kRows, size_t kVectors>
+template <typename Rows, size_t kRows, size_t kVectors>
 inline __attribute__((always_inline)) void StoreSums(
-    __m512i (&sums)[kRows][kVectors], int32_t* acc) {
+    __m512i (&sums)[kRows][kVectors], const Rows& rows, int32_t* acc) {
 #pragma GCC unroll 8
   for (size_t r = 0; r < kRows; ++r) {
+    if (r == kRows - 1 && !rows.has_last()) break;
 #pragma GCC unroll 4
     for (size_t v = 0; v < kVectors; ++v) {
       _mm512_storeu_si512(acc + r * kMaxTileColumns + v * kLanes, sums[r][v]);
@@ -97,12 +110,13 @@ inline __attribute__((always_inline)) void StoreSums(
   }
 }
 
-template <size_t kFirst, bool kResidual, size_t kRows, size_t kVectors>
+template <bool kResidual, typename Rows, size_t kRows, size_t kVectors>
 inline __attribute__((always_inline)) void StoreScaled(
-    __m512i (&sums)[kRows][kVectors], const ScaledOutput& out) {
+    __m512i (&sums)[kRows][kVectors], const Rows& rows,
+    const ScaledOutput& out) {
 #pragma GCC unroll 4
   for (size_t v = 0; v < kVectors; ++v) {
-    const size_t c = (kFirst + v) * kLanes;
+    const size_t c = v * kLanes;
     if (c >= out.columns) return;
     const size_t left = out.columns - c;
     const __mmask16 there =
@@ -111,6 +125,7 @@ inline __attribute__((always_inline)) void StoreScaled(
     const __m512 bias = _mm512_loadu_ps(out.bias + c);
 #pragma GCC unroll 8
     for (size_t r = 0; r < kRows; ++r) {
+      if (r == kRows - 1 && !rows.has_last()) break;
       const __m512 sum = _mm512_mul_ps(_mm512_set1_ps(out.row_scales[r]),
                                        _mm512_cvtepi32_ps(sums[r][v]));
       __m512 y = _mm512_add_ps(_mm512_mul_ps(scale, sum), bias);
@@ -123,12 +138,12 @@ inline __attribute__((always_inline)) void StoreScaled(
   }
 }
 
-template <size_t kVectors>
+template <size_t kLines>
 inline __attribute__((always_inline)) void PrefetchWeights(const int8_t* from,
                                                            size_t spread) {
 #pragma GCC unroll 4
-  for (size_t v = 0; v < kVectors; ++v) {
-    _mm_prefetch(from + v * spread, _MM_HINT_T0);
+  for (size_t i = 0; i < kLines; ++i) {
+    _mm_prefetch(from + i * spread, _MM_HINT_T0);
   }
 }
 
@@ -143,81 +158,69 @@ inline __attribute__((always_inline)) void PrefetchRow(const float* y) {
   }
 }
 
-// Columns of the panel from vector kFirst on, groups [begin, end): what came
-// before them is in tile.acc.
-template <size_t kRows, size_t kVectors, size_t kFirst = 0>
-void DotSlice(const DotTile& tile, size_t begin, size_t end) {
+// Every group asks for kLines lines.
+template <size_t kRows, size_t kVectors, size_t kLines = kVectors,
+          typename Rows = AllRows>
+void Dot(const DotTile& tile) {
   constexpr size_t kChains = Chains(kRows);
+  const Rows rows(tile.rows);
   const size_t stride = tile.width * kGroup;
-  const int32_t* seed = begin == 0 ? tile.seed : tile.acc;
-  const size_t seed_stride = begin == 0 ? tile.seed_stride : kMaxTileColumns;
-  const ScaledOutput* scaled = end == tile.groups ? tile.scaled : nullptr;
   __m512i sums[kChains][kRows][kVectors];
 #pragma GCC unroll 8
   for (size_t r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
     for (size_t v = 0; v < kVectors; ++v) {
+      // A row that is not there has the seeds of the one before it.
+      const size_t row = r == kRows - 1 && !rows.has_last() ? r - 1 : r;
       sums[0][r][v] =
-          _mm512_loadu_si512(seed + r * seed_stride + (kFirst + v) * kLanes);
+          _mm512_loadu_si512(tile.seed + row * tile.seed_stride + v * kLanes);
 #pragma GCC unroll 4
       for (size_t i = 1; i < kChains; ++i) {
         sums[i][r][v] = _mm512_setzero_si512();
       }
     }
   }
-  const uint8_t* a = tile.a + begin * kGroup;
-  const int8_t* b = tile.b + begin * stride + kFirst * kVectorBytes;
-  const int8_t* soon = tile.prefetch.from + begin * tile.prefetch.step +
-                       kFirst * tile.prefetch.spread;
-  size_t g = begin;
-  if (kChains == 1 && scaled != nullptr && scaled->is_far) {
-    const float* y = scaled->y + kFirst * kLanes;
-    for (; g < begin + kRows && g < end; ++g) {
+  const uint8_t* a = tile.a;
+  const int8_t* b = tile.b;
+  const int8_t* soon = tile.prefetch.from;
+  size_t g = 0;
+  if (kChains == 1 && tile.scaled != nullptr && tile.scaled->is_far) {
+    const float* y = tile.scaled->y;
+    for (; g < tile.rows && g < tile.groups; ++g) {
       PrefetchRow<kVectors>(y);
-      y += scaled->y_stride;
-      PrefetchWeights<kVectors>(soon, tile.prefetch.spread);
+      y += tile.scaled->y_stride;
+      PrefetchWeights<kLines>(soon, tile.prefetch.spread);
       soon += tile.prefetch.step;
-      Step(sums[0], a, tile.a_stride, b);
+      Step(sums[0], rows, a, tile.a_stride, b);
       a += kGroup;
       b += stride;
     }
   }
-  for (; g + kChains <= end; g += kChains) {
+  for (; g + kChains <= tile.groups; g += kChains) {
 #pragma GCC unroll 4
     for (size_t i = 0; i < kChains; ++i) {
-      PrefetchWeights<kVectors>(soon, tile.prefetch.spread);
-      Step(sums[i], a + i * kGroup, tile.a_stride, b + i * stride);
+      PrefetchWeights<kLines>(soon, tile.prefetch.spread);
+      Step(sums[i], rows, a + i * kGroup, tile.a_stride, b + i * stride);
       soon += tile.prefetch.step;
     }
     a += kChains * kGroup;
     b += kChains * stride;
   }
   if constexpr (kChains > 1) {
-    for (; g < end; ++g, a += kGroup, b += stride) {
-      Step(sums[0], a, tile.a_stride, b);
+    for (; g < tile.groups; ++g, a += kGroup, b += stride) {
+      Step(sums[0], rows, a, tile.a_stride, b);
     }
   }
   if constexpr (kChains > 1) AddChains(sums);
-  if (scaled == nullptr) {
-    return StoreSums(sums[0], tile.acc + kFirst * kLanes);
-  }
-  scaled->residual == nullptr ? StoreScaled<kFirst, false>(sums[0], *scaled)
-                              : StoreScaled<kFirst, true>(sums[0], *scaled);
+  if (tile.scaled == nullptr) return StoreSums(sums[0], rows, tile.acc);
+  tile.scaled->residual == nullptr
+      ? StoreScaled<false>(sums[0], rows, *tile.scaled)
+      : StoreScaled<true>(sums[0], rows, *tile.scaled);
 }
 
-template <size_t kRows, size_t kVectors>
-void Dot(const DotTile& tile) {
-  DotSlice<kRows, kVectors>(tile, 0, tile.groups);
-}
-
-template <size_t kRows>
-void DotInTwo(const DotTile& tile) {
-  const size_t step = tile.groups > kNearGroups ? kSliceGroups : tile.groups;
-  for (size_t begin = 0; begin < tile.groups; begin += step) {
-    const size_t end = std::min(begin + step, tile.groups);
-    DotSlice<kRows, 3>(tile, begin, end);
-    DotSlice<kRows, 1, 3>(tile, begin, end);
-  }
+void Dot7Or8(const DotTile& tile) {
+  DotInHalves(Dot<kHalfRows, kMaxVectors, 2, MayLackLast<kHalfRows>>, kGroup,
+              tile);
 }
 
 // [rows - 1][width / 16 - 1]
@@ -228,8 +231,8 @@ constexpr DotFunction kTiles[kMaxRows][kMaxVectors] = {
     {Dot<4, 1>, Dot<4, 2>, Dot<4, 3>, Dot<4, 4>},
     {Dot<5, 1>, Dot<5, 2>, Dot<5, 3>, Dot<5, 4>},
     {Dot<6, 1>, Dot<6, 2>, Dot<6, 3>, Dot<6, 4>},
-    {Dot<7, 1>, Dot<7, 2>, Dot<7, 3>, DotInTwo<7>},
-    {Dot<8, 1>, Dot<8, 2>, Dot<8, 3>, DotInTwo<8>},
+    {Dot<7, 1>, Dot<7, 2>, Dot<7, 3>, Dot7Or8},
+    {Dot<8, 1>, Dot<8, 2>, Dot<8, 3>, Dot7Or8},
 };
 
 }  // namespace

@@ -161,11 +161,13 @@ TEST_P(Dot, OddLargeShapes) {
 }
 
 TEST_P(Dot, GoesOnFromAnEarlierResult) {
-  for (const size_t slice : {1, 5, 64}) {
-    SCOPED_TRACE("seed 12, groups in a slice " + std::to_string(slice));
-    Problem p = RandomProblem(13, 131, 517, 12);
-    p.slice_groups = slice;
-    ASSERT_NO_FATAL_FAILURE(ExpectExact(kernel(), p));
+  for (const size_t m : {7, 8, 13}) {
+    for (const size_t slice : {1, 5, 64}) {
+      SCOPED_TRACE("seed 12, groups in a slice " + std::to_string(slice));
+      Problem p = RandomProblem(m, 131, 517, 12);
+      p.slice_groups = slice;
+      ASSERT_NO_FATAL_FAILURE(ExpectExact(kernel(), p));
+    }
   }
 }
 
