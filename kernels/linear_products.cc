@@ -16,8 +16,6 @@ namespace {
 
 constexpr size_t kSplitGroups = 8192;  // 65,536 terms where kr is 8, or fewer
 constexpr size_t kLine = 64;
-// A y that stays in L2 until the next layer reads it.
-constexpr size_t kNearFloats = (size_t{1} << 20) / sizeof(float);
 
 }  // namespace
 
@@ -43,14 +41,16 @@ void LinearTaskRun::Multiply(const Tile& tile, const Panel& panel,
   const int8_t* b = panel.codes + slice.groups.begin * group_bytes;
   ScaledOutput scaled;
   if (plain) {
-    scaled = {.row_scales = scratch_.rows.scales(tile.begin),
-              .weight_scales = layer_.scales.data() + panel.begin,
-              .bias = layer_.bias.data() + panel.begin,
-              .y = static_cast<float*>(
-                  task_.y.at(tile.begin, panel.begin - task_.first_column)),
-              .y_stride = task_.y.stride,
-              .columns = panel.columns,
-              .is_far = task_.y.rows * task_.y.stride > kNearFloats};
+    scaled = {
+        .row_scales = scratch_.rows.scales(tile.begin),
+        .weight_scales = layer_.scales.data() + panel.begin,
+        .bias = layer_.bias.data() + panel.begin,
+        .y = static_cast<float*>(
+            task_.y.at(tile.begin, panel.begin - task_.first_column)),
+        .y_stride = task_.y.stride,
+        .columns = panel.columns,
+        .is_far = streams_ ||
+                  task_.y.rows * task_.y.stride * sizeof(float) > kNearBytes};
     if (task_.residual.data != nullptr) {
       scaled.residual = residual(tile.begin, panel);
       scaled.residual_stride = task_.residual.stride;

@@ -42,8 +42,21 @@ LinearTaskRun::Tile LinearTaskRun::TileOf(size_t panel_index,
           .sampled = sampler_.Wants(seen + index)};
 }
 
+// Where weights pass through L2, nothing else stays there: a panel would begin
+// with a wait for its seeds, and end with one for its scales and bias.
+void LinearTaskRun::AskForSidesOf(const Panel& panel) const {
+  constexpr size_t kLineFloats = 16;
+  for (size_t c = panel.begin; c < panel.begin + panel.width;
+       c += kLineFloats) {
+    __builtin_prefetch(layer_.seeds.data() + c + panel.width);  // the next's
+    __builtin_prefetch(layer_.scales.data() + c);
+    __builtin_prefetch(layer_.bias.data() + c);
+  }
+}
+
 void LinearTaskRun::RunPanel(size_t index) {
   const Panel panel = layer_.weights.panel(index);
+  if (streams_) AskForSidesOf(panel);
   const size_t groups = layer_.weights.groups();
   const size_t step = SliceStep();
   const size_t group_bytes = panel.width * kernel_.kr;

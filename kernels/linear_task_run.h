@@ -24,6 +24,8 @@
 namespace octet::kernels {
 
 inline constexpr size_t kLinearTileSize = kMaxTileRows * kMaxTileColumns;
+// What L2 holds, on most CPUs at least.
+inline constexpr size_t kNearBytes = size_t{1} << 20;
 
 // One per thread; grows to the largest task it has seen and stays.
 struct LinearScratch {
@@ -53,6 +55,8 @@ class LinearTaskRun {
                layer.group_size == 0 && task.y.type == ElementType::kFp32 &&
                task.activation == Activation::kNone &&
                layer.outlier_columns.empty()),
+        streams_(tiles_ == 1 && layer.group_size == 0 &&
+                 layer.weights.bytes() > kNearBytes),
         sampler_(task.timed, tiles_ * task.panels.size(), layer.shares) {}
 
   PhaseTimes Run();
@@ -77,6 +81,7 @@ class LinearTaskRun {
   void Quantize();
   void MultiplyByOneDnn();
   void RunPanel(size_t index);
+  void AskForSidesOf(const Panel& panel) const;
   size_t SliceStep() const;
   Tile TileOf(size_t panel_index, size_t index) const;
   bool IsPlain(const Tile& tile) const;
@@ -101,6 +106,7 @@ class LinearTaskRun {
   size_t tiles_;
   EvenParts tile_rows_;
   bool plain_;
+  bool streams_;  // weights come from beyond L2, at the pace of memory
   bool has_product_ = false;  // oneDNN's, of all rows and columns
   PhaseSampler sampler_;
 };
