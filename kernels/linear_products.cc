@@ -34,20 +34,27 @@ void LinearTaskRun::MultiplyByOneDnn() {
   sampler_.DotOfAllTilesDone();
 }
 
+LinearTaskRun::Product LinearTaskRun::Scaled(const Tile& tile,
+                                             const Panel& panel) const {
+  return {.acc = tile.acc,
+          .y = static_cast<float*>(
+              task_.y.at(tile.begin, panel.begin - task_.first_column)),
+          .y_stride = task_.y.stride};
+}
+
 void LinearTaskRun::Multiply(const Tile& tile, const Panel& panel,
-                             const Slice& slice, bool plain, int32_t* acc) {
+                             const Slice& slice, const Product& into) {
   const bool first = slice.groups.begin == 0;
   const size_t group_bytes = panel.width * kernel_.kr;
   const int8_t* b = panel.codes + slice.groups.begin * group_bytes;
   ScaledOutput scaled;
-  if (plain) {
+  if (into.y != nullptr) {
     scaled = {
         .row_scales = scratch_.rows.scales(tile.begin),
         .weight_scales = layer_.scales.data() + panel.begin,
         .bias = layer_.bias.data() + panel.begin,
-        .y = static_cast<float*>(
-            task_.y.at(tile.begin, panel.begin - task_.first_column)),
-        .y_stride = task_.y.stride,
+        .y = into.y,
+        .y_stride = into.y_stride,
         .columns = panel.columns,
         .is_far = streams_ ||
                   task_.y.rows * task_.y.stride * sizeof(float) > kNearBytes};
@@ -63,8 +70,8 @@ void LinearTaskRun::Multiply(const Tile& tile, const Panel& panel,
        .groups = slice.groups.size(),
        .seed = first ? layer_.seeds.data() + panel.begin : tile.acc,
        .seed_stride = first ? 0 : kMaxTileColumns,
-       .acc = acc,
-       .scaled = plain ? &scaled : nullptr,
+       .acc = into.acc,
+       .scaled = into.y != nullptr ? &scaled : nullptr,
        .rows = tile.rows,
        .width = panel.width,
        .prefetch = PrefetchFor(tile, slice, b, group_bytes)});

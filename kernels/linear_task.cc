@@ -82,7 +82,8 @@ void LinearTaskRun::RunPanel(size_t index) {
       } else if (layer_.splits_k()) {
         MultiplyWide(tile, panel);
       } else {
-        Multiply(tile, panel, slice, plain, tile.acc);
+        Multiply(tile, panel, slice,
+                 plain ? Scaled(tile, panel) : Product{tile.acc});
       }
       if (tile.sampled) sampler_.DotDone();
       if (last && !plain) Finish(tile, panel);
@@ -94,15 +95,23 @@ bool LinearTaskRun::IsPlain(const Tile& tile) const {
   return plain_ && !scratch_.rows.has_live(tile.begin, tile.rows);
 }
 
-// Beside its twin without an epilogue: see phase_sampler.h.
+// Twins without and with an epilogue, then the tile itself: phase_sampler.h.
 void LinearTaskRun::SamplePlain(const Tile& tile, const Panel& panel,
                                 const Slice& slice) {
-  Multiply(tile, panel, slice, false, scratch_.twin);
+  const auto multiply = [&](const Product& into, int times) {
+    for (int i = 0; i < times; ++i) Multiply(tile, panel, slice, into);
+  };
+  const Product sums = {scratch_.twin};
+  const Product scaled = {scratch_.twin, scratch_.twin_y, kMaxTileColumns};
+  multiply(sums, 1);
   sampler_.TileStarts();
-  Multiply(tile, panel, slice, false, scratch_.twin);
-  sampler_.TwinDone();
-  Multiply(tile, panel, slice, true, tile.acc);
-  sampler_.TileWithEpilogueDone();
+  multiply(sums, PhaseSampler::kTwins);
+  sampler_.TwinsDone();
+  multiply(scaled, 1);
+  sampler_.TileStarts();
+  multiply(scaled, PhaseSampler::kTwins);
+  sampler_.ScaledTwinsDone();
+  Multiply(tile, panel, slice, Scaled(tile, panel));
 }
 
 // Slices are made of whole groups, which share a scale.

@@ -32,6 +32,7 @@ struct LinearScratch {
   alignas(64) float outliers[kLinearTileSize];
   alignas(64) int64_t wide[kLinearTileSize];
   alignas(64) int32_t twin[kLinearTileSize];  // of a sampled tile
+  alignas(64) float twin_y[kLinearTileSize];
   AlignedBuffer acc;          // int32 or FP32 [row tiles][kLinearTileSize]
   AlignedBuffer dense_codes;  // u8 [rows, K], for oneDNN
   AlignedBuffer product;      // int32 [rows, N], of oneDNN
@@ -78,6 +79,14 @@ class LinearTaskRun {
     size_t share;  // of each group's bytes that a tile asks the cache for
   };
 
+  // Where a product goes: sums into acc, or scaled into y. Tiles of sums and of
+  // y are kMaxTileColumns and y_stride apart.
+  struct Product {
+    int32_t* acc;
+    float* y = nullptr;
+    size_t y_stride = 0;
+  };
+
   void Quantize();
   void MultiplyByOneDnn();
   void RunPanel(size_t index);
@@ -86,7 +95,8 @@ class LinearTaskRun {
   Tile TileOf(size_t panel_index, size_t index) const;
   bool IsPlain(const Tile& tile) const;
   void Multiply(const Tile& tile, const Panel& panel, const Slice& slice,
-                bool plain, int32_t* acc);
+                const Product& into);
+  Product Scaled(const Tile& tile, const Panel& panel) const;
   void SamplePlain(const Tile& tile, const Panel& panel, const Slice& slice);
   Prefetch PrefetchFor(const Tile& tile, const Slice& slice, const int8_t* b,
                        size_t group_bytes) const;

@@ -132,25 +132,25 @@ void PhaseSampler::DotOfAllTilesDone() {
 
 void PhaseSampler::EpilogueDone() {
   sample_.dequantize += Lap();
-  EndSample();
+  EndSample(kTilesPerSample);
 }
 
-void PhaseSampler::TwinDone() {
-  const int64_t dot = Lap();
+void PhaseSampler::TwinsDone() {
+  const int64_t dot = Lap() / kTwins;
   sample_.dot += dot;
   sample_.dequantize -= dot;
 }
 
-void PhaseSampler::TileWithEpilogueDone() {
-  sample_.dequantize += Lap();
-  EndSample();
+void PhaseSampler::ScaledTwinsDone() {
+  sample_.dequantize += Lap() / kTwins;
+  EndSample(kTilesPerSampleOfTwins);
 }
 
-void PhaseSampler::EndSample() {
+void PhaseSampler::EndSample(size_t tiles_per_sample) {
   shares_.Add(sample_);
   sample_ = {};
   // The clock's low bits keep the count from falling into step with a model.
-  next_ += kTilesPerSample - kJitter / 2 + mark_ / kClockStep % kJitter;
+  next_ += tiles_per_sample - kJitter / 2 + mark_ / kClockStep % kJitter;
 }
 
 PhaseTimes PhaseSampler::EndLoop() {

@@ -2,17 +2,17 @@
 //
 //   loop       timed whole, in every call
 //   sample     about one tile in kTilesPerSample of a thread, whatever calls
-//              they belong to; and one of a layer's first call. A sample
-//              computes its tile three times: at 1 in 64 that alone would
-//              cost 3 %, at 1 in 512 it is 0.4 %, and all of it under 1 %
+//              they belong to; and one of a layer's first call
 //   phase      loop * (ticks of the phase / ticks of all) over the samples of
 //              the layer, of which recent ones count more
 //
 // Most tiles have no epilogue that one could time: the kernel finishes them
 // from its registers, at little more than the price of the product. For those
-// the epilogue is what a tile takes longer than its twin without one; the twin
-// runs twice, the first time to bring the operands into L1. One such sample is
-// off by a tenth of the tile, a thousand by a third of a percent.
+// the epilogue is what kTwins of the tile take longer with it than as many
+// without. Runs of twins, each after one that is not timed: the first of a kind
+// has cold operands and mispredicted branches, which on Zen 5 would count as 5
+// % of a tile of K = 384, while runs are within 2 % of what an A/B build saves.
+// Such a sample computes its tile eleven times, at 1 in 2048 0.5 % of the work.
 
 #ifndef OCTET_KERNELS_PHASE_SAMPLER_H_
 #define OCTET_KERNELS_PHASE_SAMPLER_H_
@@ -61,6 +61,8 @@ class PhaseShares {
 // One call's tile loop on one thread.
 class PhaseSampler {
  public:
+  static constexpr int kTwins = 4;
+
   // `tiles` in the loop; nothing is timed when not `enabled`.
   PhaseSampler(bool enabled, size_t tiles, PhaseShares& shares);
 
@@ -72,19 +74,20 @@ class PhaseSampler {
   void DotDone() { sample_.dot += Lap(); }
   void OutliersDone() { sample_.outlier += Lap(); }
   void EpilogueDone();
-  void TwinDone();
-  void TileWithEpilogueDone();
+  void TwinsDone();
+  void ScaledTwinsDone();
   PhaseTimes EndLoop();
 
  private:
   static constexpr size_t kTilesPerSample = 512;
+  static constexpr size_t kTilesPerSampleOfTwins = 2048;
 
   int64_t Lap() {
     const uint64_t before = mark_;
     mark_ = ReadTicks();
     return static_cast<int64_t>(mark_ - before) - per_reading_;
   }
-  void EndSample();
+  void EndSample(size_t tiles_per_sample);
 
   PhaseShares& shares_;
   bool enabled_;

@@ -10,9 +10,7 @@
 // All variants are interleaved; a table of their medians in CPU time follows.
 // What the timing costs is too little for that: timed and untimed calls take
 // turns by the hundred, and the verdict is on the median of their ratios.
-// A sampled tile does not overlap with its neighbours: an epilogue that the
-// kernel hides behind the product is stated at up to 3 % too much. And
-// what is left out is also missed: a call that does not write codes finds them
+// What is left out is also missed: a call that does not write codes finds them
 // in a farther cache. Saved quantization understates its cost where the codes
 // of a call fill L2.
 
