@@ -52,6 +52,7 @@ class CodedBlock {
  private:
   void Reserve(const Int8Layer& layer, const LinearInput& x);
   void Quantize(const Int8Layer& layer, const LinearInput& x);
+  void QuantizePlain(const Int8Layer& layer, const LinearInput& x);
   void Copy(const Int8Layer& layer, const LinearInput& x);
   void ListLive(const Int8Layer& layer, const float* values);
   // Where the bytes of row i are written, which Keep puts where they belong.

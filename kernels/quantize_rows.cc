@@ -51,6 +51,20 @@ void FillZero(const RowCoding& coding, size_t begin, size_t end,
   if (begin < end) std::memset(codes + begin, coding.zero_byte(), end - begin);
 }
 
+// Per token; NaN for a row that is not finite.
+float ScaleOf(const RowMaxima& maxima) {
+  return maxima.all >= kInfinity
+             ? std::numeric_limits<float>::quiet_NaN()
+             : AbsmaxToScale(std::bit_cast<float>(maxima.kept));
+}
+
+CodeRule RuleOf(const RowCoding& coding, float scale) {
+  return {.inverse = InverseScale(scale),
+          .zero_point = coding.zero_point(),
+          .flip = coding.code_offset,
+          .symmetric = coding.coding == ActivationCoding::kPerToken};
+}
+
 RowFilter FilterOf(const RowCoding& coding) {
   RowFilter filter = coding.filter;
   if (coding.hadamard_block != 0) filter.keep = nullptr;  // out before
@@ -74,9 +88,8 @@ MeasuredRow MeasureRow(const TileOps& ops, const RowCoding& coding,
     row.scale = std::numeric_limits<float>::quiet_NaN();
     return row;
   }
-  row.scale = coding.coding == ActivationCoding::kPerToken
-                  ? AbsmaxToScale(std::bit_cast<float>(maxima.kept))
-                  : coding.input_scale;
+  row.scale = coding.coding == ActivationCoding::kPerToken ? ScaleOf(maxima)
+                                                           : coding.input_scale;
   row.has_live = maxima.has_live;
   return row;
 }
@@ -85,13 +98,22 @@ void CodeRow(const TileOps& ops, const RowCoding& coding,
              const MeasuredRow& row, size_t k, size_t padded_k,
              uint8_t* codes) {
   if (std::isnan(row.scale)) return FillZero(coding, 0, padded_k, codes);
-  const CodeRule rule = {
-      .inverse = InverseScale(row.scale),
-      .zero_point = coding.zero_point(),
-      .flip = coding.code_offset,
-      .symmetric = coding.coding == ActivationCoding::kPerToken};
-  ops.row_codes(row.values, k, FilterOf(coding), rule, codes);
+  ops.row_codes(row.values, k, FilterOf(coding), RuleOf(coding, row.scale),
+                codes);
   FillZero(coding, k, padded_k, codes);
+}
+
+MeasuredRow CodeRowAndMeasure(const TileOps& ops, const RowCoding& coding,
+                              const MeasuredRow& row, size_t k, size_t padded_k,
+                              uint8_t* codes, const float* next) {
+  if (std::isnan(row.scale)) {
+    FillZero(coding, 0, padded_k, codes);
+    return {next, ScaleOf(ops.row_maxima(next, k, RowFilter{}))};
+  }
+  const RowMaxima maxima = ops.codes_and_maxima(
+      row.values, k, RuleOf(coding, row.scale), codes, next);
+  FillZero(coding, k, padded_k, codes);
+  return {next, ScaleOf(maxima)};
 }
 
 void CopyCodes(const RowCoding& coding, const uint8_t* x, size_t k,

@@ -48,6 +48,11 @@ struct RowCoding {
   bool transforms() const {
     return inverse_smoothing != nullptr || hadamard_block != 0;
   }
+  // Per token, and every value of x is coded as it is.
+  bool plain() const {
+    return coding == ActivationCoding::kPerToken && !transforms() &&
+           outlier_columns.empty() && filter.live_bits == RowFilter{}.live_bits;
+  }
   int32_t zero_point() const {
     return coding == ActivationCoding::kPerToken ? 128 : input_zero_point;
   }
@@ -73,6 +78,13 @@ MeasuredRow MeasureRow(const TileOps& ops, const RowCoding& coding,
 // row before a row is coded hides the wait for the scale.
 void CodeRow(const TileOps& ops, const RowCoding& coding,
              const MeasuredRow& row, size_t k, size_t padded_k, uint8_t* codes);
+
+// CodeRow of a row, and MeasureRow of `next` in the same pass, where the coding
+// is plain() and rows are FP32. For a row two ahead, the wait for a scale is
+// hidden as well.
+MeasuredRow CodeRowAndMeasure(const TileOps& ops, const RowCoding& coding,
+                              const MeasuredRow& row, size_t k, size_t padded_k,
+                              uint8_t* codes, const float* next);
 
 // Codes that are there already (kStaticAffine) as the kernel wants them.
 void CopyCodes(const RowCoding& coding, const uint8_t* x, size_t k,

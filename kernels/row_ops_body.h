@@ -1,5 +1,6 @@
 // Rows of floats on their way to codes, written once for every vector type V:
-// load_row, hadamard, row_maxima and row_codes of TileOps. Included by
+// load_row, hadamard, row_maxima and row_codes of TileOps, and the last two at
+// once. Included by
 // tile_ops_body.h alone. Even what needs no V is a template of it, so that
 // every instruction set has a function of its own.
 
@@ -171,7 +172,7 @@ void HadamardOf(float* x, size_t k, size_t block) {
   }
 }
 
-// ---- row_maxima and row_codes
+// ---- row_maxima, row_codes, codes_and_maxima
 
 // A row of floats with filtered values as zeros.
 template <typename V, bool kColumns, bool kLive>
@@ -278,6 +279,38 @@ void CodesOf(const float* x, size_t k, const RowFilter& filter,
     scaled(row.LoadPart(i, k - i))
         .StoreCodesPart(zero_point, flip, codes + i, k - i);
   }
+}
+
+// Codes that need no filter, and what RowMaximaOf says of the next row: one
+// loop reads memory and computes at once.
+template <typename V>
+RowMaxima CodesAndMaximaOf(const float* x, size_t k, const CodeRule& rule,
+                           uint8_t* codes, const float* next) {
+  const V inverse = V::Set(rule.inverse);
+  Maxima<V> all;
+  size_t i = 0;
+  for (; i + kChains * V::kLanes <= k; i += kChains * V::kLanes) {
+    V values[kChains];
+#pragma GCC unroll 4
+    for (size_t j = 0; j < kChains; ++j) {
+      const size_t at = i + j * V::kLanes;
+      all.Add(j, V::Load(next + at));
+      values[j] = V::Load(x + at) * inverse;
+    }
+    V::StoreSigned4(values, rule.zero_point ^ rule.flip, codes + i);
+  }
+  for (; i + V::kLanes <= k; i += V::kLanes) {
+    all.Add(0, V::Load(next + i));
+    (V::Load(x + i) * inverse)
+        .StoreCodes(rule.zero_point, rule.flip, codes + i);
+  }
+  if (i < k) {
+    all.Add(0, V::LoadPart(next + i, k - i));
+    (V::LoadPart(x + i, k - i) * inverse)
+        .StoreCodesPart(rule.zero_point, rule.flip, codes + i, k - i);
+  }
+  const uint32_t largest = all.Largest();
+  return {.all = largest, .kept = largest};
 }
 
 template <typename V>

@@ -73,9 +73,9 @@ void AddGroupOf(const GroupTile& t) {
 
 template <typename V>
 inline constexpr TileOps kTileOpsOf = {
-    LoadRowOf<V>,  HadamardOf<V>,      RowMaximaOf<V>,
-    RowCodesOf<V>, FixedOutliersOf<V>, LiveOutliersOf<V>,
-    AddGroupOf<V>, FinishOf<V>,        ActivateOf<V>};
+    LoadRowOf<V>,        HadamardOf<V>,      RowMaximaOf<V>,    RowCodesOf<V>,
+    CodesAndMaximaOf<V>, FixedOutliersOf<V>, LiveOutliersOf<V>, AddGroupOf<V>,
+    FinishOf<V>,         ActivateOf<V>};
 
 }  // namespace octet::kernels
 

@@ -29,15 +29,20 @@ struct PartialKernel {
 // the codes that it wrote last. Some epilogues take longer for some values, so
 // call a whole kernel first.
 struct KernelWithoutQuantize : PartialKernel {
+  static constexpr uint32_t kTypical = 0x40600000;  // 3.5
+
   explicit KernelWithoutQuantize(const Kernel& whole)
       : PartialKernel(whole, [](TileOps& ops) {
           ops.hadamard = [](float*, size_t, size_t) {};
           ops.row_maxima = [](const float*, size_t, const RowFilter&) {
-            constexpr uint32_t kTypical = 0x40600000;  // 3.5
             return RowMaxima{.all = kTypical, .kept = kTypical};
           };
           ops.row_codes = [](const float*, size_t, const RowFilter&,
                              const CodeRule&, uint8_t*) {};
+          ops.codes_and_maxima = [](const float*, size_t, const CodeRule&,
+                                    uint8_t*, const float*) {
+            return RowMaxima{.all = kTypical, .kept = kTypical};
+          };
         }) {}
 };
 

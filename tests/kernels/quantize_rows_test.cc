@@ -1,11 +1,13 @@
 #include "kernels/quantize_rows.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -55,6 +57,37 @@ TEST_P(QuantizeRows, FollowsTheRuleOfRounding) {
       const int expected =
           i < k ? SymmetricCode(x[i], InverseScale(row.scale)) : 0;
       ASSERT_EQ(Code(i), expected) << i;
+    }
+  }
+}
+
+TEST_P(QuantizeRows, CodingAndMeasuringAtOnceIsTheSame) {
+  for (size_t k = 1; k <= 150; ++k) {
+    const auto seed = static_cast<uint32_t>(k);
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const std::vector<float> fine = RandomFloats(k, seed);
+    const std::vector<float> other = RandomFloats(k, seed + 1000);
+    std::vector<float> bad = fine;
+    bad[k / 2] = kNaN;
+    for (const auto& [x, next] : {std::pair{&fine, &other},
+                                  {&other, &bad},
+                                  {&bad, &fine},
+                                  {&bad, &bad}}) {
+      const MeasuredRow following = Quantize({}, *next);
+      const MeasuredRow row = Quantize({}, *x);
+      const GuardedMemory in(k * sizeof(float), GuardedMemory::Side::kBack);
+      std::copy(next->begin(), next->end(), in.As<float>());
+      const GuardedMemory out(codes_.size(), GuardedMemory::Side::kBack);
+      const MeasuredRow measured =
+          CodeRowAndMeasure(*kernel().ops, {}, {x->data(), row.scale}, k,
+                            codes_.size(), out.As<uint8_t>(), in.As<float>());
+      ASSERT_EQ(std::vector<uint8_t>(out.As<uint8_t>(),
+                                     out.As<uint8_t>() + codes_.size()),
+                codes_);
+      ASSERT_EQ(measured.values, in.As<float>());
+      ASSERT_EQ(std::bit_cast<uint32_t>(measured.scale),
+                std::bit_cast<uint32_t>(following.scale));
+      ASSERT_FALSE(measured.has_live);
     }
   }
 }
