@@ -42,55 +42,59 @@ LinearTaskRun::Product LinearTaskRun::Scaled(const Tile& tile,
           .y_stride = task_.y.stride};
 }
 
-void LinearTaskRun::Multiply(const Tile& tile, const Panel& panel,
-                             const Slice& slice, const Product& into) {
-  const bool first = slice.groups.begin == 0;
+// A tile takes some hundred nanoseconds: what can be said once is. Field by
+// field, since a struct that is copied right after it was written has to wait.
+void LinearTaskRun::BeginSlice(const Panel& panel, const Slice& slice) {
   const size_t group_bytes = panel.width * kernel_.kr;
-  const int8_t* b = panel.codes + slice.groups.begin * group_bytes;
-  ScaledOutput scaled;
-  if (into.y != nullptr) {
-    scaled = {
-        .row_scales = scratch_.rows.scales(tile.begin),
-        .weight_scales = layer_.scales.data() + panel.begin,
-        .bias = layer_.bias.data() + panel.begin,
-        .y = into.y,
-        .y_stride = into.y_stride,
-        .columns = panel.columns,
-        .is_far = streams_ ||
-                  task_.y.rows * task_.y.stride * sizeof(float) > kNearBytes};
-    if (task_.residual.data != nullptr) {
-      scaled.residual = residual(tile.begin, panel);
-      scaled.residual_stride = task_.residual.stride;
-    }
-  }
-  kernel_.dot(
-      {.a = scratch_.rows.at(tile.begin, slice.groups.begin * kernel_.kr),
-       .a_stride = scratch_.rows.stride(),
-       .b = b,
-       .groups = slice.groups.size(),
-       .seed = first ? layer_.seeds.data() + panel.begin : tile.acc,
-       .seed_stride = first ? 0 : kMaxTileColumns,
-       .acc = into.acc,
-       .scaled = into.y != nullptr ? &scaled : nullptr,
-       .rows = tile.rows,
-       .width = panel.width,
-       .prefetch = PrefetchFor(tile, slice, b, group_bytes)});
+  goes_on_ = slice.groups.begin != 0;
+  codes_ = scratch_.rows.at(0, slice.groups.begin * kernel_.kr);
+  dot_.a_stride = scratch_.rows.stride();
+  dot_.b = panel.codes + slice.groups.begin * group_bytes;
+  dot_.groups = slice.groups.size();
+  dot_.seed = layer_.seeds.data() + panel.begin;
+  dot_.seed_stride = goes_on_ ? kMaxTileColumns : 0;
+  dot_.width = panel.width;
+  scaled_.weight_scales = layer_.scales.data() + panel.begin;
+  scaled_.bias = layer_.bias.data() + panel.begin;
+  scaled_.columns = panel.columns;
+  if (task_.residual.data != nullptr) residual_ = residual(0, panel);
+  AskForWeights(slice, group_bytes);
 }
 
 // One tile: the weights a fixed distance ahead; of 0, requests are hits.
 // Several tiles: each its share of the next slice, which the first of them will
 // read from L1.
-Prefetch LinearTaskRun::PrefetchFor(const Tile& tile, const Slice& slice,
-                                    const int8_t* b, size_t group_bytes) const {
+void LinearTaskRun::AskForWeights(const Slice& slice, size_t group_bytes) {
   if (tiles_ == 1) {
-    return {.from = b + HostFeatures().stream_ahead,
-            .step = group_bytes,
-            .spread = kLine};
+    soon_ = dot_.b + HostFeatures().stream_ahead;
+    soon_step_ = 0;
+    dot_.prefetch.step = group_bytes;
+    dot_.prefetch.spread = kLine;
+  } else {
+    soon_ = slice.next;
+    soon_step_ = dot_.groups * slice.share;
+    dot_.prefetch.step = slice.share;
+    dot_.prefetch.spread = dot_.groups * group_bytes / 4;
   }
-  const size_t groups = slice.groups.size();
-  return {.from = slice.next + tile.index * groups * slice.share,
-          .step = slice.share,
-          .spread = groups * group_bytes / 4};
+}
+
+void LinearTaskRun::Multiply(const Tile& tile, const Product& into) {
+  dot_.a = codes_ + tile.begin * dot_.a_stride;
+  if (goes_on_) dot_.seed = tile.acc;
+  dot_.acc = into.acc;
+  dot_.rows = tile.rows;
+  dot_.prefetch.from = soon_ + tile.index * soon_step_;
+  dot_.scaled = nullptr;
+  if (into.y != nullptr) {
+    scaled_.row_scales = scratch_.rows.scales(tile.begin);
+    scaled_.y = into.y;
+    scaled_.y_stride = into.y_stride;
+    if (residual_ != nullptr) {
+      scaled_.residual = residual_ + tile.begin * scaled_.residual_stride;
+    }
+    dot_.scaled = &scaled_;
+  }
+  kernel_.dot(dot_);
 }
 
 void LinearTaskRun::TakeProduct(const Tile& tile, const Panel& panel) {
@@ -115,6 +119,8 @@ void LinearTaskRun::MultiplyGroups(const Tile& tile, const Panel& panel,
   const size_t at =
       layer_.group_at(panel) + slice.groups.begin / step * panel.width;
   const int8_t* b = panel.codes + slice.groups.begin * group_bytes;
+  Prefetch prefetch = dot_.prefetch;
+  prefetch.from = soon_ + tile.index * soon_step_;
   DotGrouped(kernel_, {.a = scratch_.rows.at(tile.begin,
                                              slice.groups.begin * kernel_.kr),
                        .a_stride = scratch_.rows.stride(),
@@ -128,7 +134,7 @@ void LinearTaskRun::MultiplyGroups(const Tile& tile, const Panel& panel,
                        .first = slice.groups.begin == 0,
                        .rows = tile.rows,
                        .width = panel.width,
-                       .prefetch = PrefetchFor(tile, slice, b, group_bytes)});
+                       .prefetch = prefetch});
 }
 
 // Parts of K that are exact in int32, added up in 64 bits; the sum is rounded

@@ -67,11 +67,12 @@ void LinearTaskRun::RunPanel(size_t index) {
     // What follows a panel is the next one, or past the end of all of them
     // memory that is only prefetched.
     const Slice slice = {{g, end}, panel.codes + end * group_bytes, share};
+    BeginSlice(panel, slice);
     for (size_t t = 0; t < tiles_; ++t) {
       const Tile tile = TileOf(index, t);
       const bool plain = last && IsPlain(tile);
       if (plain && tile.sampled) {
-        SamplePlain(tile, panel, slice);
+        SamplePlain(tile, panel);
         continue;
       }
       if (tile.sampled) sampler_.TileStarts();
@@ -82,8 +83,7 @@ void LinearTaskRun::RunPanel(size_t index) {
       } else if (layer_.splits_k()) {
         MultiplyWide(tile, panel);
       } else {
-        Multiply(tile, panel, slice,
-                 plain ? Scaled(tile, panel) : Product{tile.acc});
+        Multiply(tile, plain ? Scaled(tile, panel) : Product{tile.acc});
       }
       if (tile.sampled) sampler_.DotDone();
       if (last && !plain) Finish(tile, panel);
@@ -96,10 +96,9 @@ bool LinearTaskRun::IsPlain(const Tile& tile) const {
 }
 
 // Twins without and with an epilogue, then the tile itself: phase_sampler.h.
-void LinearTaskRun::SamplePlain(const Tile& tile, const Panel& panel,
-                                const Slice& slice) {
+void LinearTaskRun::SamplePlain(const Tile& tile, const Panel& panel) {
   const auto multiply = [&](const Product& into, int times) {
-    for (int i = 0; i < times; ++i) Multiply(tile, panel, slice, into);
+    for (int i = 0; i < times; ++i) Multiply(tile, into);
   };
   const Product sums = {scratch_.twin};
   const Product scaled = {scratch_.twin, scratch_.twin_y, kMaxTileColumns};
@@ -111,7 +110,7 @@ void LinearTaskRun::SamplePlain(const Tile& tile, const Panel& panel,
   sampler_.TileStarts();
   multiply(scaled, PhaseSampler::kTwins);
   sampler_.ScaledTwinsDone();
-  Multiply(tile, panel, slice, Scaled(tile, panel));
+  Multiply(tile, Scaled(tile, panel));
 }
 
 // Slices are made of whole groups, which share a scale.

@@ -58,7 +58,11 @@ class LinearTaskRun {
                layer.outlier_columns.empty()),
         streams_(tiles_ == 1 && layer.group_size == 0 &&
                  layer.weights.bytes() > kNearBytes),
-        sampler_(task.timed, tiles_ * task.panels.size(), layer.shares) {}
+        sampler_(task.timed, tiles_ * task.panels.size(), layer.shares) {
+    scaled_.residual_stride = task.residual.stride;
+    scaled_.is_far =
+        streams_ || task.y.rows * task.y.stride * sizeof(float) > kNearBytes;
+  }
 
   PhaseTimes Run();
 
@@ -90,16 +94,15 @@ class LinearTaskRun {
   void Quantize();
   void MultiplyByOneDnn();
   void RunPanel(size_t index);
+  void BeginSlice(const Panel& panel, const Slice& slice);
+  void AskForWeights(const Slice& slice, size_t group_bytes);
   void AskForSidesOf(const Panel& panel) const;
   size_t SliceStep() const;
   Tile TileOf(size_t panel_index, size_t index) const;
   bool IsPlain(const Tile& tile) const;
-  void Multiply(const Tile& tile, const Panel& panel, const Slice& slice,
-                const Product& into);
+  void Multiply(const Tile& tile, const Product& into);
   Product Scaled(const Tile& tile, const Panel& panel) const;
-  void SamplePlain(const Tile& tile, const Panel& panel, const Slice& slice);
-  Prefetch PrefetchFor(const Tile& tile, const Slice& slice, const int8_t* b,
-                       size_t group_bytes) const;
+  void SamplePlain(const Tile& tile, const Panel& panel);
   void TakeProduct(const Tile& tile, const Panel& panel);
   void MultiplyGroups(const Tile& tile, const Panel& panel, const Slice& slice);
   void MultiplyWide(const Tile& tile, const Panel& panel);
@@ -118,6 +121,14 @@ class LinearTaskRun {
   bool plain_;
   bool streams_;  // weights come from beyond L2, at the pace of memory
   bool has_product_ = false;  // oneDNN's, of all rows and columns
+  // Of the current slice: what its tiles share, which Multiply completes.
+  DotTile dot_;
+  ScaledOutput scaled_;
+  const float* residual_ = nullptr;
+  const uint8_t* codes_ = nullptr;  // of the first row
+  bool goes_on_ = false;            // from the sums of the slice before
+  const int8_t* soon_ = nullptr;    // what the first tile asks the cache for
+  size_t soon_step_ = 0;
   PhaseSampler sampler_;
 };
 
