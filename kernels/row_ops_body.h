@@ -283,6 +283,11 @@ void CodesOf(const float* x, size_t k, const RowFilter& filter,
 
 // Codes that need no filter, and what RowMaximaOf says of the next row: one
 // loop reads memory and computes at once.
+inline constexpr size_t kLineFloats = 16;
+// Rows to come: 2 KiB ahead of where one is measured, L2 and L3 are read a
+// tenth faster on Zen 5 than its prefetchers do.
+inline constexpr size_t kFloatsAhead = 512;
+
 template <typename V>
 RowMaxima CodesAndMaximaOf(const float* x, size_t k, const CodeRule& rule,
                            uint8_t* codes, const float* next) {
@@ -290,6 +295,10 @@ RowMaxima CodesAndMaximaOf(const float* x, size_t k, const CodeRule& rule,
   Maxima<V> all;
   size_t i = 0;
   for (; i + kChains * V::kLanes <= k; i += kChains * V::kLanes) {
+#pragma GCC unroll 4
+    for (size_t line = 0; line < kChains * V::kLanes; line += kLineFloats) {
+      __builtin_prefetch(next + i + kFloatsAhead + line);
+    }
     V values[kChains];
 #pragma GCC unroll 4
     for (size_t j = 0; j < kChains; ++j) {
