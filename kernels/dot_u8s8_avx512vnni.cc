@@ -37,10 +37,12 @@ inline __attribute__((always_inline)) __m512i BroadcastGroup(const uint8_t* a) {
   return _mm512_set1_epi32(codes);
 }
 
-// Few rows have few accumulators: several chains along K hide the latency of
-// vpdpbusd (4 to 5 cycles at one or two per cycle). Four chains for one row
+// Small tiles have few accumulators: a second chain along K hides the latency
+// of vpdpbusd (4 to 5 cycles at one or two per cycle). Four chains for one row
 // read memory 15 % more slowly than two.
-constexpr size_t Chains(size_t rows) { return rows <= 2 ? 2 : 1; }
+constexpr size_t Chains(size_t rows, size_t vectors) {
+  return rows * vectors < 10 ? 2 : 1;
+}
 
 // Of kRows rows, all are there.
 struct AllRows {
@@ -162,7 +164,7 @@ inline __attribute__((always_inline)) void PrefetchRow(const float* y) {
 template <size_t kRows, size_t kVectors, size_t kLines = kVectors,
           typename Rows = AllRows>
 void Dot(const DotTile& tile) {
-  constexpr size_t kChains = Chains(kRows);
+  constexpr size_t kChains = Chains(kRows, kVectors);
   const Rows rows(tile.rows);
   const size_t stride = tile.width * kGroup;
   __m512i sums[kChains][kRows][kVectors];
