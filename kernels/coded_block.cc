@@ -1,5 +1,6 @@
 #include "kernels/coded_block.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstddef>
@@ -66,23 +67,20 @@ void CodedBlock::QuantizePlain(const Int8Layer& layer, const LinearInput& x) {
   const size_t k = layer.weights.k();
   const size_t padded_k = layer.padded_k();
   const auto measure = [&](size_t i) {
-    if (i >= x.rows) return MeasuredRow{};
     return MeasureRow(ops, layer.coding, x.row(i), x.type, k, nullptr, nullptr);
   };
-  MeasuredRow row = measure(0);
-  MeasuredRow next = measure(1);
+  const size_t first = std::min(x.rows, size_t{2});
+  for (size_t i = 0; i < first; ++i) scales_[i] = measure(i).scale;
   for (size_t i = 0; i < x.rows; ++i) {
-    MeasuredRow after;
+    const auto* row = static_cast<const float*>(x.row(i));
     if (i + 2 < x.rows) {
-      after = CodeRowAndMeasure(ops, layer.coding, row, k, padded_k, Bytes(i),
-                                static_cast<const float*>(x.row(i + 2)));
+      const auto* next = static_cast<const float*>(x.row(i + 2));
+      scales_[i + 2] = CodeRowAndMeasure(ops, layer.coding, row, scales_[i], k,
+                                         padded_k, Bytes(i), next);
     } else {
-      CodeRow(ops, layer.coding, row, k, padded_k, Bytes(i));
+      CodeRow(ops, layer.coding, {row, scales_[i]}, k, padded_k, Bytes(i));
     }
     Keep(i, padded_k);
-    scales_[i] = row.scale;
-    row = next;
-    next = after;
   }
 }
 

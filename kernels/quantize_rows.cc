@@ -103,17 +103,17 @@ void CodeRow(const TileOps& ops, const RowCoding& coding,
   FillZero(coding, k, padded_k, codes);
 }
 
-MeasuredRow CodeRowAndMeasure(const TileOps& ops, const RowCoding& coding,
-                              const MeasuredRow& row, size_t k, size_t padded_k,
-                              uint8_t* codes, const float* next) {
-  if (std::isnan(row.scale)) {
+float CodeRowAndMeasure(const TileOps& ops, const RowCoding& coding,
+                        const float* x, float scale, size_t k, size_t padded_k,
+                        uint8_t* codes, const float* next) {
+  if (std::isnan(scale)) {
     FillZero(coding, 0, padded_k, codes);
-    return {next, ScaleOf(ops.row_maxima(next, k, RowFilter{}))};
+    return ScaleOf(ops.row_maxima(next, k, RowFilter{}));
   }
-  const RowMaxima maxima = ops.codes_and_maxima(
-      row.values, k, RuleOf(coding, row.scale), codes, next);
+  const RowMaxima maxima =
+      ops.codes_and_maxima(x, k, RuleOf(coding, scale), codes, next);
   FillZero(coding, k, padded_k, codes);
-  return {next, ScaleOf(maxima)};
+  return ScaleOf(maxima);
 }
 
 void CopyCodes(const RowCoding& coding, const uint8_t* x, size_t k,

@@ -79,12 +79,11 @@ MeasuredRow MeasureRow(const TileOps& ops, const RowCoding& coding,
 void CodeRow(const TileOps& ops, const RowCoding& coding,
              const MeasuredRow& row, size_t k, size_t padded_k, uint8_t* codes);
 
-// CodeRow of a row, and MeasureRow of `next` in the same pass, where the coding
-// is plain() and rows are FP32. For a row two ahead, the wait for a scale is
-// hidden as well.
-MeasuredRow CodeRowAndMeasure(const TileOps& ops, const RowCoding& coding,
-                              const MeasuredRow& row, size_t k, size_t padded_k,
-                              uint8_t* codes, const float* next);
+// CodeRow of x and the scale of `next` in one pass, where the coding is plain()
+// and rows are FP32. For a row two ahead, the wait for a scale is hidden, too.
+float CodeRowAndMeasure(const TileOps& ops, const RowCoding& coding,
+                        const float* x, float scale, size_t k, size_t padded_k,
+                        uint8_t* codes, const float* next);
 
 // Codes that are there already (kStaticAffine) as the kernel wants them.
 void CopyCodes(const RowCoding& coding, const uint8_t* x, size_t k,
