@@ -251,8 +251,8 @@ class Head {
   template <bool kShift>
   static Vector P(Vector score, float shift) {
     Vector x = kShift ? score - shift : score;
-    x = x < -125.0F ? Broadcast(-125.0F) : x;
-    if (!kShift) x = x > 126.0F ? Broadcast(126.0F) : x;
+    x = Larger(Broadcast(-125.0F), x);
+    if (!kShift) x = Smaller(Broadcast(126.0F), x);
     return Exp2<Words::kExp2Degree>(x);
   }
 

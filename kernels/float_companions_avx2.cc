@@ -15,6 +15,8 @@ typedef float Vector __attribute__((vector_size(OCTET_LANES * 4)));
 inline Vector Fma(Vector a, Vector b, Vector c) {
   return _mm256_fmadd_ps(a, b, c);
 }
+inline Vector Larger(Vector a, Vector b) { return _mm256_max_ps(a, b); }
+inline Vector Smaller(Vector a, Vector b) { return _mm256_min_ps(a, b); }
 inline Vector LoadFp16(const uint16_t* p) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }

@@ -17,6 +17,12 @@ inline Vector Fma(Vector a, Vector b, Vector c) {
   return _mm512_fmadd_ps(a, b, c);
 }
 // All lanes by mask: GCC 12 warns about the unmasked form (its bug 105593).
+inline Vector Larger(Vector a, Vector b) {
+  return _mm512_maskz_max_ps(0xFFFF, a, b);
+}
+inline Vector Smaller(Vector a, Vector b) {
+  return _mm512_maskz_min_ps(0xFFFF, a, b);
+}
 inline Vector LoadFp16(const uint16_t* p) {
   return _mm512_maskz_cvtph_ps(
       0xFFFF, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));

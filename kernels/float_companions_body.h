@@ -3,6 +3,7 @@
 //   OCTET_TILE_ROWS    rows of a register tile
 //   OCTET_TILE_VECTORS vectors of a register tile's row
 //   Fma(a, b, c), LoadFp16(bits)
+//   Larger(a, b), Smaller(a, b)   where b is NaN, NaN
 // before, and where the CPU multiplies BF16,
 //   OCTET_NATIVE_BF16
 //   DotBf16(a, b, sum)     sum + products of two BF16 numbers in each lane

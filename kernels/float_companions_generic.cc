@@ -11,6 +11,8 @@ namespace {
 typedef float Vector __attribute__((vector_size(OCTET_LANES * 4)));
 
 inline Vector Fma(Vector a, Vector b, Vector c) { return a * b + c; }
+inline Vector Larger(Vector a, Vector b) { return a > b ? a : b; }
+inline Vector Smaller(Vector a, Vector b) { return a < b ? a : b; }
 
 // The exponent is moved by a multiplication, which is exact and right for
 // subnormal numbers too; infinities and NaN get theirs back.

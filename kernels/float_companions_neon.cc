@@ -13,6 +13,8 @@ namespace {
 typedef float Vector __attribute__((vector_size(OCTET_LANES * 4)));
 
 inline Vector Fma(Vector a, Vector b, Vector c) { return vfmaq_f32(c, a, b); }
+inline Vector Larger(Vector a, Vector b) { return vmaxq_f32(a, b); }
+inline Vector Smaller(Vector a, Vector b) { return vminq_f32(a, b); }
 inline Vector LoadFp16(const uint16_t* p) {
   return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
 }
