@@ -21,16 +21,16 @@ namespace octet::kernels {
 // so that no store can be taken for a change of it.
 template <typename V, ElementType kType>
 struct Output {
+  V inverse;  // for codes, as the last two
   void* y;
   size_t stride;
-  V inverse;  // the rest is for codes
   int32_t zero_point;
   int32_t flip;
 
   explicit Output(const FinishTile& t)
-      : y(t.y),
+      : inverse(V::Set(t.y_codes.inverse)),
+        y(t.y),
         stride(t.y_stride),
-        inverse(V::Set(t.y_codes.inverse)),
         zero_point(t.y_codes.zero_point),
         flip(t.y_codes.flip) {}
 

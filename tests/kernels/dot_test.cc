@@ -51,7 +51,7 @@ std::vector<int32_t> Expected(const Problem& p) {
     for (size_t n = 0; n < p.n; ++n) {
       int64_t sum = 0;
       for (size_t k = 0; k < p.k; ++k) {
-        sum += (p.a[m * p.k + k] - p.zero_point) * p.b[n * p.k + k];
+        sum += int64_t{p.a[m * p.k + k] - p.zero_point} * p.b[n * p.k + k];
       }
       acc[m * p.n + n] = static_cast<int32_t>(sum);
     }
