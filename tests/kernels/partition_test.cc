@@ -123,13 +123,14 @@ TEST(Dispatch, ThreadsGetPanelsThenRowsThenMorePanels) {
   for (const Cpu& cpu : Cpus()) {
     SCOPED_TRACE(cpu.name);
     const Kernel& kernel = SelectKernel(cpu.features);
-    for (const Cut& cut : {Cut{1, 384, 384, 1, 1},    // too small
-                           Cut{1, 4096, 4096, 1, 8},  // one row: panels alone
-                           Cut{8, 384, 1536, 1, 4},   // 4 tasks' worth
-                           Cut{12, 384, 1536, 1, 4},  // 6, in whole rounds
-                           Cut{64, 384, 384, 4, 2},   // no block under 16 rows
-                           Cut{512, 384, 384, 8, 1},  // rows alone
-                           Cut{512, 384, 1536, 4, 2}}) {
+    for (const Cut& cut :
+         {Cut{1, 384, 384, 1, 1},    // too small
+          Cut{1, 4096, 4096, 1, 4},  // one row: panels alone
+          Cut{8, 384, 1536, 1, 4},   // 4 tasks' worth
+          Cut{12, 384, 1536, 1, 4},  // 6, of which each has one
+          Cut{40, 384, 384, 2, 2},   // no block under 16 rows
+          Cut{512, 384, 384, 4, 1},  // rows alone
+          Cut{512, 384, 1536, 2, 2}}) {
       const Partition partition = Divide({cut.m, cut.n, cut.k}, kernel, 4);
       const std::string name = std::to_string(cut.m) + "x" +
                                std::to_string(cut.k) + "x" +
