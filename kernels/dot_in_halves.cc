@@ -30,38 +30,41 @@ DotTile LowerHalf(DotTile tile) {
   return tile;
 }
 
-DotTile Slice(const DotTile& half, size_t kr, size_t begin, size_t end) {
-  const size_t group_bytes = half.width * kr;
-  DotTile slice = half;
-  slice.a += begin * kr;
-  slice.b += begin * group_bytes;
-  slice.groups = end - begin;
-  if (begin > 0) {
-    slice.seed = half.acc;
-    slice.seed_stride = kMaxTileColumns;
+// One half, and what becomes of its sums at the end of K.
+struct Walk {
+  DotTile tile;
+  const ScaledOutput* scaled;
+
+  void Past(size_t groups, size_t kr) {
+    tile.a += groups * kr;
+    tile.b += groups * tile.width * kr;
+    tile.seed = tile.acc;
+    tile.seed_stride = kMaxTileColumns;
   }
-  if (end < half.groups) slice.scaled = nullptr;
-  slice.prefetch = {slice.b + kAhead, group_bytes / 2, kLine};
-  return slice;
-}
+};
 
 }  // namespace
 
 void DotInHalves(DotFunction dot, size_t kr, const DotTile& tile) {
-  DotTile upper = tile;
-  upper.rows = kHalfRows;
-  DotTile lower = LowerHalf(tile);
-  ScaledOutput scaled;
-  if (tile.scaled != nullptr) {
-    scaled = LowerHalf(*tile.scaled);
-    lower.scaled = &scaled;
-  }
-  for (size_t begin = 0; begin < tile.groups; begin += kSliceGroups) {
-    const size_t end = std::min(begin + kSliceGroups, tile.groups);
-    dot(Slice(upper, kr, begin, end));
-    DotTile second = Slice(lower, kr, begin, end);
-    second.prefetch.from += second.groups * second.prefetch.step;
-    dot(second);
+  ScaledOutput lower_scaled;
+  if (tile.scaled != nullptr) lower_scaled = LowerHalf(*tile.scaled);
+  Walk walks[] = {
+      {tile, tile.scaled},
+      {LowerHalf(tile), tile.scaled == nullptr ? nullptr : &lower_scaled}};
+  walks[0].tile.rows = kHalfRows;
+  const size_t step = tile.width * kr / 2;
+  const int8_t* soon = tile.b + kAhead;
+  for (size_t left = tile.groups; left > 0;) {
+    const size_t groups = std::min(kSliceGroups, left);
+    left -= groups;
+    for (Walk& walk : walks) {
+      walk.tile.groups = groups;
+      walk.tile.scaled = left == 0 ? walk.scaled : nullptr;
+      walk.tile.prefetch = {soon, step, kLine};
+      dot(walk.tile);
+      walk.Past(groups, kr);
+      soon += groups * step;
+    }
   }
 }
 

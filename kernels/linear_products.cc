@@ -46,13 +46,12 @@ LinearTaskRun::Product LinearTaskRun::Scaled(const Tile& tile,
 // field, since a struct that is copied right after it was written has to wait.
 void LinearTaskRun::BeginSlice(const Panel& panel, const Slice& slice) {
   const size_t group_bytes = panel.width * kernel_.kr;
-  goes_on_ = slice.groups.begin != 0;
   codes_ = scratch_.rows.at(0, slice.groups.begin * kernel_.kr);
   dot_.a_stride = scratch_.rows.stride();
   dot_.b = panel.codes + slice.groups.begin * group_bytes;
   dot_.groups = slice.groups.size();
   dot_.seed = layer_.seeds.data() + panel.begin;
-  dot_.seed_stride = goes_on_ ? kMaxTileColumns : 0;
+  dot_.seed_stride = slice.groups.begin == 0 ? 0 : kMaxTileColumns;
   dot_.width = panel.width;
   scaled_.weight_scales = layer_.scales.data() + panel.begin;
   scaled_.bias = layer_.bias.data() + panel.begin;
@@ -80,7 +79,7 @@ void LinearTaskRun::AskForWeights(const Slice& slice, size_t group_bytes) {
 
 void LinearTaskRun::Multiply(const Tile& tile, const Product& into) {
   dot_.a = codes_ + tile.begin * dot_.a_stride;
-  if (goes_on_) dot_.seed = tile.acc;
+  if (dot_.seed_stride != 0) dot_.seed = tile.acc;  // of the slice before
   dot_.acc = into.acc;
   dot_.rows = tile.rows;
   dot_.prefetch.from = soon_ + tile.index * soon_step_;

@@ -83,8 +83,7 @@ class LinearTaskRun {
     size_t share;  // of each group's bytes that a tile asks the cache for
   };
 
-  // Where a product goes: sums into acc, or scaled into y. Tiles of sums and of
-  // y are kMaxTileColumns and y_stride apart.
+  // Where a product goes: sums into acc, or scaled into y.
   struct Product {
     int32_t* acc;
     float* y = nullptr;
@@ -126,7 +125,6 @@ class LinearTaskRun {
   ScaledOutput scaled_;
   const float* residual_ = nullptr;
   const uint8_t* codes_ = nullptr;  // of the first row
-  bool goes_on_ = false;            // from the sums of the slice before
   const int8_t* soon_ = nullptr;    // what the first tile asks the cache for
   size_t soon_step_ = 0;
   PhaseSampler sampler_;

@@ -1,8 +1,7 @@
 // Rows of floats on their way to codes, written once for every vector type V:
 // load_row, hadamard, row_maxima and row_codes of TileOps, and the last two at
-// once. Included by
-// tile_ops_body.h alone. Even what needs no V is a template of it, so that
-// every instruction set has a function of its own.
+// once. Included by tile_ops_body.h alone. Even what needs no V is a template
+// of it, so that every instruction set has a function of its own.
 
 #ifndef OCTET_KERNELS_ROW_OPS_BODY_H_
 #define OCTET_KERNELS_ROW_OPS_BODY_H_
@@ -281,13 +280,13 @@ void CodesOf(const float* x, size_t k, const RowFilter& filter,
   }
 }
 
-// Codes that need no filter, and what RowMaximaOf says of the next row: one
-// loop reads memory and computes at once.
 inline constexpr size_t kLineFloats = 16;
 // Rows to come: 2 KiB ahead of where one is measured, L2 and L3 are read a
 // tenth faster on Zen 5 than its prefetchers do.
 inline constexpr size_t kFloatsAhead = 512;
 
+// Codes that need no filter, and what RowMaximaOf says of the next row: one
+// loop reads memory and computes at once.
 template <typename V>
 RowMaxima CodesAndMaximaOf(const float* x, size_t k, const CodeRule& rule,
                            uint8_t* codes, const float* next) {
