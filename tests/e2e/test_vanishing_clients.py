@@ -36,7 +36,9 @@ def test_client_that_vanishes_while_it_uploads(prepared, server, still_serves):
                 "gone", files, received={WEIGHTS: received}
             )
         code = refusal.value.code()
-        return None if code == CODE.ABORTED else code
+        # Held by the vanished client yet, or longer than it was when asked.
+        busy = code in (CODE.ABORTED, CODE.OUT_OF_RANGE)
+        return None if busy else code
 
     code = wait.until(refused)
     assert code == CODE.INVALID_ARGUMENT  # zeros are no tensors
