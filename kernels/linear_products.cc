@@ -36,10 +36,8 @@ void LinearTaskRun::MultiplyByOneDnn() {
 
 LinearTaskRun::Product LinearTaskRun::Scaled(const Tile& tile,
                                              const Panel& panel) const {
-  return {.acc = tile.acc,
-          .y = static_cast<float*>(
-              task_.y.at(tile.begin, panel.begin - task_.first_column)),
-          .y_stride = task_.y.stride};
+  const Output output = OutputOf(tile, panel);
+  return {tile.acc, static_cast<float*>(output.y), output.stride};
 }
 
 // A tile takes some hundred nanoseconds: what can be said once is. Field by
@@ -77,7 +75,7 @@ void LinearTaskRun::AskForWeights(const Slice& slice, size_t group_bytes) {
   }
 }
 
-void LinearTaskRun::Multiply(const Tile& tile, const Product& into) {
+void LinearTaskRun::MultiplySlice(const Tile& tile, const Product& into) {
   dot_.a = codes_ + tile.begin * dot_.a_stride;
   if (dot_.seed_stride != 0) dot_.seed = tile.acc;  // of the slice before
   dot_.acc = into.acc;

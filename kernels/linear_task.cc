@@ -31,15 +31,12 @@ void LinearTaskRun::Quantize() {
   }
 }
 
-LinearTaskRun::Tile LinearTaskRun::TileOf(size_t panel_index,
-                                          size_t index) const {
+LinearTaskRun::Tile LinearTaskRun::TileOf(size_t index) const {
   const Range rows = tile_rows_[index];
-  const size_t seen = (panel_index - task_.panels.begin) * tiles_;
   return {.index = index,
           .begin = rows.begin,
           .rows = rows.size(),
-          .acc = scratch_.acc.As<int32_t>() + index * kLinearTileSize,
-          .sampled = sampler_.Wants(seen + index)};
+          .acc = scratch_.acc.As<int32_t>() + index * kLinearTileSize};
 }
 
 // Where weights pass through L2, nothing else stays there: a panel would begin
@@ -54,6 +51,19 @@ void LinearTaskRun::AskForSidesOf(const Panel& panel) const {
   }
 }
 
+void LinearTaskRun::Multiply(const Tile& tile, const Panel& panel,
+                             const Slice& slice, const Product& into) {
+  if (has_product_) {
+    if (slice.groups.end == layer_.weights.groups()) TakeProduct(tile, panel);
+  } else if (layer_.group_size != 0) {
+    MultiplyGroups(tile, panel, slice);
+  } else if (layer_.splits_k()) {
+    MultiplyWide(tile, panel);
+  } else {
+    MultiplySlice(tile, into);
+  }
+}
+
 void LinearTaskRun::RunPanel(size_t index) {
   const Panel panel = layer_.weights.panel(index);
   if (streams_) AskForSidesOf(panel);
@@ -61,6 +71,7 @@ void LinearTaskRun::RunPanel(size_t index) {
   const size_t step = SliceStep();
   const size_t group_bytes = panel.width * kernel_.kr;
   const size_t share = group_bytes / 4 / tiles_;
+  const size_t seen = (index - task_.panels.begin) * tiles_;
   for (size_t g = 0; g < groups; g += step) {
     const size_t end = std::min(g + step, groups);
     const bool last = end == groups;
@@ -69,24 +80,12 @@ void LinearTaskRun::RunPanel(size_t index) {
     const Slice slice = {{g, end}, panel.codes + end * group_bytes, share};
     BeginSlice(panel, slice);
     for (size_t t = 0; t < tiles_; ++t) {
-      const Tile tile = TileOf(index, t);
+      const Tile tile = TileOf(t);
       const bool plain = last && IsPlain(tile);
-      if (plain && tile.sampled) {
-        SamplePlain(tile, panel);
-        continue;
-      }
-      if (tile.sampled) sampler_.TileStarts();
-      if (has_product_) {
-        if (last) TakeProduct(tile, panel);
-      } else if (layer_.group_size != 0) {
-        MultiplyGroups(tile, panel, slice);
-      } else if (layer_.splits_k()) {
-        MultiplyWide(tile, panel);
-      } else {
-        Multiply(tile, plain ? Scaled(tile, panel) : Product{tile.acc});
-      }
-      if (tile.sampled) sampler_.DotDone();
-      if (last && !plain) Finish(tile, panel);
+      if (last && sampler_.Wants(seen + t)) Sample(tile, panel, slice);
+      Multiply(tile, panel, slice,
+               plain ? Scaled(tile, panel) : Product{tile.acc});
+      if (last && !plain) Finish(tile, panel, OutputOf(tile, panel));
     }
   }
 }
@@ -95,22 +94,35 @@ bool LinearTaskRun::IsPlain(const Tile& tile) const {
   return plain_ && !scratch_.rows.has_live(tile.begin, tile.rows);
 }
 
-// Twins without and with an epilogue, then the tile itself: phase_sampler.h.
-void LinearTaskRun::SamplePlain(const Tile& tile, const Panel& panel) {
-  const auto multiply = [&](const Product& into, int times) {
-    for (int i = 0; i < times; ++i) Multiply(tile, into);
+// Twins of the tile's last slice: phase_sampler.h.
+void LinearTaskRun::Sample(const Tile& tile, const Panel& panel,
+                           const Slice& slice) {
+  Tile twin = tile;
+  twin.acc = scratch_.twin;
+  if (slice.groups.begin != 0) {
+    std::copy_n(tile.acc, kLinearTileSize, twin.acc);  // of the slices before
+  }
+  const Output output = {scratch_.twin_y, kMaxTileColumns};
+  const Product scaled = {twin.acc, scratch_.twin_y, kMaxTileColumns};
+  const auto multiply = [&] {
+    Multiply(twin, panel, slice, Product{twin.acc});
   };
-  const Product sums = {scratch_.twin};
-  const Product scaled = {scratch_.twin, scratch_.twin_y, kMaxTileColumns};
-  multiply(sums, 1);
-  sampler_.TileStarts();
-  multiply(sums, PhaseSampler::kTwins);
-  sampler_.TwinsDone();
-  multiply(scaled, 1);
-  sampler_.TileStarts();
-  multiply(scaled, PhaseSampler::kTwins);
-  sampler_.ScaledTwinsDone();
-  Multiply(tile, Scaled(tile, panel));
+  PhaseSampler::Twins twins;
+  twins.dot = sampler_.TicksOf(multiply);
+  twins.with_outliers = twins.dot;
+  if (AddOutliers(twin, panel)) {
+    twins.with_outliers = sampler_.TicksOf([&] {
+      multiply();
+      AddOutliers(twin, panel);
+    });
+  }
+  const bool plain = IsPlain(twin);
+  twins.whole = sampler_.TicksOf([&] {
+    Multiply(twin, panel, slice, plain ? scaled : Product{twin.acc});
+    if (!plain) Finish(twin, panel, output);
+  });
+  const size_t groups = has_product_ ? slice.groups.size() : slice.groups.end;
+  sampler_.Add(twins, groups / static_cast<double>(slice.groups.size()));
 }
 
 // Slices are made of whole groups, which share a scale.
@@ -157,10 +169,15 @@ bool LinearTaskRun::AddOutliers(const Tile& tile, const Panel& panel) {
   return true;
 }
 
-void LinearTaskRun::Finish(const Tile& tile, const Panel& panel) {
-  if (tile.sampled) sampler_.TileStarts();
+LinearTaskRun::Output LinearTaskRun::OutputOf(const Tile& tile,
+                                              const Panel& panel) const {
+  return {task_.y.at(tile.begin, panel.begin - task_.first_column),
+          task_.y.stride};
+}
+
+void LinearTaskRun::Finish(const Tile& tile, const Panel& panel,
+                           const Output& output) {
   const bool outliers = AddOutliers(tile, panel);
-  if (tile.sampled && outliers) sampler_.OutliersDone();
   FinishTile finish;
   finish.acc = tile.acc;
   finish.acc_is_float = layer_.splits_k() || layer_.group_size != 0;
@@ -172,8 +189,8 @@ void LinearTaskRun::Finish(const Tile& tile, const Panel& panel) {
     finish.residual = residual(tile.begin, panel);
     finish.residual_stride = task_.residual.stride;
   }
-  finish.y = task_.y.at(tile.begin, panel.begin - task_.first_column);
-  finish.y_stride = task_.y.stride;
+  finish.y = output.y;
+  finish.y_stride = output.stride;
   finish.y_type = task_.y.type;
   finish.y_codes.inverse = InverseScale(task_.y.scale);
   finish.y_codes.zero_point = task_.y.zero_point;
@@ -181,7 +198,6 @@ void LinearTaskRun::Finish(const Tile& tile, const Panel& panel) {
   finish.columns = panel.columns;
   finish.activation = task_.activation;
   kernel_.ops->finish(finish);
-  if (tile.sampled) sampler_.EpilogueDone();
 }
 
 PhaseTimes RunLinearTask(const Int8Layer& layer, const LinearTask& task) {

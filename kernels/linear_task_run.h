@@ -73,7 +73,6 @@ class LinearTaskRun {
     size_t begin;
     size_t rows;
     int32_t* acc;
-    bool sampled;
   };
 
   // Groups [begin, end) of K, and the weights that come after them.
@@ -90,6 +89,12 @@ class LinearTaskRun {
     size_t y_stride = 0;
   };
 
+  // Of a tile, in task.y's type.
+  struct Output {
+    void* y;
+    size_t stride;
+  };
+
   void Quantize();
   void MultiplyByOneDnn();
   void RunPanel(size_t index);
@@ -97,11 +102,15 @@ class LinearTaskRun {
   void AskForWeights(const Slice& slice, size_t group_bytes);
   void AskForSidesOf(const Panel& panel) const;
   size_t SliceStep() const;
-  Tile TileOf(size_t panel_index, size_t index) const;
+  Tile TileOf(size_t index) const;
   bool IsPlain(const Tile& tile) const;
-  void Multiply(const Tile& tile, const Product& into);
+  Output OutputOf(const Tile& tile, const Panel& panel) const;
   Product Scaled(const Tile& tile, const Panel& panel) const;
-  void SamplePlain(const Tile& tile, const Panel& panel);
+  void Sample(const Tile& tile, const Panel& panel, const Slice& slice);
+  // `into` matters to MultiplySlice alone, the others go into tile.acc.
+  void Multiply(const Tile& tile, const Panel& panel, const Slice& slice,
+                const Product& into);
+  void MultiplySlice(const Tile& tile, const Product& into);
   void TakeProduct(const Tile& tile, const Panel& panel);
   void MultiplyGroups(const Tile& tile, const Panel& panel, const Slice& slice);
   void MultiplyWide(const Tile& tile, const Panel& panel);
@@ -109,7 +118,7 @@ class LinearTaskRun {
   const float* residual(size_t row, const Panel& panel) const {
     return task_.residual.row(row) + panel.begin - task_.first_column;
   }
-  void Finish(const Tile& tile, const Panel& panel);
+  void Finish(const Tile& tile, const Panel& panel, const Output& output);
 
   const Int8Layer& layer_;
   const Kernel& kernel_;

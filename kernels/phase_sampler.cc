@@ -30,12 +30,18 @@ double MeasureNanosecondsPerTick() {
   return elapsed.count() / static_cast<double>(std::max<uint64_t>(ticks, 1));
 }
 
+// The least of several runs: what interrupts one would count in every lap.
 int64_t MeasureTicksPerReading() {
-  constexpr int64_t kReadings = 1000;
-  const uint64_t start = ReadTicks();
-  uint64_t now = start;
-  for (int64_t i = 0; i < kReadings; ++i) now = ReadTicks();
-  return static_cast<int64_t>(now - start) / kReadings;
+  constexpr int kRuns = 16;
+  constexpr int64_t kReadings = 64;
+  int64_t least = std::numeric_limits<int64_t>::max();
+  for (int run = 0; run < kRuns; ++run) {
+    const uint64_t start = ReadTicks();
+    uint64_t now = start;
+    for (int64_t i = 0; i < kReadings; ++i) now = ReadTicks();
+    least = std::min(least, static_cast<int64_t>(now - start) / kReadings);
+  }
+  return least;
 }
 
 constexpr size_t kJitter = 64;
@@ -104,9 +110,10 @@ PhaseTimes PhaseShares::Divide(double loop_ns) const {
   const double all = dot + outlier + dequantize;
   PhaseTimes times;
   if (all == 0) return times;
-  times.dot_ns = static_cast<uint64_t>(loop_ns * (dot / all));
-  times.outlier_ns = static_cast<uint64_t>(loop_ns * (outlier / all));
-  times.dequantize_ns = static_cast<uint64_t>(loop_ns * (dequantize / all));
+  const double ns_per_tick = loop_ns / all;
+  times.dot_ns = static_cast<uint64_t>(dot * ns_per_tick);
+  times.outlier_ns = static_cast<uint64_t>(outlier * ns_per_tick);
+  times.dequantize_ns = static_cast<uint64_t>(dequantize * ns_per_tick);
   return times;
 }
 
@@ -130,27 +137,13 @@ void PhaseSampler::DotOfAllTilesDone() {
   loop_start_ = mark_;
 }
 
-void PhaseSampler::EpilogueDone() {
-  sample_.dequantize += Lap();
-  EndSample(kTilesPerSample);
-}
-
-void PhaseSampler::TwinsDone() {
-  const int64_t dot = Lap() / kTwins;
-  sample_.dot += dot;
-  sample_.dequantize -= dot;
-}
-
-void PhaseSampler::ScaledTwinsDone() {
-  sample_.dequantize += Lap() / kTwins;
-  EndSample(kTilesPerSampleOfTwins);
-}
-
-void PhaseSampler::EndSample(size_t tiles_per_sample) {
-  shares_.Add(sample_);
-  sample_ = {};
+void PhaseSampler::Add(const Twins& twins, double parts) {
+  shares_.Add(
+      {.dot = static_cast<int64_t>(parts * static_cast<double>(twins.dot)),
+       .outlier = twins.with_outliers - twins.dot,
+       .dequantize = twins.whole - twins.with_outliers});
   // The clock's low bits keep the count from falling into step with a model.
-  next_ += tiles_per_sample - kJitter / 2 + mark_ / kClockStep % kJitter;
+  next_ += kTilesPerSample - kJitter / 2 + mark_ / kClockStep % kJitter;
 }
 
 PhaseTimes PhaseSampler::EndLoop() {

@@ -6,13 +6,13 @@
 //   phase      loop * (ticks of the phase / ticks of all) over the samples of
 //              the layer, of which recent ones count more
 //
-// Most tiles have no epilogue that one could time: the kernel finishes them
-// from its registers, at little more than the price of the product. For those
-// the epilogue is what kTwins of the tile take longer with it than as many
-// without. Runs of twins, each after one that is not timed: the first of a kind
-// has cold operands and mispredicted branches, which on Zen 5 would count as 5
-// % of a tile of K = 384, while runs are within 2 % of what an A/B build saves.
-// Such a sample computes its tile eleven times, at 1 in 2048 0.5 % of the work.
+// An epilogue cannot be timed by itself: the kernel may finish a tile from its
+// registers, and where it does not, the CPU begins with the epilogue while the
+// product is under way. What it costs is what twins of the tile take longer
+// with it than without; and outliers likewise. Runs of kTwins, each after one
+// that is not timed: the first of a kind has cold operands and mispredicted
+// branches, which on Zen 5 would count as 5 % of a tile of K = 384. A sample
+// computes its tile ten times, or fifteen: 0.25 to 0.4 % of the work.
 
 #ifndef OCTET_KERNELS_PHASE_SAMPLER_H_
 #define OCTET_KERNELS_PHASE_SAMPLER_H_
@@ -36,8 +36,9 @@ class PhaseShares {
  public:
   struct Ticks {
     int64_t dot = 0;
+    // Differences, which noise may push below 0.
     int64_t outlier = 0;
-    int64_t dequantize = 0;  // a difference, which noise may push below 0
+    int64_t dequantize = 0;
   };
 
   void Add(const Ticks& sample);
@@ -61,7 +62,12 @@ class PhaseShares {
 // One call's tile loop on one thread.
 class PhaseSampler {
  public:
-  static constexpr int kTwins = 4;
+  // What one takes, in ticks.
+  struct Twins {
+    int64_t dot;  // of a part of K
+    int64_t with_outliers;
+    int64_t whole;  // with the epilogue too
+  };
 
   // `tiles` in the loop; nothing is timed when not `enabled`.
   PhaseSampler(bool enabled, size_t tiles, PhaseShares& shares);
@@ -70,24 +76,26 @@ class PhaseSampler {
   void EndQuantizeBeginLoop();
   void DotOfAllTilesDone();  // before the loop, where there is such a thing
   bool Wants(size_t tile) const { return tile == next_; }
-  void TileStarts() { mark_ = ReadTicks(); }
-  void DotDone() { sample_.dot += Lap(); }
-  void OutliersDone() { sample_.outlier += Lap(); }
-  void EpilogueDone();
-  void TwinsDone();
-  void ScaledTwinsDone();
+  template <typename Work>
+  int64_t TicksOf(const Work& one_twin) {
+    one_twin();
+    mark_ = ReadTicks();
+    for (int i = 0; i < kTwins; ++i) one_twin();
+    return Lap() / kTwins;
+  }
+  // `parts` of K make the whole.
+  void Add(const Twins& twins, double parts);
   PhaseTimes EndLoop();
 
  private:
-  static constexpr size_t kTilesPerSample = 512;
-  static constexpr size_t kTilesPerSampleOfTwins = 2048;
+  static constexpr int kTwins = 4;
+  static constexpr size_t kTilesPerSample = 4096;
 
   int64_t Lap() {
     const uint64_t before = mark_;
     mark_ = ReadTicks();
     return static_cast<int64_t>(mark_ - before) - per_reading_;
   }
-  void EndSample(size_t tiles_per_sample);
 
   PhaseShares& shares_;
   bool enabled_;
@@ -98,7 +106,6 @@ class PhaseSampler {
   uint64_t loop_start_ = 0;
   int64_t quantize_ = 0;
   int64_t dot_of_all_ = 0;
-  PhaseShares::Ticks sample_;
 };
 
 }  // namespace octet::kernels
