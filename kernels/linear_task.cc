@@ -31,14 +31,6 @@ void LinearTaskRun::Quantize() {
   }
 }
 
-LinearTaskRun::Tile LinearTaskRun::TileOf(size_t index) const {
-  const Range rows = tile_rows_[index];
-  return {.index = index,
-          .begin = rows.begin,
-          .rows = rows.size(),
-          .acc = scratch_.acc.As<int32_t>() + index * kLinearTileSize};
-}
-
 // Where weights pass through L2, nothing else stays there: a panel would begin
 // with a wait for its seeds, and end with one for its scales and bias.
 void LinearTaskRun::AskForSidesOf(const Panel& panel) const {
@@ -88,10 +80,6 @@ void LinearTaskRun::RunPanel(size_t index) {
       if (last && !plain) Finish(tile, panel, OutputOf(tile, panel));
     }
   }
-}
-
-bool LinearTaskRun::IsPlain(const Tile& tile) const {
-  return plain_ && !scratch_.rows.has_live(tile.begin, tile.rows);
 }
 
 // Twins of the tile's last slice: phase_sampler.h.
@@ -167,12 +155,6 @@ bool LinearTaskRun::AddOutliers(const Tile& tile, const Panel& panel) {
          .width = panel.width});
   }
   return true;
-}
-
-LinearTaskRun::Output LinearTaskRun::OutputOf(const Tile& tile,
-                                              const Panel& panel) const {
-  return {task_.y.at(tile.begin, panel.begin - task_.first_column),
-          task_.y.stride};
 }
 
 void LinearTaskRun::Finish(const Tile& tile, const Panel& panel,

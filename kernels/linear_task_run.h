@@ -102,9 +102,20 @@ class LinearTaskRun {
   void AskForWeights(const Slice& slice, size_t group_bytes);
   void AskForSidesOf(const Panel& panel) const;
   size_t SliceStep() const;
-  Tile TileOf(size_t index) const;
-  bool IsPlain(const Tile& tile) const;
-  Output OutputOf(const Tile& tile, const Panel& panel) const;
+  Tile TileOf(size_t index) const {
+    const Range rows = tile_rows_[index];
+    return {.index = index,
+            .begin = rows.begin,
+            .rows = rows.size(),
+            .acc = scratch_.acc.As<int32_t>() + index * kLinearTileSize};
+  }
+  bool IsPlain(const Tile& tile) const {
+    return plain_ && !scratch_.rows.has_live(tile.begin, tile.rows);
+  }
+  Output OutputOf(const Tile& tile, const Panel& panel) const {
+    return {task_.y.at(tile.begin, panel.begin - task_.first_column),
+            task_.y.stride};
+  }
   Product Scaled(const Tile& tile, const Panel& panel) const;
   void Sample(const Tile& tile, const Panel& panel, const Slice& slice);
   // `into` matters to MultiplySlice alone, the others go into tile.acc.

@@ -199,11 +199,9 @@ inline constexpr size_t kChains = 4;
 
 template <typename V>
 struct Maxima {
-  typename V::Bits chain[kChains];
+  typename V::Bits chain[kChains] = {V::SetBits(0), V::SetBits(0),
+                                     V::SetBits(0), V::SetBits(0)};
 
-  Maxima() {
-    for (auto& bits : chain) bits = V::SetBits(0);
-  }
   void Add(size_t i, V value) {
     chain[i] = V::MaxBits(chain[i], V::AbsBits(value));
   }
@@ -285,38 +283,56 @@ inline constexpr size_t kLineFloats = 16;
 // tenth faster on Zen 5 than its prefetchers do.
 inline constexpr size_t kFloatsAhead = 512;
 
+// Lanes from the last place where a vector is aligned to x: loads from aligned
+// places are a third faster on Zen 5 than loads that cross lines.
+template <typename V>
+ptrdiff_t LanesPastAlignment(const float* x) {
+  return static_cast<ptrdiff_t>(reinterpret_cast<uintptr_t>(x) / sizeof(float) %
+                                V::kLanes);
+}
+
 // Codes that need no filter, and what RowMaximaOf says of the next row: one
-// loop reads memory and computes at once.
+// loop reads memory and computes at once. Blocks are aligned but for the first
+// and the last, which overlap their neighbours and say the same again.
 template <typename V>
 RowMaxima CodesAndMaximaOf(const float* x, size_t k, const CodeRule& rule,
                            uint8_t* codes, const float* next) {
+  constexpr ptrdiff_t kBlock = kChains * V::kLanes;
+  const auto last = static_cast<ptrdiff_t>(k) - kBlock;
+  if (last < 0) {
+    CodesOf<V, false, false, true>(x, k, {}, rule, codes);
+    return MaximaOf<V, false, false>(next, k, {});
+  }
   const V inverse = V::Set(rule.inverse);
+  const int32_t flip = rule.zero_point ^ rule.flip;
   Maxima<V> all;
-  size_t i = 0;
-  for (; i + kChains * V::kLanes <= k; i += kChains * V::kLanes) {
+  const auto block = [&](ptrdiff_t i, ptrdiff_t next_i) {
 #pragma GCC unroll 4
-    for (size_t line = 0; line < kChains * V::kLanes; line += kLineFloats) {
-      __builtin_prefetch(next + i + kFloatsAhead + line);
+    for (ptrdiff_t line = 0; line < kBlock; line += kLineFloats) {
+      __builtin_prefetch(next + next_i + kFloatsAhead + line);
     }
     V values[kChains];
 #pragma GCC unroll 4
     for (size_t j = 0; j < kChains; ++j) {
-      const size_t at = i + j * V::kLanes;
-      all.Add(j, V::Load(next + at));
-      values[j] = V::Load(x + at) * inverse;
+      all.Add(j, V::Load(next + next_i + j * V::kLanes));
+      values[j] = V::Load(x + i + j * V::kLanes) * inverse;
     }
-    V::StoreSigned4(values, rule.zero_point ^ rule.flip, codes + i);
+    V::StoreSigned4(values, flip, codes + i);
+  };
+  const ptrdiff_t past = LanesPastAlignment<V>(x);
+  const ptrdiff_t next_past = LanesPastAlignment<V>(next);
+  ptrdiff_t i = 0;
+  if ((past | next_past) != 0) {
+    block(0, 0);
+    i = kBlock - past;
   }
-  for (; i + V::kLanes <= k; i += V::kLanes) {
-    all.Add(0, V::Load(next + i));
-    (V::Load(x + i) * inverse)
-        .StoreCodes(rule.zero_point, rule.flip, codes + i);
-  }
-  if (i < k) {
-    all.Add(0, V::LoadPart(next + i, k - i));
-    (V::LoadPart(x + i, k - i) * inverse)
-        .StoreCodesPart(rule.zero_point, rule.flip, codes + i, k - i);
-  }
+  const ptrdiff_t shift = past - next_past;
+  const ptrdiff_t end = shift < 0 ? last : last - shift;
+  for (; i <= end; i += kBlock) block(i, i + shift);
+  const ptrdiff_t next_i = i + shift;
+  if (i < last) block(i, last);
+  if (next_i < last) block(last, next_i);
+  if (i < k || next_i < k) block(last, last);
   const uint32_t largest = all.Largest();
   return {.all = largest, .kept = largest};
 }

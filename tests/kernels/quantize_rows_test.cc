@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "kernels/aligned_vector.h"
 #include "kernels/rounding.h"
 #include "tests/kernels/kernel_testing.h"
 
@@ -86,6 +87,31 @@ TEST_P(QuantizeRows, CodingAndMeasuringAtOnceIsTheSame) {
                 codes_);
       ASSERT_EQ(std::bit_cast<uint32_t>(scale),
                 std::bit_cast<uint32_t>(following.scale));
+    }
+  }
+}
+
+// Vectors are read where they are aligned, which is elsewhere in each row.
+TEST_P(QuantizeRows, EveryValueOfBothRowsCountsWhereverTheyLie) {
+  constexpr size_t kPlaces = 16;
+  for (const size_t k : {63, 64, 65, 79, 128, 143, 200}) {
+    const std::vector<float> x = RandomFloats(k, /*seed=*/41);
+    const MeasuredRow row = Quantize({}, x);
+    for (size_t place = 0; place < kPlaces * kPlaces; ++place) {
+      SCOPED_TRACE("place " + std::to_string(place));
+      AlignedVector<float> rows(2 * (k + kPlaces), 0.0F);
+      float* current = rows.data() + place % kPlaces;
+      float* next = rows.data() + k + kPlaces + place / kPlaces;
+      std::copy(x.begin(), x.end(), current);
+      for (size_t largest = 0; largest < k; ++largest) {
+        std::vector<uint8_t> codes(codes_.size(), 1);
+        next[largest] = 127.0F * static_cast<float>(largest + 1);
+        const float scale =
+            CodeRowAndMeasure(*kernel().ops, {}, current, row.scale, k,
+                              codes.size(), codes.data(), next);
+        ASSERT_EQ(scale, static_cast<float>(largest + 1));
+        ASSERT_EQ(codes, codes_);
+      }
     }
   }
 }
