@@ -85,6 +85,7 @@ void LinearTaskRun::RunPanel(size_t index) {
 // Twins of the tile's last slice: phase_sampler.h.
 void LinearTaskRun::Sample(const Tile& tile, const Panel& panel,
                            const Slice& slice) {
+  sampler_.BeginSample();
   Tile twin = tile;
   twin.acc = scratch_.twin;
   if (slice.groups.begin != 0) {
@@ -110,7 +111,7 @@ void LinearTaskRun::Sample(const Tile& tile, const Panel& panel,
     if (!plain) Finish(twin, panel, output);
   });
   const size_t groups = has_product_ ? slice.groups.size() : slice.groups.end;
-  sampler_.Add(twins, groups / static_cast<double>(slice.groups.size()));
+  sampler_.EndSample(twins, groups / static_cast<double>(slice.groups.size()));
 }
 
 // Slices are made of whole groups, which share a scale.

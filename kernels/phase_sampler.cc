@@ -137,13 +137,14 @@ void PhaseSampler::DotOfAllTilesDone() {
   loop_start_ = mark_;
 }
 
-void PhaseSampler::Add(const Twins& twins, double parts) {
+void PhaseSampler::EndSample(const Twins& twins, double parts) {
   shares_.Add(
       {.dot = static_cast<int64_t>(parts * static_cast<double>(twins.dot)),
        .outlier = twins.with_outliers - twins.dot,
        .dequantize = twins.whole - twins.with_outliers});
   // The clock's low bits keep the count from falling into step with a model.
   next_ += kTilesPerSample - kJitter / 2 + mark_ / kClockStep % kJitter;
+  loop_start_ += ReadTicks() - sample_start_;
 }
 
 PhaseTimes PhaseSampler::EndLoop() {

@@ -76,6 +76,7 @@ class PhaseSampler {
   void EndQuantizeBeginLoop();
   void DotOfAllTilesDone();  // before the loop, where there is such a thing
   bool Wants(size_t tile) const { return tile == next_; }
+  void BeginSample() { sample_start_ = ReadTicks(); }
   template <typename Work>
   int64_t TicksOf(const Work& one_twin) {
     one_twin();
@@ -83,8 +84,8 @@ class PhaseSampler {
     for (int i = 0; i < kTwins; ++i) one_twin();
     return Lap() / kTwins;
   }
-  // `parts` of K make the whole.
-  void Add(const Twins& twins, double parts);
+  // `parts` of K make the whole. What a sample took is no time of the loop.
+  void EndSample(const Twins& twins, double parts);
   PhaseTimes EndLoop();
 
  private:
@@ -104,6 +105,7 @@ class PhaseSampler {
   int64_t per_reading_ = 0;
   uint64_t mark_ = 0;
   uint64_t loop_start_ = 0;
+  uint64_t sample_start_ = 0;
   int64_t quantize_ = 0;
   int64_t dot_of_all_ = 0;
 };

@@ -150,7 +150,7 @@ struct ForwardJob {
   StageTimer timer;
   CallbackServerContext* unary;
   WireAnswer answer;
-  ReceivedBytes bytes = {};  // inputs.features.data
+  ReceivedBytes bytes;  // inputs.features.data
   ModelPtr model = nullptr;
   v1::DataType output_type = v1::DATA_TYPE_F32;
 };
