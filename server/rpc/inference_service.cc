@@ -317,7 +317,8 @@ class InferenceService final : public RawService {
     auto job = std::make_shared<ForwardJob>(
         ForwardJob{.timer = StageTimer(edge_.metrics, wire),
                    .unary = wire.unary,
-                   .answer = std::move(answer)});
+                   .answer = std::move(answer),
+                   .bytes = {}});
     RETURN_IF_ERROR(received.Parse(&wire.bytes));
     job->bytes = std::move(received.bytes);
     const v1::ForwardRequest& fields = received.fields;
