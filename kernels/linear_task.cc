@@ -46,7 +46,7 @@ void LinearTaskRun::AskForSidesOf(const Panel& panel) const {
 void LinearTaskRun::Multiply(const Tile& tile, const Panel& panel,
                              const Slice& slice, const Product& into) {
   if (has_product_) {
-    if (slice.groups.end == layer_.weights.groups()) TakeProduct(tile, panel);
+    TakeProduct(tile, panel);
   } else if (layer_.group_size != 0) {
     MultiplyGroups(tile, panel, slice);
   } else if (layer_.splits_k()) {
@@ -110,13 +110,13 @@ void LinearTaskRun::Sample(const Tile& tile, const Panel& panel,
     Multiply(twin, panel, slice, plain ? scaled : Product{twin.acc});
     if (!plain) Finish(twin, panel, output);
   });
-  const size_t groups = has_product_ ? slice.groups.size() : slice.groups.end;
-  sampler_.EndSample(twins, groups / static_cast<double>(slice.groups.size()));
+  sampler_.EndSample(twins, static_cast<double>(layer_.weights.groups()) /
+                                static_cast<double>(slice.groups.size()));
 }
 
 // Slices are made of whole groups, which share a scale.
 size_t LinearTaskRun::SliceStep() const {
-  if (layer_.splits_k()) return layer_.weights.groups();
+  if (has_product_ || layer_.splits_k()) return layer_.weights.groups();
   if (layer_.group_size == 0) return task_.slice_groups;
   const size_t group = layer_.group_size / kernel_.kr;
   return std::max(task_.slice_groups / group, size_t{1}) * group;
