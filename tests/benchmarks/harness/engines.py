@@ -40,7 +40,10 @@ class Engine:
 
     def ask(self, *words) -> dict:
         self.process.send_signal(signal.SIGCONT)
-        print(*words, file=self.process.stdin, flush=True)
+        try:
+            print(*words, file=self.process.stdin, flush=True)
+        except BrokenPipeError:
+            raise EngineError(self._end()) from None
         answer = self._answer()
         self.process.send_signal(signal.SIGSTOP)
         if "error" in answer:
@@ -80,9 +83,12 @@ class Engine:
     def _answer(self) -> dict:
         line = self.process.stdout.readline()
         if not line:
-            command = " ".join(map(str, self.process.args))
-            raise EngineError(f"it ended: {command}")
+            raise EngineError(self._end())
         return json.loads(line)
+
+    def _end(self) -> str:
+        command = " ".join(map(str, self.process.args))
+        return f"it ended with {self.process.wait()}: {command}"
 
 
 def start(commands: dict, cores: set) -> dict:

@@ -74,11 +74,23 @@ def take_turns(engines, contestants: dict, rounds, clock="cpu_ns") -> Turns:
         if seconds > SLOW:
             rounds = min(rounds, 3)
     order = list(calls)
+    ended = set()
     for turn in range(rounds):
         first = turn % len(order)
         for engine, variant in order[first:] + order[:first]:
-            answer = engines[engine].ask("run", variant, calls[engine, variant])
+            if engine in ended:
+                continue
+            try:
+                answer = engines[engine].ask(
+                    "run", variant, calls[engine, variant]
+                )
+            except EngineError as error:
+                print(f"LEFT OUT: {variant}, {error}", file=sys.stderr)
+                ended.add(engine)
+                continue
             turns.ns[engine, variant].append(answer[clock])
-    for engine in {engine for engine, _ in order}:
+    for contestant in [c for c in order if c[0] in ended]:
+        del turns.ns[contestant]
+    for engine in {engine for engine, _ in order} - ended:
         engines[engine].ask("drop")
     return turns
