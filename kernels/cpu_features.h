@@ -22,6 +22,8 @@
 #include <optional>
 #include <string_view>
 
+#include "kernels/weight_feed.h"
+
 namespace octet::kernels {
 
 // Each ladder in rising order.
@@ -50,11 +52,7 @@ struct CpuFeatures {
   bool neon = false;
   bool neon_dotprod = false;
   bool neon_i8mm = false;
-  // Bytes ahead at which one stream through memory is asked for: what memory
-  // delivers in the some hundred nanoseconds that it takes. 0 where the
-  // hardware keeps up by itself and requests of our own would only get in its
-  // way.
-  uint32_t stream_ahead = 4096;
+  WeightFeed feed;
 };
 
 // What hardware and operating system offer.

@@ -21,7 +21,8 @@ namespace octet::kernels {
 inline constexpr size_t kHalfRows = 4;
 
 // `dot` takes kHalfRows rows or one less, and asks for two lines at each group
-// of k. Codes are bytes. tile.prefetch is not looked at.
+// of k. Codes are bytes. Of tile.prefetch, only into_l2 is looked at, which
+// `dot` has to be made for.
 void DotInHalves(DotFunction dot, size_t kr, const DotTile& tile);
 
 }  // namespace octet::kernels

@@ -178,12 +178,15 @@ inline __attribute__((always_inline)) void StoreScaled(
   }
 }
 
-template <size_t kLines>
+enum class Into { kL1, kL2 };
+
+template <Into kInto, size_t kLines>
 inline __attribute__((always_inline)) void PrefetchWeights(const int8_t* from,
                                                            size_t spread) {
 #pragma GCC unroll 4
   for (size_t i = 0; i < kLines; ++i) {
-    _mm_prefetch(from + i * spread, _MM_HINT_T0);
+    _mm_prefetch(from + i * spread,
+                 kInto == Into::kL1 ? _MM_HINT_T0 : _MM_HINT_T1);
   }
 }
 
@@ -199,8 +202,8 @@ inline __attribute__((always_inline)) void PrefetchRow(const float* y) {
 }
 
 // Every group asks for kLines lines.
-template <size_t kRows, size_t kVectors, size_t kLines = kVectors,
-          typename Rows = AllRows>
+template <size_t kRows, size_t kVectors, Into kInto = Into::kL1,
+          size_t kLines = kVectors, typename Rows = AllRows>
 void Dot(const DotTile& tile) {
   constexpr size_t kChains = Chains(kRows, kVectors);
   const Rows rows(tile.rows);
@@ -218,7 +221,7 @@ void Dot(const DotTile& tile) {
     for (; g < tile.rows && g < tile.groups; ++g) {
       PrefetchRow<kVectors>(y);
       y += tile.scaled->y_stride;
-      PrefetchWeights<kLines>(soon, tile.prefetch.spread);
+      PrefetchWeights<kInto, kLines>(soon, tile.prefetch.spread);
       soon += tile.prefetch.step;
       Step(sums[0], rows, a, tile.a_stride, b);
       a += kGroup;
@@ -228,7 +231,7 @@ void Dot(const DotTile& tile) {
   for (; g + kChains <= tile.groups; g += kChains) {
 #pragma GCC unroll 4
     for (size_t i = 0; i < kChains; ++i) {
-      PrefetchWeights<kLines>(soon, tile.prefetch.spread);
+      PrefetchWeights<kInto, kLines>(soon, tile.prefetch.spread);
       Step(sums[i], rows, a + i * kGroup, tile.a_stride, b + i * stride);
       soon += tile.prefetch.step;
     }
@@ -247,9 +250,10 @@ void Dot(const DotTile& tile) {
       : StoreScaled<true>(sums[0], rows, *tile.scaled);
 }
 
+template <Into kInto>
 void Dot7Or8(const DotTile& tile) {
-  DotInHalves(Dot<kHalfRows, kMaxVectors, 2, MayLackLast<kHalfRows>>, kGroup,
-              tile);
+  DotInHalves(Dot<kHalfRows, kMaxVectors, kInto, 2, MayLackLast<kHalfRows>>,
+              kGroup, tile);
 }
 
 // [rows - 1][width / 16 - 1]
@@ -260,14 +264,25 @@ constexpr DotFunction kTiles[kMaxRows][kMaxVectors] = {
     {Dot<4, 1>, Dot<4, 2>, Dot<4, 3>, Dot<4, 4>},
     {Dot<5, 1>, Dot<5, 2>, Dot<5, 3>, Dot<5, 4>},
     {Dot<6, 1>, Dot<6, 2>, Dot<6, 3>, Dot<6, 4>},
-    {Dot<7, 1>, Dot<7, 2>, Dot<7, 3>, Dot7Or8},
-    {Dot<8, 1>, Dot<8, 2>, Dot<8, 3>, Dot7Or8},
+    {Dot<7, 1>, Dot<7, 2>, Dot<7, 3>, Dot7Or8<Into::kL1>},
+    {Dot<8, 1>, Dot<8, 2>, Dot<8, 3>, Dot7Or8<Into::kL1>},
 };
+
+// [rows - kLeastIntoL2], of whole panels: fewer rows are never one of two
+// tiles.
+constexpr size_t kLeastIntoL2 = 4;
+constexpr DotFunction kTilesIntoL2[] = {
+    Dot<4, kMaxVectors, Into::kL2>, Dot<5, kMaxVectors, Into::kL2>,
+    Dot<6, kMaxVectors, Into::kL2>, Dot7Or8<Into::kL2>, Dot7Or8<Into::kL2>};
 
 }  // namespace
 
 void DotU8S8Avx512Vnni_6x64(const DotTile& tile) {
-  kTiles[tile.rows - 1][tile.width / kLanes - 1](tile);
+  const size_t vectors = tile.width / kLanes;
+  const bool into_l2 = tile.prefetch.into_l2 && vectors == kMaxVectors &&
+                       tile.rows >= kLeastIntoL2;
+  (into_l2 ? kTilesIntoL2[tile.rows - kLeastIntoL2]
+           : kTiles[tile.rows - 1][vectors - 1])(tile);
 }
 
 }  // namespace octet::kernels

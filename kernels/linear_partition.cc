@@ -17,8 +17,6 @@ constexpr size_t kBlockBytes = size_t{448} << 10;
 constexpr size_t kMinBlockRows = 16;
 // Columns whose products cost some fifty times the quantization of their rows.
 constexpr size_t kCheapColumns = 768;
-// A panel slice and the rows that meet it share L1.
-constexpr size_t kSliceBytes = size_t{32} << 10;
 
 size_t CeilDivide(size_t a, size_t b) { return (a + b - 1) / b; }
 
@@ -31,8 +29,8 @@ size_t CodeStride(size_t padded_k) {
   return stride % 4096 == 0 ? stride + 64 : stride;
 }
 
-Partition Divide(const LinearShape& shape, const Kernel& kernel,
-                 size_t threads) {
+Partition Divide(const LinearShape& shape, const Kernel& kernel, size_t threads,
+                 size_t slice_bytes) {
   const size_t products = shape.rows * shape.n * shape.k;
   // One for each thread: smaller ones read weights and quantize rows more
   // often, and are no better for a thread that is held up now and then
@@ -61,7 +59,7 @@ Partition Divide(const LinearShape& shape, const Kernel& kernel,
   const size_t groups = padded_k / kernel.kr;
   const size_t slices = kernel.TilesOf(shape.rows) == 1
                             ? 1
-                            : AtLeastOne(groups * group_bytes / kSliceBytes);
+                            : AtLeastOne(groups * group_bytes / slice_bytes);
   partition.slice_groups = CeilDivide(groups, slices);
   return partition;
 }

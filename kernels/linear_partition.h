@@ -59,9 +59,10 @@ struct Partition {
   size_t tasks() const { return row_blocks * panel_blocks; }
 };
 
-// `threads` may be more than are useful. At least one row.
-Partition Divide(const LinearShape& shape, const Kernel& kernel,
-                 size_t threads);
+// `threads` may be more than are useful. At least one row. Several tiles share
+// slices of about `slice_bytes` of weights.
+Partition Divide(const LinearShape& shape, const Kernel& kernel, size_t threads,
+                 size_t slice_bytes);
 
 // Bytes between rows of codes: whole cache lines, and never a multiple of 4096,
 // where rows would share L1 sets.

@@ -10,6 +10,7 @@
 #include "kernels/grouped_dot.h"
 #include "kernels/linear_task_run.h"
 #include "kernels/microkernel.h"
+#include "kernels/weight_feed.h"
 
 namespace octet::kernels {
 namespace {
@@ -62,8 +63,10 @@ void LinearTaskRun::BeginSlice(const Panel& panel, const Slice& slice) {
 // Several tiles: each its share of the next slice, which the first of them will
 // read from L1.
 void LinearTaskRun::AskForWeights(const Slice& slice, size_t group_bytes) {
+  const WeightFeed& feed = HostFeatures().feed;
+  dot_.prefetch.into_l2 = feed.into_l2 && tiles_ <= 2;
   if (tiles_ == 1) {
-    soon_ = dot_.b + HostFeatures().stream_ahead;
+    soon_ = dot_.b + feed.ahead;
     soon_step_ = 0;
     dot_.prefetch.step = group_bytes;
     dot_.prefetch.spread = kLine;

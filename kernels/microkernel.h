@@ -38,6 +38,7 @@ struct Prefetch {
   const int8_t* from = nullptr;
   size_t step = 0;
   size_t spread = 0;
+  bool into_l2 = false;  // rather than into L1
 };
 
 // What becomes of the sums where there is neither activation nor outlier:

@@ -2,6 +2,7 @@
 
 #include "kernels/cpu_features.h"
 
+#include <cstdint>
 #include <cstdlib>
 #include <fstream>
 #include <optional>
@@ -12,10 +13,34 @@
 
 #include "gtest/gtest.h"
 #include "kernels/registry.h"
+#include "kernels/weight_feed.h"
 #include "tests/kernels/known_cpus.h"
 
 namespace octet::kernels {
 namespace {
+
+// EAX of CPUID's leaf 1, as these CPUs tell it.
+TEST(WeightFeed, FollowsTheFamily) {
+  constexpr uint32_t kRome = 0x00830f10;
+  constexpr uint32_t kGenoa = 0x00a10f11;
+  constexpr uint32_t kTurin = 0x00b00f21;
+  constexpr uint32_t kSapphireRapids = 0x000806f8;
+  EXPECT_EQ(CpuFamily(kRome), 23);
+  EXPECT_EQ(CpuFamily(kGenoa), 25);
+  EXPECT_EQ(CpuFamily(kTurin), 26);
+  EXPECT_EQ(CpuFamily(kSapphireRapids), 6);
+
+  const WeightFeed rome = WeightFeedOfAmd(CpuFamily(kRome));
+  EXPECT_EQ(rome.ahead, 0);
+  EXPECT_FALSE(rome.into_l2);
+  const WeightFeed genoa = WeightFeedOfAmd(CpuFamily(kGenoa));
+  EXPECT_EQ(genoa.ahead, 0);
+  EXPECT_TRUE(genoa.into_l2);
+  EXPECT_GT(genoa.slice_bytes, rome.slice_bytes);
+  const WeightFeed turin = WeightFeedOfAmd(CpuFamily(kTurin));
+  EXPECT_GT(turin.ahead, 0);
+  EXPECT_FALSE(turin.into_l2);
+}
 
 TEST(SelectKernel, NothingSpecialRunsTheReference) {
   EXPECT_EQ(SelectKernel({}).name, "dot_scalar_1x16");

@@ -61,7 +61,7 @@ std::vector<int32_t> Expected(const Problem& p) {
 
 // Every buffer the kernel touches stands against a guard page on `side`.
 std::vector<int32_t> Actual(const Kernel& kernel, const Problem& p,
-                            GuardedMemory::Side side) {
+                            GuardedMemory::Side side, bool into_l2) {
   const PackedWeights weights(kernel, {p.b.data(), p.n, p.k});
   const size_t stride = weights.groups() * kernel.kr;
   std::vector<int32_t> out(p.m * p.n);
@@ -101,7 +101,8 @@ std::vector<int32_t> Actual(const Kernel& kernel, const Problem& p,
                     .seed_stride = g == 0 ? 0 : kMaxTileColumns,
                     .acc = acc.As<int32_t>(),
                     .rows = rows,
-                    .width = panel.width});
+                    .width = panel.width,
+                    .prefetch = {.into_l2 = into_l2}});
       }
       for (size_t r = 0; r < rows; ++r) {
         for (size_t c = 0; c < panel.columns; ++c) {
@@ -117,7 +118,9 @@ std::vector<int32_t> Actual(const Kernel& kernel, const Problem& p,
 void ExpectExact(const Kernel& kernel, const Problem& p) {
   for (const auto side :
        {GuardedMemory::Side::kFront, GuardedMemory::Side::kBack}) {
-    ASSERT_EQ(Actual(kernel, p, side), Expected(p)) << p.Name();
+    for (const bool into_l2 : {false, true}) {
+      ASSERT_EQ(Actual(kernel, p, side, into_l2), Expected(p)) << p.Name();
+    }
   }
 }
 

@@ -40,6 +40,8 @@ constexpr Feature kFeatures[] = {
        layer.activation = Activation::kSilu;
      }}};
 
+constexpr size_t kSliceBytes = size_t{32} << 10;
+
 class Invariance : public EveryKernel {};
 OCTET_INSTANTIATE_FOR_EVERY_KERNEL(Invariance);
 
@@ -55,7 +57,8 @@ constexpr Shape kThreadedShapes[] = {
 
 TEST_P(Invariance, ThreadsDoNotChangeABit) {
   for (const Shape& shape : kThreadedShapes) {
-    ASSERT_TRUE(Divide({shape.m, shape.n, shape.k}, kernel(), 5).parallel)
+    ASSERT_TRUE(
+        Divide({shape.m, shape.n, shape.k}, kernel(), 5, kSliceBytes).parallel)
         << "this shape would say nothing about threads";
     for (const Feature& feature : kFeatures) {
       Layer layer(shape.m, shape.n, shape.k, /*seed=*/61);
@@ -112,9 +115,9 @@ TEST_P(Invariance, SmallWorkStaysOnTheCallingThread) {
   for (const size_t m : {1, 2, 8, 100, 10000}) {
     const size_t k = 64;
     const size_t n = kSmall / m / k;
-    EXPECT_FALSE(Divide({m, n, k}, kernel(), 64).parallel) << m;
+    EXPECT_FALSE(Divide({m, n, k}, kernel(), 64, kSliceBytes).parallel) << m;
   }
-  EXPECT_TRUE(Divide({2, 2048, 512}, kernel(), 2).parallel);
+  EXPECT_TRUE(Divide({2, 2048, 512}, kernel(), 2, kSliceBytes).parallel);
 }
 
 }  // namespace

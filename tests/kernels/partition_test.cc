@@ -68,10 +68,10 @@ constexpr std::tuple<size_t, size_t> kLayers[] = {  // K x N
     {384, 384},   {384, 1536},   {1536, 384},   {576, 192},
     {4096, 4096}, {4096, 11008}, {11008, 4096}, {1000, 333}};
 constexpr size_t kRows[] = {1, 2, 4, 6, 7, 8, 16, 32, 64, 128, 256, 512};
-constexpr size_t kL1Bytes = size_t{32} << 10;
+constexpr size_t kSliceBytes = size_t{32} << 10;
 
-// One tile walks K once. Several share slices that stay in L1, so that memory
-// is read once for all of them; also for 7 and 8 rows in two tiles.
+// One tile walks K once. Several share slices that stay in L1 or L2, so that
+// memory is read once for all of them; also for 7 and 8 rows in two tiles.
 TEST(Dispatch, WeightsComeFromMemoryOncePerBlockOfRows) {
   for (const Cpu& cpu : Cpus()) {
     SCOPED_TRACE(cpu.name);
@@ -81,14 +81,16 @@ TEST(Dispatch, WeightsComeFromMemoryOncePerBlockOfRows) {
         SCOPED_TRACE(std::to_string(rows) + "x" + std::to_string(k) + "x" +
                      std::to_string(n));
         const size_t groups = (k + kernel.kr - 1) / kernel.kr;
-        const Partition partition = Divide({rows, n, k}, kernel, 1);
-        const size_t slice = partition.slice_groups * kernel.nr * kernel.kr;
-        if (kernel.TilesOf(rows) == 1) {
-          EXPECT_EQ(partition.slice_groups, groups);
-        } else {
-          EXPECT_LE(slice, 2 * kL1Bytes);
-          if (groups * kernel.nr * kernel.kr >= 2 * kL1Bytes) {
-            EXPECT_GE(slice, kL1Bytes / 2);
+        for (const size_t bytes : {kSliceBytes, 2 * kSliceBytes}) {
+          const Partition partition = Divide({rows, n, k}, kernel, 1, bytes);
+          const size_t slice = partition.slice_groups * kernel.nr * kernel.kr;
+          if (kernel.TilesOf(rows) == 1) {
+            EXPECT_EQ(partition.slice_groups, groups);
+          } else {
+            EXPECT_LE(slice, 2 * bytes);
+            if (groups * kernel.nr * kernel.kr >= 2 * bytes) {
+              EXPECT_GE(slice, bytes / 2);
+            }
           }
         }
       }
@@ -102,7 +104,8 @@ TEST(Dispatch, OneThreadCutsRowsOnlyWhereTheirCodesLeaveL2) {
     const Kernel& kernel = SelectKernel(cpu.features);
     for (const auto& [k, n] : kLayers) {
       for (const size_t rows : kRows) {
-        const Partition partition = Divide({rows, n, k}, kernel, 1);
+        const Partition partition =
+            Divide({rows, n, k}, kernel, 1, kSliceBytes);
         EXPECT_FALSE(partition.parallel);
         EXPECT_EQ(partition.panel_blocks, 1);
         const bool fits =
@@ -131,7 +134,8 @@ TEST(Dispatch, ThreadsGetPanelsThenRowsThenMorePanels) {
           Cut{40, 384, 384, 2, 2},   // no block under 16 rows
           Cut{512, 384, 384, 4, 1},  // rows alone
           Cut{512, 384, 1536, 2, 2}}) {
-      const Partition partition = Divide({cut.m, cut.n, cut.k}, kernel, 4);
+      const Partition partition =
+          Divide({cut.m, cut.n, cut.k}, kernel, 4, kSliceBytes);
       const std::string name = std::to_string(cut.m) + "x" +
                                std::to_string(cut.k) + "x" +
                                std::to_string(cut.n);
