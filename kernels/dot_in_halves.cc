@@ -16,10 +16,19 @@ struct Pace {
 
 // Shorter slices move the sums more often: 2 % for weights in L2. Longer ones
 // crowd L1, the more so with what was asked for: on Zen 5, 3 % for weights in
-// memory.
-constexpr Pace kIntoL1 = {48, 16384};
-// On Zen 4, 2 % faster than slices of 48 groups. 128 leave L1.
-constexpr Pace kIntoL2 = {96, 32768};
+// memory. The other two are Zen 4's, where 128 groups would leave L1.
+Pace PaceOf(Into into) {
+  switch (into) {
+    case Into::kL1:
+      return {48, 16384};
+    case Into::kL2:
+      return {96, 32768};
+    case Into::kL2ThenL1:
+      return {64, 32768};
+  }
+  return {};
+}
+
 constexpr size_t kLine = 64;
 
 ScaledOutput LowerHalf(ScaledOutput out) {
@@ -59,7 +68,7 @@ void DotInHalves(DotFunction dot, size_t kr, const DotTile& tile) {
       {tile, tile.scaled},
       {LowerHalf(tile), tile.scaled == nullptr ? nullptr : &lower_scaled}};
   walks[0].tile.rows = kHalfRows;
-  const Pace& pace = tile.prefetch.into_l2 ? kIntoL2 : kIntoL1;
+  const Pace pace = PaceOf(tile.prefetch.into);
   const size_t step = tile.width * kr / 2;
   const int8_t* soon = tile.b + pace.ahead;
   for (size_t left = tile.groups; left > 0;) {

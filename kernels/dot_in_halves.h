@@ -19,6 +19,8 @@
 namespace octet::kernels {
 
 inline constexpr size_t kHalfRows = 4;
+// Of Into::kL2ThenL1: bytes between what goes into L2 and what into L1.
+inline constexpr size_t kHalvesEarlier = 20480;
 
 // `dot` takes kHalfRows rows or one less, and asks for two lines at each group
 // of k. Codes are bytes. Of tile.prefetch, only into_l2 is looked at, which

@@ -23,6 +23,7 @@ namespace {
 constexpr size_t kLanes = 16;
 constexpr size_t kGroup = 4;
 constexpr size_t kVectorBytes = kLanes * kGroup;
+constexpr size_t kMostRows = 6;  // of one walk
 constexpr size_t kMaxRows = 8;
 constexpr size_t kMaxVectors = 4;
 
@@ -178,15 +179,16 @@ inline __attribute__((always_inline)) void StoreScaled(
   }
 }
 
-enum class Into { kL1, kL2 };
-
 template <Into kInto, size_t kLines>
 inline __attribute__((always_inline)) void PrefetchWeights(const int8_t* from,
                                                            size_t spread) {
 #pragma GCC unroll 4
   for (size_t i = 0; i < kLines; ++i) {
-    _mm_prefetch(from + i * spread,
-                 kInto == Into::kL1 ? _MM_HINT_T0 : _MM_HINT_T1);
+    const int8_t* const line = from + i * spread;
+    _mm_prefetch(line, kInto == Into::kL1 ? _MM_HINT_T0 : _MM_HINT_T1);
+    if (kInto == Into::kL2ThenL1) {
+      _mm_prefetch(line - kHalvesEarlier, _MM_HINT_T0);
+    }
   }
 }
 
@@ -275,14 +277,19 @@ constexpr DotFunction kTilesIntoL2[] = {
     Dot<4, kMaxVectors, Into::kL2>, Dot<5, kMaxVectors, Into::kL2>,
     Dot<6, kMaxVectors, Into::kL2>, Dot7Or8<Into::kL2>, Dot7Or8<Into::kL2>};
 
+DotFunction FunctionFor(const DotTile& tile) {
+  const size_t vectors = tile.width / kLanes;
+  if (tile.prefetch.into == Into::kL1 || vectors != kMaxVectors ||
+      tile.rows < kLeastIntoL2) {
+    return kTiles[tile.rows - 1][vectors - 1];
+  }
+  return tile.prefetch.into == Into::kL2ThenL1 && tile.rows > kMostRows
+             ? Dot7Or8<Into::kL2ThenL1>
+             : kTilesIntoL2[tile.rows - kLeastIntoL2];
+}
+
 }  // namespace
 
-void DotU8S8Avx512Vnni_6x64(const DotTile& tile) {
-  const size_t vectors = tile.width / kLanes;
-  const bool into_l2 = tile.prefetch.into_l2 && vectors == kMaxVectors &&
-                       tile.rows >= kLeastIntoL2;
-  (into_l2 ? kTilesIntoL2[tile.rows - kLeastIntoL2]
-           : kTiles[tile.rows - 1][vectors - 1])(tile);
-}
+void DotU8S8Avx512Vnni_6x64(const DotTile& tile) { FunctionFor(tile)(tile); }
 
 }  // namespace octet::kernels

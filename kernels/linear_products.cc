@@ -64,7 +64,9 @@ void LinearTaskRun::BeginSlice(const Panel& panel, const Slice& slice) {
 // read from L1.
 void LinearTaskRun::AskForWeights(const Slice& slice, size_t group_bytes) {
   const WeightFeed& feed = HostFeatures().feed;
-  dot_.prefetch.into_l2 = feed.into_l2 && tiles_ <= 2;
+  if (feed.into_l2 && tiles_ <= 2) {
+    dot_.prefetch.into = streams_ ? Into::kL2ThenL1 : Into::kL2;
+  }
   if (tiles_ == 1) {
     soon_ = dot_.b + feed.ahead;
     soon_step_ = 0;

@@ -32,13 +32,16 @@ namespace octet::kernels {
 inline constexpr size_t kMaxTileRows = 8;
 inline constexpr size_t kMaxTileColumns = 64;
 
-// Weights that will be read soon. A kernel may ask the cache, at group g, for
+// Where to: into L1, into L2, or early into L2 and late into L1.
+enum class Into : uint8_t { kL1, kL2, kL2ThenL1 };
+
+// Weights that will be read soon. A kernel may ask the caches, at group g, for
 // the lines at from + g * step + i * spread, i = 0, 1 ...
 struct Prefetch {
   const int8_t* from = nullptr;
   size_t step = 0;
   size_t spread = 0;
-  bool into_l2 = false;  // rather than into L1
+  Into into = Into::kL1;
 };
 
 // What becomes of the sums where there is neither activation nor outlier:

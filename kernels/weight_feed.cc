@@ -5,10 +5,11 @@
 namespace octet::kernels {
 
 // Zen 4: its prefetchers beat requests 4 KiB ahead by 10 %, for 1 to 6 rows. 7
-// and 8 rows read memory 1.75 times as fast by requests into L2, 9 to 12 rows
-// 1.1 to 1.25 times; more rows multiply long enough for L1, and are 5 to 15 %
-// slower by L2. Slices of 64 KiB are 2 to 3 % faster than those that L1 holds:
-// six rows meet 256 bytes of weights in 24 cycles, which L2 keeps up with.
+// and 8 rows read memory 1.8 to 2 times as fast by requests into L2, 9 to 12
+// rows 1.1 to 1.25 times; more rows multiply long enough for L1, and are 5 to
+// 15 % slower by L2. Slices of 64 KiB are 2 to 3 % faster than those that L1
+// holds: six rows meet 256 bytes of weights in 24 cycles, which L2 keeps up
+// with.
 //
 // Zen 5: weights beyond L2 are read 12 to 45 % faster by requests 8 KiB ahead,
 // for 1 to 8 rows.

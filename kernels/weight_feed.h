@@ -17,8 +17,9 @@ struct WeightFeed {
   uint32_t ahead = 4096;
   // Of a slice of K, which all tiles of a block of rows read before the next.
   uint32_t slice_bytes = 32 << 10;
-  // Up to two tiles that share slices ask for weights into L2: L1 waits for too
-  // few lines at a time to keep up with memory.
+  // Up to two tiles that share slices ask for weights into L2 (and one into L1
+  // too, where they come from memory): L1 waits for too few lines at a time to
+  // keep up with memory.
   bool into_l2 = false;
 };
 

@@ -61,7 +61,7 @@ std::vector<int32_t> Expected(const Problem& p) {
 
 // Every buffer the kernel touches stands against a guard page on `side`.
 std::vector<int32_t> Actual(const Kernel& kernel, const Problem& p,
-                            GuardedMemory::Side side, bool into_l2) {
+                            GuardedMemory::Side side, Into into) {
   const PackedWeights weights(kernel, {p.b.data(), p.n, p.k});
   const size_t stride = weights.groups() * kernel.kr;
   std::vector<int32_t> out(p.m * p.n);
@@ -102,7 +102,7 @@ std::vector<int32_t> Actual(const Kernel& kernel, const Problem& p,
                     .acc = acc.As<int32_t>(),
                     .rows = rows,
                     .width = panel.width,
-                    .prefetch = {.into_l2 = into_l2}});
+                    .prefetch = {.into = into}});
       }
       for (size_t r = 0; r < rows; ++r) {
         for (size_t c = 0; c < panel.columns; ++c) {
@@ -118,8 +118,8 @@ std::vector<int32_t> Actual(const Kernel& kernel, const Problem& p,
 void ExpectExact(const Kernel& kernel, const Problem& p) {
   for (const auto side :
        {GuardedMemory::Side::kFront, GuardedMemory::Side::kBack}) {
-    for (const bool into_l2 : {false, true}) {
-      ASSERT_EQ(Actual(kernel, p, side, into_l2), Expected(p)) << p.Name();
+    for (const Into into : {Into::kL1, Into::kL2, Into::kL2ThenL1}) {
+      ASSERT_EQ(Actual(kernel, p, side, into), Expected(p)) << p.Name();
     }
   }
 }
