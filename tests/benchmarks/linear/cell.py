@@ -41,6 +41,16 @@ class Cell:
         return copies(self.m, self.k * self.n) > 1
 
     @property
+    def limit_share(self) -> float | None:
+        """What would be left of the time at the limits of the CPU: all products
+        at the register peak, and all weights read where they must come from
+        memory. Quantization takes no time there."""
+        shares = [self.peak_share]
+        if self.beyond_cache:
+            shares.append(self.read_share)
+        return max((s for s in shares if s is not None), default=None)
+
+    @property
     def memory_bound(self) -> bool | None:
         """Reading the weights takes longer than their arithmetic would. None
         where the limits of the CPU were not measured."""

@@ -10,8 +10,18 @@ def print_verdicts(cells) -> None:
     """A target without what it is measured by says so, and the others stand."""
     print("\ntargets, one thread")
     for name, goal, applies, value in _targets(cells):
-        values = [(value(c), c.name) for c in cells if applies(c)]
-        print_verdict(name, goal, [v for v in values if v[0] is not None])
+        measured = [(value(c), c) for c in cells if applies(c)]
+        measured = [(v, c) for v, c in measured if v is not None]
+        print_verdict(
+            name,
+            goal,
+            [(v, c.name) for v, c in measured],
+            ceilings={
+                c.name: v / c.limit_share
+                for v, c in measured
+                if c.limit_share is not None
+            },
+        )
 
 
 def _targets(cells):
