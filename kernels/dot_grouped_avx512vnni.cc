@@ -43,7 +43,7 @@ inline __attribute__((always_inline)) __m512i BroadcastGroup(const uint8_t* a) {
 }
 
 // Columns [column, column + kVectors * kLanes) of the panel.
-template <size_t kRows, size_t kVectors>
+template <size_t kRows, size_t kVectors, Into kInto = Into::kL1>
 void Dot(const GroupedTile& tile, size_t column) {
   const size_t stride = tile.width * kGroup;
   const uint8_t* a = tile.a;
@@ -77,7 +77,8 @@ void Dot(const GroupedTile& tile, size_t column) {
       __m512i weights[kVectors];
 #pragma GCC unroll 4
       for (size_t v = 0; v < kVectors; ++v) {
-        _mm_prefetch(soon + v * tile.prefetch.spread, _MM_HINT_T0);
+        _mm_prefetch(soon + v * tile.prefetch.spread,
+                     kInto == Into::kL1 ? _MM_HINT_T0 : _MM_HINT_T1);
         weights[v] = _mm512_loadu_si512(b + v * kVectorBytes);
         asm("" : "+v"(weights[v]));
       }
@@ -123,6 +124,18 @@ constexpr DotColumns kDots[][4] = {
     {Dot<6, 1>, Dot<6, 2>, nullptr, nullptr},
 };
 
+// [rows - kWideRows - 1], two vectors.
+constexpr DotColumns kDotsIntoL2[] = {
+    Dot<3, 2, Into::kL2>, Dot<4, 2, Into::kL2>, Dot<5, 2, Into::kL2>,
+    Dot<6, 2, Into::kL2>};
+
+DotColumns FunctionFor(const GroupedTile& tile, size_t vectors) {
+  return tile.prefetch.into == Into::kL1 || tile.rows <= kWideRows ||
+                 vectors != 2
+             ? kDots[tile.rows - 1][vectors - 1]
+             : kDotsIntoL2[tile.rows - kWideRows - 1];
+}
+
 }  // namespace
 
 void DotGroupedAvx512Vnni(const GroupedTile& tile) {
@@ -130,7 +143,7 @@ void DotGroupedAvx512Vnni(const GroupedTile& tile) {
   const size_t vectors = tile.width / kLanes;
   for (size_t v = 0; v < vectors; v += most) {
     const size_t count = vectors - v < most ? vectors - v : most;
-    kDots[tile.rows - 1][count - 1](tile, v * kLanes);
+    FunctionFor(tile, count)(tile, v * kLanes);
   }
 }
 

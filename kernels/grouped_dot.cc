@@ -11,7 +11,11 @@
 namespace octet::kernels {
 
 void DotGrouped(const Kernel& kernel, const GroupedTile& tile) {
-  if (kernel.dot_grouped != nullptr) return kernel.dot_grouped(tile);
+  kernel.dot_grouped == nullptr ? DotGroupByGroup(kernel, tile)
+                                : kernel.dot_grouped(tile);
+}
+
+void DotGroupByGroup(const Kernel& kernel, const GroupedTile& tile) {
   alignas(64) int32_t acc[kMaxTileRows * kMaxTileColumns];
   size_t at = 0;
   for (size_t g = 0; g < tile.groups; g += tile.scale_groups) {

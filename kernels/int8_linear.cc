@@ -217,8 +217,9 @@ struct SharedTimes {
 void RunTasks(const Int8Layer& layer, size_t first, const LinearInput& x,
               const LinearOutput& y, const LinearCall& call) {
   const size_t threads = call.pool == nullptr ? 1 : call.pool->threads();
-  Partition partition = Divide({x.rows, y.cols, x.cols}, layer.kernel, threads,
-                               HostFeatures().feed.slice_bytes);
+  Partition partition =
+      Divide({x.rows, y.cols, x.cols, layer.group_size != 0}, layer.kernel,
+             threads, HostFeatures().feed.slice_bytes);
   // oneDNN multiplies by all columns or by none.
   const bool by_onednn = layer.onednn != nullptr && y.cols == layer.weights.n();
   if (by_onednn) partition.panel_blocks = 1;

@@ -57,7 +57,7 @@ Partition Divide(const LinearShape& shape, const Kernel& kernel, size_t threads,
 
   const size_t group_bytes = kernel.nr * kernel.kr;
   const size_t groups = padded_k / kernel.kr;
-  const size_t slices = kernel.TilesOf(shape.rows) == 1
+  const size_t slices = kernel.PassesOnce(shape.rows, shape.grouped)
                             ? 1
                             : AtLeastOne(groups * group_bytes / slice_bytes);
   partition.slice_groups = CeilDivide(groups, slices);

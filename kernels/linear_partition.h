@@ -22,6 +22,7 @@ struct LinearShape {
   size_t rows;
   size_t n;
   size_t k;
+  bool grouped = false;  // a scale per group of K
 };
 
 struct Range {

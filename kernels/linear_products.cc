@@ -59,15 +59,15 @@ void LinearTaskRun::BeginSlice(const Panel& panel, const Slice& slice) {
   AskForWeights(slice, group_bytes);
 }
 
-// One tile: the weights a fixed distance ahead; of 0, requests are hits.
-// Several tiles: each its share of the next slice, which the first of them will
+// One pass: the weights a fixed distance ahead; of 0, requests are hits.
+// Several: each tile its share of the next slice, which the first of them will
 // read from L1.
 void LinearTaskRun::AskForWeights(const Slice& slice, size_t group_bytes) {
   const WeightFeed& feed = HostFeatures().feed;
   if (feed.into_l2 && tiles_ <= 2) {
     dot_.prefetch.into = streams_ ? Into::kL2ThenL1 : Into::kL2;
   }
-  if (tiles_ == 1) {
+  if (passes_once_) {
     soon_ = dot_.b + feed.ahead;
     soon_step_ = 0;
     dot_.prefetch.step = group_bytes;
@@ -123,20 +123,21 @@ void LinearTaskRun::MultiplyGroups(const Tile& tile, const Panel& panel,
   const int8_t* b = panel.codes + slice.groups.begin * group_bytes;
   Prefetch prefetch = dot_.prefetch;
   prefetch.from = soon_ + tile.index * soon_step_;
-  DotGrouped(kernel_, {.a = scratch_.rows.at(tile.begin,
-                                             slice.groups.begin * kernel_.kr),
-                       .a_stride = scratch_.rows.stride(),
-                       .b = b,
-                       .groups = slice.groups.size(),
-                       .scale_groups = step,
-                       .seeds = layer_.seeds.data() + at,
-                       .scales = layer_.group_scales.data() + at,
-                       .scale_stride = panel.width,
-                       .sums = reinterpret_cast<float*>(tile.acc),
-                       .first = slice.groups.begin == 0,
-                       .rows = tile.rows,
-                       .width = panel.width,
-                       .prefetch = prefetch});
+  const auto dot = group_by_group_ ? DotGroupByGroup : DotGrouped;
+  dot(kernel_,
+      {.a = scratch_.rows.at(tile.begin, slice.groups.begin * kernel_.kr),
+       .a_stride = scratch_.rows.stride(),
+       .b = b,
+       .groups = slice.groups.size(),
+       .scale_groups = step,
+       .seeds = layer_.seeds.data() + at,
+       .scales = layer_.group_scales.data() + at,
+       .scale_stride = panel.width,
+       .sums = reinterpret_cast<float*>(tile.acc),
+       .first = slice.groups.begin == 0,
+       .rows = tile.rows,
+       .width = panel.width,
+       .prefetch = prefetch});
 }
 
 // Parts of K that are exact in int32, added up in 64 bits; the sum is rounded

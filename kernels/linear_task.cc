@@ -58,7 +58,7 @@ void LinearTaskRun::Multiply(const Tile& tile, const Panel& panel,
 
 void LinearTaskRun::RunPanel(size_t index) {
   const Panel panel = layer_.weights.panel(index);
-  if (streams_) AskForSidesOf(panel);
+  if (streams_ && layer_.group_size == 0) AskForSidesOf(panel);
   const size_t groups = layer_.weights.groups();
   const size_t step = SliceStep();
   const size_t group_bytes = panel.width * kernel_.kr;
@@ -116,7 +116,9 @@ void LinearTaskRun::Sample(const Tile& tile, const Panel& panel,
 
 // Slices are made of whole groups, which share a scale.
 size_t LinearTaskRun::SliceStep() const {
-  if (has_product_ || layer_.splits_k()) return layer_.weights.groups();
+  if (has_product_ || layer_.splits_k() || group_by_group_) {
+    return layer_.weights.groups();
+  }
   if (layer_.group_size == 0) return task_.slice_groups;
   const size_t group = layer_.group_size / kernel_.kr;
   return std::max(task_.slice_groups / group, size_t{1}) * group;

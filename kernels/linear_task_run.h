@@ -47,17 +47,22 @@ class LinearTaskRun {
         kernel_(layer.kernel),
         task_(task),
         scratch_(scratch),
+        far_(layer.weights.bytes() > kNearBytes),
+        group_by_group_(layer.group_size != 0 && far_ &&
+                        task.x.rows <= kernel_.mr &&
+                        !kernel_.PassesOnce(task.x.rows, true)),
         tiles_(layer.group_size == 0
                    ? kernel_.TilesOf(task.x.rows)
                    : (task.x.rows + kernel_.mr - 1) / kernel_.mr),
+        passes_once_(group_by_group_ ||
+                     kernel_.PassesOnce(task.x.rows, layer.group_size != 0)),
         tile_rows_(task.x.rows, tiles_),
         // No activation, no outlier columns: the kernel can finish by itself.
         plain_(kernel_.scales && !task.by_onednn && !layer.splits_k() &&
                layer.group_size == 0 && task.y.type == ElementType::kFp32 &&
                task.activation == Activation::kNone &&
                layer.outlier_columns.empty()),
-        streams_(tiles_ == 1 && layer.group_size == 0 &&
-                 layer.weights.bytes() > kNearBytes),
+        streams_(passes_once_ && far_),
         sampler_(task.timed, tiles_ * task.panels.size(), layer.shares) {
     scaled_.residual_stride = task.residual.stride;
     scaled_.is_far =
@@ -135,10 +140,13 @@ class LinearTaskRun {
   const Kernel& kernel_;
   const LinearTask& task_;
   LinearScratch& scratch_;
+  bool far_;             // weights come from beyond L2
+  bool group_by_group_;  // rather than by dot_grouped: grouped_dot.h
   size_t tiles_;
+  bool passes_once_;  // over a panel
   EvenParts tile_rows_;
   bool plain_;
-  bool streams_;  // weights come from beyond L2, at the pace of memory
+  bool streams_;              // weights come at the pace of memory
   bool has_product_ = false;  // oneDNN's, of all rows and columns
   // Of the current slice: what its tiles share, which Multiply completes.
   DotTile dot_;

@@ -27,7 +27,7 @@ void DotS8S8NeonI8mm_8x12(const DotTile& tile);
 namespace {
 
 // name, isa, mr, nr, nr_step, kr, code_bytes, products_per_cycle, code_offset,
-// dot, ops, scales, dot_grouped, few_rows
+// dot, ops, scales, dot_grouped, few_rows, grouped_few_rows
 constexpr Kernel kKernels[] = {
     {"dot_scalar_1x16", Isa::kScalar, 1, 16, 1, 4, 1, 1, 0, DotScalar1x16,
      &kScalarTileOps},
@@ -39,7 +39,7 @@ constexpr Kernel kKernels[] = {
     {"dot_u8s8_avxvnni_6x16", Isa::kAvxVnni, 6, 16, 8, 4, 1, 64, 0,
      DotU8S8AvxVnni_6x16, &kAvx2TileOps},
     {"dot_u8s8_avx512vnni_6x64", Isa::kAvx512Vnni, 6, 64, 16, 4, 1, 128, 0,
-     DotU8S8Avx512Vnni_6x64, &kAvx512TileOps, true, DotGroupedAvx512Vnni, 8},
+     DotU8S8Avx512Vnni_6x64, &kAvx512TileOps, true, DotGroupedAvx512Vnni, 8, 2},
 #elif defined(__aarch64__)
     {"dot_s8s8_neon_6x8", Isa::kNeon, 6, 8, 4, 4, 1, 16, 128, DotS8S8Neon_6x8,
      &kNeonTileOps},

@@ -30,10 +30,18 @@ struct Kernel {
   bool scales = false;           // can write ScaledOutput
   GroupedDotFunction dot_grouped = nullptr;  // or dot and ops->add_group do it
   size_t few_rows = 0;  // above mr: `dot` takes so many where they are all
+  size_t grouped_few_rows = 0;  // that pass over dot_grouped's panel once
 
   // Tiles that `dot` is called with for rows of one block.
   size_t TilesOf(size_t rows) const {
     return rows <= few_rows ? 1 : (rows + mr - 1) / mr;
+  }
+
+  // Whether rows of one block pass over a panel once. Others share slices of K,
+  // which the first pass brings into the caches.
+  bool PassesOnce(size_t rows, bool grouped) const {
+    if (!grouped) return TilesOf(rows) == 1;
+    return rows <= (dot_grouped == nullptr ? mr : grouped_few_rows);
   }
 };
 

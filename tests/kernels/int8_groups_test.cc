@@ -130,6 +130,23 @@ TEST_P(Int8Groups, RowsDoNotDependOnNeighboursOrThreads) {
   }
 }
 
+// More than L2 holds: few rows take them group by group there.
+TEST_P(Int8Groups, WeightsBeyondL2GiveEveryNumberOfRowsTheSameBits) {
+  constexpr size_t kN = 600;
+  constexpr size_t kMostRows = 13;
+  for (const size_t size : {32, 128}) {
+    Layer layer(kMostRows, kN, 2050, /*seed=*/46);
+    layer.SetGroups(size);
+    layer.SetOutliers({4}, 3.0F);
+    const std::vector<float> expected = layer.Run(SelectKernel({}));
+    for (size_t rows = 1; rows <= kMostRows; ++rows) {
+      layer.m = rows;
+      EXPECT_EQ(Bits(layer.Run(kernel())), Bits(expected.data(), rows * kN))
+          << "seed 46, group " << size << ", " << rows << " rows";
+    }
+  }
+}
+
 // Each group's sum is exact however long K is.
 TEST_P(Int8Groups, HoldWhereOneSumWouldOverflow) {
   Layer layer(2, 3, 140'001, /*seed=*/44);

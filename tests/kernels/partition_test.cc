@@ -98,6 +98,23 @@ TEST(Dispatch, WeightsComeFromMemoryOncePerBlockOfRows) {
   }
 }
 
+// The grouped kernel of AVX512-VNNI passes twice where there are more than two
+// rows, all others as often as there are tiles.
+TEST(Dispatch, RowsOfGroupsShareSlicesWhereTheyPassMoreThanOnce) {
+  for (const Cpu& cpu : Cpus()) {
+    SCOPED_TRACE(cpu.name);
+    const Kernel& kernel = SelectKernel(cpu.features);
+    const size_t once = kernel.dot_grouped == nullptr ? kernel.mr : 2;
+    for (const size_t rows : kRows) {
+      const Partition partition =
+          Divide({rows, 64, 4096, /*grouped=*/true}, kernel, 1, kSliceBytes);
+      EXPECT_EQ(partition.slice_groups == 4096 / kernel.kr,
+                rows <= once || kernel.nr * 4096 < 2 * kSliceBytes)
+          << rows;
+    }
+  }
+}
+
 TEST(Dispatch, OneThreadCutsRowsOnlyWhereTheirCodesLeaveL2) {
   for (const Cpu& cpu : Cpus()) {
     SCOPED_TRACE(cpu.name);
