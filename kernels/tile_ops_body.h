@@ -16,29 +16,38 @@
 namespace octet::kernels {
 
 // All rows of a tile advance together: one accumulator each hides the latency
-// of the multiply-adds. Rows that are not there repeat the last one.
-template <typename V>
-void FixedOutliersOf(const FixedOutliers& tile) {
-  const float* x[kMaxTileRows];
-  for (size_t r = 0; r < kMaxTileRows; ++r) {
+// of the multiply-adds. Rows of kRows that are not there repeat the last.
+template <typename V, size_t kRows>
+void FixedOutliersOfRows(const FixedOutliers& tile) {
+  const float* x[kRows];
+  for (size_t r = 0; r < kRows; ++r) {
     x[r] = tile.x + (r < tile.rows ? r : tile.rows - 1) * tile.count;
   }
   for (size_t c = 0; c < tile.width; c += V::kLanes) {
-    V sums[kMaxTileRows];
+    V sums[kRows];
 #pragma GCC unroll 8
-    for (size_t r = 0; r < kMaxTileRows; ++r) sums[r] = V::Set(0.0F);
+    for (size_t r = 0; r < kRows; ++r) sums[r] = V::Set(0.0F);
     for (size_t j = 0; j < tile.count; ++j) {
       const V weights = V::LoadFp16(tile.weights + j * tile.weights_stride + c);
 #pragma GCC unroll 8
-      for (size_t r = 0; r < kMaxTileRows; ++r) {
+      for (size_t r = 0; r < kRows; ++r) {
         sums[r] = V::Fma(V::Set(x[r][j]), weights, sums[r]);
       }
     }
 #pragma GCC unroll 8
-    for (size_t r = 0; r < kMaxTileRows; ++r) {
+    for (size_t r = 0; r < kRows; ++r) {
       if (r < tile.rows) sums[r].Store(tile.out + r * kMaxTileColumns + c);
     }
   }
+}
+
+template <typename V>
+void FixedOutliersOf(const FixedOutliers& tile) {
+  static_assert(kMaxTileRows == 8);
+  if (tile.rows == 1) return FixedOutliersOfRows<V, 1>(tile);
+  if (tile.rows <= 4) return FixedOutliersOfRows<V, 4>(tile);
+  if (tile.rows <= 6) return FixedOutliersOfRows<V, 6>(tile);
+  FixedOutliersOfRows<V, 8>(tile);
 }
 
 template <typename V>
