@@ -8,6 +8,7 @@
 
 #include "kernels/element_type.h"
 #include "kernels/int8_layer.h"
+#include "kernels/int8_linear.h"
 #include "kernels/linear_io.h"
 #include "kernels/linear_partition.h"
 #include "kernels/quantize_rows.h"
@@ -19,7 +20,9 @@ void CodedBlock::Fill(const Int8Layer& layer, const LinearInput& x) {
   if (x.type == ElementType::kCode) {
     Copy(layer, x);
   } else if (x.type == ElementType::kFp32 && layer.coding.plain()) {
-    QuantizePlain(layer, x);
+    layer.coding.coding == ActivationCoding::kPerToken
+        ? QuantizePerToken(layer, x)
+        : QuantizeStatic(layer, x);
   } else {
     Quantize(layer, x);
   }
@@ -62,7 +65,8 @@ void CodedBlock::Quantize(const Int8Layer& layer, const LinearInput& x) {
 
 // While a row is coded, the one two ahead is measured: 1.2 to 1.3 times as fast
 // on Zen 5 as one after the other, wherever x comes from.
-void CodedBlock::QuantizePlain(const Int8Layer& layer, const LinearInput& x) {
+void CodedBlock::QuantizePerToken(const Int8Layer& layer,
+                                  const LinearInput& x) {
   const TileOps& ops = *layer.kernel.ops;
   const size_t k = layer.weights.k();
   const size_t padded_k = layer.padded_k();
@@ -80,6 +84,16 @@ void CodedBlock::QuantizePlain(const Int8Layer& layer, const LinearInput& x) {
     } else {
       CodeRow(ops, layer.coding, {row, scales_[i]}, k, padded_k, Bytes(i));
     }
+    Keep(i, padded_k);
+  }
+}
+
+void CodedBlock::QuantizeStatic(const Int8Layer& layer, const LinearInput& x) {
+  const size_t padded_k = layer.padded_k();
+  for (size_t i = 0; i < x.rows; ++i) {
+    scales_[i] = CodeStaticRow(*layer.kernel.ops, layer.coding,
+                               static_cast<const float*>(x.row(i)),
+                               layer.weights.k(), padded_k, Bytes(i));
     Keep(i, padded_k);
   }
 }

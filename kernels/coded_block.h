@@ -52,7 +52,9 @@ class CodedBlock {
  private:
   void Reserve(const Int8Layer& layer, const LinearInput& x);
   void Quantize(const Int8Layer& layer, const LinearInput& x);
-  void QuantizePlain(const Int8Layer& layer, const LinearInput& x);
+  // Where the coding is plain() and x FP32.
+  void QuantizePerToken(const Int8Layer& layer, const LinearInput& x);
+  void QuantizeStatic(const Int8Layer& layer, const LinearInput& x);
   void Copy(const Int8Layer& layer, const LinearInput& x);
   void ListLive(const Int8Layer& layer, const float* values);
   // Where the bytes of row i are written, which Keep puts where they belong.

@@ -10,7 +10,6 @@
 #include "kernels/grouped_dot.h"
 #include "kernels/linear_task_run.h"
 #include "kernels/microkernel.h"
-#include "kernels/weight_feed.h"
 
 namespace octet::kernels {
 namespace {
@@ -61,14 +60,10 @@ void LinearTaskRun::BeginSlice(const Panel& panel, const Slice& slice) {
 
 // One pass: the weights a fixed distance ahead; of 0, requests are hits.
 // Several: each tile its share of the next slice, which the first of them will
-// read from L1.
+// find in the cache.
 void LinearTaskRun::AskForWeights(const Slice& slice, size_t group_bytes) {
-  const WeightFeed& feed = HostFeatures().feed;
-  if (feed.into_l2 && tiles_ <= 2) {
-    dot_.prefetch.into = streams_ ? Into::kL2ThenL1 : Into::kL2;
-  }
   if (passes_once_) {
-    soon_ = dot_.b + feed.ahead;
+    soon_ = dot_.b + HostFeatures().feed.ahead;
     soon_step_ = 0;
     dot_.prefetch.step = group_bytes;
     dot_.prefetch.spread = kLine;

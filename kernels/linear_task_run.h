@@ -11,6 +11,7 @@
 #include "kernels/activation.h"
 #include "kernels/aligned_buffer.h"
 #include "kernels/coded_block.h"
+#include "kernels/cpu_features.h"
 #include "kernels/element_type.h"
 #include "kernels/int8_layer.h"
 #include "kernels/linear_partition.h"
@@ -64,6 +65,9 @@ class LinearTaskRun {
                layer.outlier_columns.empty()),
         streams_(passes_once_ && far_),
         sampler_(task.timed, tiles_ * task.panels.size(), layer.shares) {
+    if (tiles_ <= 2 && HostFeatures().feed.into_l2) {
+      dot_.prefetch.into = streams_ ? Into::kL2ThenL1 : Into::kL2;
+    }
     scaled_.residual_stride = task.residual.stride;
     scaled_.is_far =
         streams_ || task.y.rows * task.y.stride * sizeof(float) > kNearBytes;

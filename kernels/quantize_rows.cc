@@ -116,6 +116,15 @@ float CodeRowAndMeasure(const TileOps& ops, const RowCoding& coding,
   return ScaleOf(maxima);
 }
 
+float CodeStaticRow(const TileOps& ops, const RowCoding& coding, const float* x,
+                    size_t k, size_t padded_k, uint8_t* codes) {
+  const RowMaxima maxima =
+      ops.codes_and_maxima(x, k, RuleOf(coding, coding.input_scale), codes, x);
+  const bool finite = maxima.all < kInfinity;
+  FillZero(coding, finite ? k : 0, padded_k, codes);
+  return finite ? coding.input_scale : std::numeric_limits<float>::quiet_NaN();
+}
+
 void CopyCodes(const RowCoding& coding, const uint8_t* x, size_t k,
                size_t padded_k, uint8_t* codes) {
   const auto flip = static_cast<uint8_t>(coding.code_offset);

@@ -48,10 +48,10 @@ struct RowCoding {
   bool transforms() const {
     return inverse_smoothing != nullptr || hadamard_block != 0;
   }
-  // Per token, and every value of x is coded as it is.
+  // Every value of x is coded as it is.
   bool plain() const {
-    return coding == ActivationCoding::kPerToken && !transforms() &&
-           outlier_columns.empty() && filter.live_bits == RowFilter{}.live_bits;
+    return !transforms() && outlier_columns.empty() &&
+           filter.live_bits == RowFilter{}.live_bits;
   }
   int32_t zero_point() const {
     return coding == ActivationCoding::kPerToken ? 128 : input_zero_point;
@@ -80,10 +80,16 @@ void CodeRow(const TileOps& ops, const RowCoding& coding,
              const MeasuredRow& row, size_t k, size_t padded_k, uint8_t* codes);
 
 // CodeRow of x and the scale of `next` in one pass, where the coding is plain()
-// and rows are FP32. For a row two ahead, the wait for a scale is hidden, too.
+// per token and rows are FP32. For a row two ahead, the wait for a scale is
+// hidden, too.
 float CodeRowAndMeasure(const TileOps& ops, const RowCoding& coding,
                         const float* x, float scale, size_t k, size_t padded_k,
                         uint8_t* codes, const float* next);
+
+// MeasureRow and CodeRow of x in one pass, where the coding is plain() and
+// static, and rows are FP32. The scale.
+float CodeStaticRow(const TileOps& ops, const RowCoding& coding, const float* x,
+                    size_t k, size_t padded_k, uint8_t* codes);
 
 // Codes that are there already (kStaticAffine) as the kernel wants them.
 void CopyCodes(const RowCoding& coding, const uint8_t* x, size_t k,

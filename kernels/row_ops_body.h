@@ -294,17 +294,19 @@ ptrdiff_t LanesPastAlignment(const float* x) {
 // Codes that need no filter, and what RowMaximaOf says of the next row: one
 // loop reads memory and computes at once. Blocks are aligned but for the first
 // and the last, which overlap their neighbours and say the same again.
-template <typename V>
-RowMaxima CodesAndMaximaOf(const float* x, size_t k, const CodeRule& rule,
+template <typename V, bool kSymmetric>
+RowMaxima CodesAndMaximaBy(const float* x, size_t k, const CodeRule& rule,
                            uint8_t* codes, const float* next) {
   constexpr ptrdiff_t kBlock = kChains * V::kLanes;
   const auto last = static_cast<ptrdiff_t>(k) - kBlock;
   if (last < 0) {
-    CodesOf<V, false, false, true>(x, k, {}, rule, codes);
+    CodesOf<V, false, false, kSymmetric>(x, k, {}, rule, codes);
     return MaximaOf<V, false, false>(next, k, {});
   }
   const V inverse = V::Set(rule.inverse);
-  const int32_t flip = rule.zero_point ^ rule.flip;
+  const V most = V::Set(kMostCode);
+  const int32_t zero_point = rule.zero_point;
+  const int32_t flip = rule.flip;
   Maxima<V> all;
   const auto block = [&](ptrdiff_t i, ptrdiff_t next_i) {
 #pragma GCC unroll 4
@@ -316,8 +318,13 @@ RowMaxima CodesAndMaximaOf(const float* x, size_t k, const CodeRule& rule,
     for (size_t j = 0; j < kChains; ++j) {
       all.Add(j, V::Load(next + next_i + j * V::kLanes));
       values[j] = V::Load(x + i + j * V::kLanes) * inverse;
+      if (!kSymmetric) values[j] = V::Min(most, values[j]);
     }
-    V::StoreSigned4(values, flip, codes + i);
+    if constexpr (kSymmetric) {
+      V::StoreSigned4(values, zero_point ^ flip, codes + i);
+    } else {
+      V::StoreCodes4(values, zero_point, flip, codes + i);
+    }
   };
   const ptrdiff_t past = LanesPastAlignment<V>(x);
   const ptrdiff_t next_past = LanesPastAlignment<V>(next);
@@ -335,6 +342,13 @@ RowMaxima CodesAndMaximaOf(const float* x, size_t k, const CodeRule& rule,
   if (i < k || next_i < k) block(last, last);
   const uint32_t largest = all.Largest();
   return {.all = largest, .kept = largest};
+}
+
+template <typename V>
+RowMaxima CodesAndMaximaOf(const float* x, size_t k, const CodeRule& rule,
+                           uint8_t* codes, const float* next) {
+  return rule.symmetric ? CodesAndMaximaBy<V, true>(x, k, rule, codes, next)
+                        : CodesAndMaximaBy<V, false>(x, k, rule, codes, next);
 }
 
 template <typename V>

@@ -120,7 +120,7 @@ struct FloatX1 {
 
  private:
   static float Bounded(float code) {
-    if (code < 0.0F) return 0.0F;
+    if (!(code >= 0.0F)) return 0.0F;  // NaN too
     return code > 255.0F ? 255.0F : code;
   }
 };

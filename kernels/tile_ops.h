@@ -115,7 +115,7 @@ struct TileOps {
   RowMaxima (*row_maxima)(const float* x, size_t k, const RowFilter& filter);
   void (*row_codes)(const float* x, size_t k, const RowFilter& filter,
                     const CodeRule& rule, uint8_t* codes);
-  // Without a filter and by a symmetric rule: codes of x, maxima of `next`.
+  // Without a filter: codes of x, maxima of `next`.
   RowMaxima (*codes_and_maxima)(const float* x, size_t k, const CodeRule& rule,
                                 uint8_t* codes, const float* next);
   void (*fixed_outliers)(const FixedOutliers& tile);

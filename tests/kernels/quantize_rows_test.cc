@@ -91,6 +91,35 @@ TEST_P(QuantizeRows, CodingAndMeasuringAtOnceIsTheSame) {
   }
 }
 
+TEST_P(QuantizeRows, StaticRowsInOnePassAreTheSame) {
+  for (size_t k = 1; k <= 150; ++k) {
+    SCOPED_TRACE("seed " + std::to_string(k));
+    RowCoding coding;
+    coding.coding = ActivationCoding::kStaticAffine;
+    coding.input_scale = 0.01F;  // clamps at both ends
+    coding.input_zero_point = 100;
+    coding.code_offset = kernel().code_offset;
+    const std::vector<float> fine = RandomFloats(k, static_cast<uint32_t>(k));
+    std::vector<std::vector<float>> rows(4, fine);
+    rows[1][k / 2] = kNaN;
+    rows[2][k - 1] = std::numeric_limits<float>::infinity();
+    rows[3][0] = -std::numeric_limits<float>::infinity();
+    for (const std::vector<float>& x : rows) {
+      const MeasuredRow row = Quantize(coding, x);
+      const GuardedMemory in(k * sizeof(float), GuardedMemory::Side::kBack);
+      std::copy(x.begin(), x.end(), in.As<float>());
+      const GuardedMemory out(codes_.size(), GuardedMemory::Side::kBack);
+      const float scale = CodeStaticRow(*kernel().ops, coding, in.As<float>(),
+                                        k, codes_.size(), out.As<uint8_t>());
+      ASSERT_EQ(std::vector<uint8_t>(out.As<uint8_t>(),
+                                     out.As<uint8_t>() + codes_.size()),
+                codes_);
+      ASSERT_EQ(std::bit_cast<uint32_t>(scale),
+                std::bit_cast<uint32_t>(row.scale));
+    }
+  }
+}
+
 // Vectors are read where they are aligned, which is elsewhere in each row.
 TEST_P(QuantizeRows, EveryValueOfBothRowsCountsWhereverTheyLie) {
   constexpr size_t kPlaces = 16;
