@@ -73,24 +73,29 @@ def take_turns(engines, contestants: dict, rounds, clock="cpu_ns") -> Turns:
         calls[engine, variant] = max(1, int(SECONDS_PER_TURN / seconds))
         if seconds > SLOW:
             rounds = min(rounds, 3)
+    ended = _run_in_turns(engines, calls, rounds, clock, turns)
+    for engine in {engine for engine, _ in calls} - ended:
+        engines[engine].ask("drop")
+    return turns
+
+
+def _run_in_turns(engines, calls: dict, rounds, clock, turns: Turns) -> set:
+    """Those that ended meanwhile, of which no time is kept."""
     order = list(calls)
     ended = set()
     for turn in range(rounds):
         first = turn % len(order)
-        for engine, variant in order[first:] + order[:first]:
+        for contestant in order[first:] + order[:first]:
+            engine, variant = contestant
             if engine in ended:
                 continue
             try:
-                answer = engines[engine].ask(
-                    "run", variant, calls[engine, variant]
-                )
+                answer = engines[engine].ask("run", variant, calls[contestant])
+                turns.ns[contestant].append(answer[clock])
             except EngineError as error:
                 print(f"LEFT OUT: {variant}, {error}", file=sys.stderr)
                 ended.add(engine)
-                continue
-            turns.ns[engine, variant].append(answer[clock])
-    for contestant in [c for c in order if c[0] in ended]:
-        del turns.ns[contestant]
-    for engine in {engine for engine, _ in order} - ended:
-        engines[engine].ask("drop")
-    return turns
+    for contestant in order:
+        if contestant[0] in ended:
+            del turns.ns[contestant]
+    return ended
