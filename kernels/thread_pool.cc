@@ -141,20 +141,29 @@ class ThreadPool::Workers {
     }
   }
 
-  // nullptr when the pool stops. Lets go of the mutex while it waits.
+  // nullptr when the pool stops. Lets go of the mutex while it waits. Who was
+  // woken too late looks out again: the next job is often as short, and would
+  // be over as early.
   Job* NextJob(std::unique_lock<std::mutex>& lock) {
-    Job* job = Claimable();
-    if (job != nullptr || stopping_) return job;
-    if (looks_out_ && helping_ < allowed()) {
-      const uint64_t seen = opened_.load(std::memory_order_relaxed);
-      lock.unlock();
-      LookOut([&] { return opened_.load(std::memory_order_relaxed) != seen; });
-      lock.lock();
+    for (;;) {
+      Job* job = Claimable();
+      if (job == nullptr && !stopping_) {
+        LookOutForJob(lock);
+        job = Claimable();
+      }
+      if (job != nullptr || stopping_) return job;
+      ++sleepers_;
+      wake_.wait(lock);
+      --sleepers_;
     }
-    ++sleepers_;
-    wake_.wait(lock, [&] { return (job = Claimable()) || stopping_; });
-    --sleepers_;
-    return job;
+  }
+
+  void LookOutForJob(std::unique_lock<std::mutex>& lock) {
+    if (!looks_out_ || helping_ >= allowed()) return;
+    const uint64_t seen = opened_.load(std::memory_order_relaxed);
+    lock.unlock();
+    LookOut([&] { return opened_.load(std::memory_order_relaxed) != seen; });
+    lock.lock();
   }
 
   Job* Claimable() const {
