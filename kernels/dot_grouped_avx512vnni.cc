@@ -21,7 +21,7 @@ constexpr size_t kLanes = 16;
 constexpr size_t kGroup = 4;
 constexpr size_t kVectorBytes = kLanes * kGroup;
 
-constexpr size_t kWideRows = 2;  // rows that may meet four vectors
+constexpr size_t kWideRows = 2;  // that may meet four vectors; in registry.cc
 
 inline __attribute__((always_inline)) void DotAdd(__m512i& sum, __m512i a,
                                                   __m512i b) {

@@ -23,7 +23,7 @@ inline constexpr size_t kHalfRows = 4;
 inline constexpr size_t kHalvesEarlier = 20480;
 
 // `dot` takes kHalfRows rows or one less, and asks for two lines at each group
-// of k. Codes are bytes. Of tile.prefetch, only into_l2 is looked at, which
+// of k. Codes are bytes. Of tile.prefetch, only `into` is looked at, which
 // `dot` has to be made for.
 void DotInHalves(DotFunction dot, size_t kr, const DotTile& tile);
 

@@ -102,8 +102,8 @@ TEST_P(QuantizeRows, StaticRowsInOnePassAreTheSame) {
     const std::vector<float> fine = RandomFloats(k, static_cast<uint32_t>(k));
     std::vector<std::vector<float>> rows(4, fine);
     rows[1][k / 2] = kNaN;
-    rows[2][k - 1] = std::numeric_limits<float>::infinity();
-    rows[3][0] = -std::numeric_limits<float>::infinity();
+    rows[2][k - 1] = kInfinity;
+    rows[3][0] = -kInfinity;
     for (const std::vector<float>& x : rows) {
       const MeasuredRow row = Quantize(coding, x);
       const GuardedMemory in(k * sizeof(float), GuardedMemory::Side::kBack);
