@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "kernels/element_type.h"
 #include "kernels/int8_layer.h"
@@ -12,6 +13,7 @@
 #include "kernels/linear_io.h"
 #include "kernels/linear_partition.h"
 #include "kernels/quantize_rows.h"
+#include "kernels/safe_pairs.h"
 
 namespace octet::kernels {
 
@@ -29,17 +31,24 @@ void CodedBlock::Fill(const Int8Layer& layer, const LinearInput& x) {
 }
 
 void CodedBlock::Reserve(const Int8Layer& layer, const LinearInput& x) {
+  split_row_ = layer.kernel.split_row;
+  zero_point_ = layer.coding.zero_point();
   code_bytes_ = layer.kernel.code_bytes;
   stride_ = CodeStride(layer.padded_k() * code_bytes_);
   columns_ = layer.outlier_columns.size();
   codes_.Reserve(x.rows * stride_);
-  bytes_.Reserve(layer.padded_k());
+  bytes_.Reserve(layer.padded_k() + kSplitStep);
   values_.Reserve(2 * layer.padded_k() * sizeof(float));
   scales_.resize(x.rows);
   outliers_.resize(x.rows * columns_);
   live_begin_.assign(x.rows + 1, 0);
   live_columns_.clear();
   live_values_.clear();
+  if (split_row_ == nullptr) return;
+  seeds_.resize(x.rows);
+  row_excess_.resize(kMostExcess * layer.weights.groups());
+  excess_.clear();
+  excess_begin_.assign(1, 0);
 }
 
 // One row ahead: while a scale is on its way, the next row is measured.
@@ -108,16 +117,57 @@ void CodedBlock::Copy(const Int8Layer& layer, const LinearInput& x) {
 }
 
 uint8_t* CodedBlock::Bytes(size_t i) {
-  return code_bytes_ == 1 ? codes_.As<uint8_t>() + i * stride_
-                          : bytes_.As<uint8_t>();
+  return code_bytes_ == 1 && split_row_ == nullptr
+             ? codes_.As<uint8_t>() + i * stride_
+             : bytes_.As<uint8_t>();
 }
 
 void CodedBlock::Keep(size_t i, size_t padded_k) {
+  if (split_row_ != nullptr) return Split(i, padded_k);
   if (code_bytes_ == 1) return;
   const uint8_t* __restrict from = bytes_.As<uint8_t>();
   auto* __restrict to =
       reinterpret_cast<int16_t*>(codes_.As<uint8_t>() + i * stride_);
   for (size_t k = 0; k < padded_k; ++k) to[k] = from[k];
+}
+
+// Rows are as far apart as whole steps, at least.
+void CodedBlock::Split(size_t i, size_t padded_k) {
+  constexpr int32_t kWeightOffset = 128;
+  const size_t steps = (padded_k + kSplitStep - 1) / kSplitStep;
+  std::memset(bytes_.As<uint8_t>() + padded_k, zero_point_,
+              steps * kSplitStep - padded_k);
+  const SplitRow row =
+      split_row_(bytes_.As<uint8_t>(), steps * kSplitStep, zero_point_,
+                 codes_.As<int8_t>() + i * stride_, row_excess_.data());
+  // Wraps, like the kernels' sums.
+  seeds_[i] =
+      static_cast<int32_t>(-kWeightOffset * static_cast<uint32_t>(row.sum));
+  excess_.insert(excess_.end(), row_excess_.begin(),
+                 row_excess_.begin() + row.excess);
+  excess_begin_.push_back(excess_.size());
+}
+
+void CodedBlock::ArrangeExcess(const EvenParts& tile_rows, size_t tiles) {
+  tile_excess_.clear();
+  tiles_.clear();
+  for (size_t t = 0; t < tiles; ++t) {
+    const Range rows = tile_rows[t];
+    size_t steps = 0;
+    for (size_t row = rows.begin; row < rows.end; ++row) {
+      steps = std::max(steps, excess_begin_[row + 1] - excess_begin_[row]);
+    }
+    const size_t begin = tile_excess_.size();
+    tiles_.push_back({begin, steps});
+    tile_excess_.resize(begin + steps * rows.size());
+    for (size_t row = rows.begin; row < rows.end; ++row) {
+      Excess* to = tile_excess_.data() + begin + row - rows.begin;
+      for (size_t i = excess_begin_[row]; i < excess_begin_[row + 1]; ++i) {
+        *to = excess_[i];
+        to += rows.size();
+      }
+    }
+  }
 }
 
 void CodedBlock::ListLive(const Int8Layer& layer, const float* values) {

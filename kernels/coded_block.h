@@ -12,6 +12,8 @@
 #include "kernels/aligned_buffer.h"
 #include "kernels/int8_layer.h"
 #include "kernels/linear_io.h"
+#include "kernels/linear_partition.h"
+#include "kernels/safe_pairs.h"
 
 namespace octet::kernels {
 
@@ -49,7 +51,23 @@ class CodedBlock {
     return live_begin_[row] != live_begin_[row + rows];
   }
 
+  // For kernels with split_row:
+
+  const int32_t* seeds(size_t row) const { return seeds_.data() + row; }
+  // Lays the excess of rows out as their tiles take it.
+  void ArrangeExcess(const EvenParts& tile_rows, size_t tiles);
+  // Of a tile, [steps][rows].
+  const Excess* excess(size_t tile) const {
+    return tile_excess_.data() + tiles_[tile].begin;
+  }
+  size_t excess_steps(size_t tile) const { return tiles_[tile].steps; }
+
  private:
+  struct TileExcess {
+    size_t begin;
+    size_t steps;
+  };
+
   void Reserve(const Int8Layer& layer, const LinearInput& x);
   void Quantize(const Int8Layer& layer, const LinearInput& x);
   // Where the coding is plain() and x FP32.
@@ -57,13 +75,16 @@ class CodedBlock {
   void QuantizeStatic(const Int8Layer& layer, const LinearInput& x);
   void Copy(const Int8Layer& layer, const LinearInput& x);
   void ListLive(const Int8Layer& layer, const float* values);
+  void Split(size_t i, size_t padded_k);
   // Where the bytes of row i are written, which Keep puts where they belong.
   uint8_t* Bytes(size_t i);
   void Keep(size_t i, size_t padded_k);
 
   AlignedBuffer codes_;
-  AlignedBuffer bytes_;   // a row, for where codes are wider
+  AlignedBuffer bytes_;   // a row, for where the kernel wants others
   AlignedBuffer values_;  // two rows, for where x itself is not coded
+  SplitRowFunction split_row_ = nullptr;  // of the kernel
+  int32_t zero_point_ = 0;
   size_t code_bytes_ = 1;
   size_t stride_ = 0;
   size_t columns_ = 0;  // outlier columns
@@ -72,6 +93,12 @@ class CodedBlock {
   std::vector<size_t> live_begin_;  // [rows + 1], into the next two
   std::vector<uint32_t> live_columns_;
   std::vector<float> live_values_;
+  std::vector<int32_t> seeds_;
+  std::vector<Excess> row_excess_;  // of the row that is split
+  std::vector<Excess> excess_;
+  std::vector<size_t> excess_begin_;  // [rows + 1]
+  std::vector<Excess> tile_excess_;
+  std::vector<TileExcess> tiles_;  // where theirs is in tile_excess_
 };
 
 }  // namespace octet::kernels

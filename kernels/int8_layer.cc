@@ -51,9 +51,12 @@ int32_t Int8Layer::SeedOf(int64_t sum) const {
       static_cast<uint32_t>(-int64_t{coding.zero_byte()} * sum));
 }
 
+// Where codes are split, seeds are of rows instead, and of columns zeros.
 void Int8Layer::SeedColumns() {
-  std::transform(weights.column_sums().begin(), weights.column_sums().end(),
-                 seeds.begin(), [&](int32_t sum) { return SeedOf(sum); });
+  if (kernel.split_row == nullptr) {
+    std::transform(weights.column_sums().begin(), weights.column_sums().end(),
+                   seeds.begin(), [&](int32_t sum) { return SeedOf(sum); });
+  }
   weights.DropColumnSums();
 }
 

@@ -149,7 +149,7 @@ absl::Status CheckBackend(const Kernel& kernel, const Int8LinearSpec& spec) {
         absl::StrCat("oneDNN knows no scales per group of K; group_size is ",
                      spec.group_size));
   }
-  if (OneDnnMultipliesInt8(HostFeatures()) && kernel.code_offset == 0) {
+  if (OneDnnMultipliesInt8(HostFeatures()) && kernel.takes_u8()) {
     return absl::OkStatus();
   }
   return absl::UnimplementedError(absl::StrCat(
@@ -275,7 +275,10 @@ absl::StatusOr<Int8Linear> Int8Linear::CreateWith(const Kernel& kernel,
   RETURN_IF_ERROR(CheckOutliers(spec));
   RETURN_IF_ERROR(CheckTransforms(spec));
   RETURN_IF_ERROR(CheckBackend(kernel, spec));
-  auto layer = std::make_unique<Int8Layer>(kernel, spec);
+  const bool in_parts =
+      spec.group_size != 0 || spec.codes.cols > kMaxExactKWithMinimum;
+  auto layer = std::make_unique<Int8Layer>(
+      in_parts ? KernelForParts(kernel) : kernel, spec);
   if (spec.backend == Int8Backend::kOneDnn && layer->onednn == nullptr) {
     return absl::UnimplementedError(
         absl::StrCat("oneDNN has no exact INT8 product with weights of shape [",

@@ -51,6 +51,8 @@ void LinearTaskRun::BeginSlice(const Panel& panel, const Slice& slice) {
   dot_.seed = layer_.seeds.data() + panel.begin;
   dot_.seed_stride = slice.groups.begin == 0 ? 0 : kMaxTileColumns;
   dot_.width = panel.width;
+  dot_.panel = panel.codes;
+  is_last_slice_ = slice.groups.end == layer_.weights.groups();
   scaled_.weight_scales = layer_.scales.data() + panel.begin;
   scaled_.bias = layer_.bias.data() + panel.begin;
   scaled_.columns = panel.columns;
@@ -81,6 +83,7 @@ void LinearTaskRun::MultiplySlice(const Tile& tile, const Product& into) {
   dot_.acc = into.acc;
   dot_.rows = tile.rows;
   dot_.prefetch.from = soon_ + tile.index * soon_step_;
+  if (kernel_.split_row != nullptr) AddSplitRows(tile);
   dot_.scaled = nullptr;
   if (into.y != nullptr) {
     scaled_.row_scales = scratch_.rows.scales(tile.begin);
@@ -92,6 +95,15 @@ void LinearTaskRun::MultiplySlice(const Tile& tile, const Product& into) {
     dot_.scaled = &scaled_;
   }
   kernel_.dot(dot_);
+}
+
+// Rows' seeds go into their first slice, the excess of all of K into the last.
+void LinearTaskRun::AddSplitRows(const Tile& tile) {
+  const CodedBlock& rows = scratch_.rows;
+  const bool first = dot_.seed_stride == 0;
+  dot_.row_seeds = first ? rows.seeds(tile.begin) : nullptr;
+  dot_.excess = rows.excess(tile.index);
+  dot_.excess_steps = is_last_slice_ ? rows.excess_steps(tile.index) : 0;
 }
 
 void LinearTaskRun::TakeProduct(const Tile& tile, const Panel& panel) {

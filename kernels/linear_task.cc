@@ -24,6 +24,9 @@ PhaseTimes LinearTaskRun::Run() {
 
 void LinearTaskRun::Quantize() {
   scratch_.rows.Fill(layer_, task_.x);
+  if (kernel_.split_row != nullptr) {
+    scratch_.rows.ArrangeExcess(tile_rows_, tiles_);
+  }
   if (task_.y.type != ElementType::kCode || task_.panels.begin != 0) return;
   for (size_t i = 0; i < task_.y.rows; ++i) {
     const float scale = *scratch_.rows.scales(i);
@@ -151,6 +154,7 @@ bool LinearTaskRun::AddOutliers(const Tile& tile, const Panel& panel) {
          .count = live.count,
          .panel = panel.codes,
          .kr = kernel_.kr,
+         .weight_offset = kernel_.weight_offset(),
          .scales = scales,
          .group_size = grouped ? layer_.group_size : layer_.weights.k(),
          .scales_stride = panel.width,

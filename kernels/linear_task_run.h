@@ -131,6 +131,7 @@ class LinearTaskRun {
   void Multiply(const Tile& tile, const Panel& panel, const Slice& slice,
                 const Product& into);
   void MultiplySlice(const Tile& tile, const Product& into);
+  void AddSplitRows(const Tile& tile);
   void TakeProduct(const Tile& tile, const Panel& panel);
   void MultiplyGroups(const Tile& tile, const Panel& panel, const Slice& slice);
   void MultiplyWide(const Tile& tile, const Panel& panel);
@@ -154,6 +155,7 @@ class LinearTaskRun {
   bool has_product_ = false;  // oneDNN's, of all rows and columns
   // Of the current slice: what its tiles share, which Multiply completes.
   DotTile dot_;
+  bool is_last_slice_ = false;
   ScaledOutput scaled_;
   const float* residual_ = nullptr;
   const uint8_t* codes_ = nullptr;  // of the first row

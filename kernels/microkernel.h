@@ -27,6 +27,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/safe_pairs.h"
+
 namespace octet::kernels {
 
 inline constexpr size_t kMaxTileRows = 8;
@@ -73,6 +75,11 @@ struct DotTile {
   size_t rows = 0;                       // 1 to mr
   size_t width = 0;                      // a multiple of nr_step, up to nr
   Prefetch prefetch = {};
+  // For kernels with Kernel::split_row:
+  const int32_t* row_seeds = nullptr;  // [rows], of all columns, or nullptr
+  const int8_t* panel = nullptr;       // the weights of group 0 of the excess
+  const Excess* excess = nullptr;      // [excess_steps][rows]
+  size_t excess_steps = 0;
 };
 
 using DotFunction = void (*)(const DotTile& tile);

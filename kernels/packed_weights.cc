@@ -24,6 +24,7 @@ PackedWeights::PackedWeights(const Kernel& kernel,
       k_(codes.cols),
       nr_(kernel.nr),
       kr_(kernel.kr),
+      offset_(kernel.weight_offset()),
       groups_(RoundUp(k_, kr_) / kr_),
       padded_n_(RoundUp(n_, kernel.nr_step)),
       codes_(padded_n_ * groups_ * kr_),
@@ -46,7 +47,8 @@ void PackedWeights::PackPanel(const Panel& panel,
     const int8_t* row = codes.row(panel.begin + c);
     int32_t sum = 0;
     for (size_t k = 0; k < k_; ++k) {
-      out[(k / kr_ * panel.width + c) * kr_ + k % kr_] = row[k];
+      out[(k / kr_ * panel.width + c) * kr_ + k % kr_] =
+          static_cast<int8_t>(row[k] + offset_);
       sum += row[k];
     }
     column_sums_[panel.begin + c] = sum;

@@ -3,7 +3,8 @@
 //
 //   panel p       columns n = p nr ... of W^T, `width` of them: nr, but the
 //                 last one only as many as there are, in steps of nr_step
-//   inside        [ceil(K / kr)][width][kr], zeros where K or N end
+//   inside        [ceil(K / kr)][width][kr], zeros where K or N end; with the
+//                 kernel's weight_offset added
 //   seed[n]       (code_offset - zero_point) * sum_k W[n, k]
 //
 // A product of more than MaxExactK() terms could leave the int32 accumulator:
@@ -59,6 +60,7 @@ class PackedWeights {
   size_t k_ = 0;
   size_t nr_ = 1;
   size_t kr_ = 1;
+  int32_t offset_ = 0;  // of the kernel, added to each
   size_t groups_ = 0;
   size_t padded_n_ = 0;
   size_t max_exact_k_ = kMaxExactK;

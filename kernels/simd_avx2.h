@@ -35,7 +35,8 @@ struct FloatX8 {
     return {
         _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
   }
-  static FloatX8 LoadByte(const int8_t* p, size_t index, size_t kr) {
+  static FloatX8 LoadByte(const int8_t* p, size_t index, size_t kr,
+                          int32_t offset) {
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     const __m256i stride = _mm256_set1_epi32(static_cast<int32_t>(kr / 4));
     // The four bytes of each group that hold `index`.
@@ -47,8 +48,9 @@ struct FloatX8 {
                         reinterpret_cast<const int*>(p + (index & ~size_t{3})),
                         _mm256_mullo_epi32(lane, stride), 4);
     const __m128i up = _mm_cvtsi32_si128(24 - 8 * static_cast<int>(index % 4));
-    return {_mm256_cvtepi32_ps(
-        _mm256_srai_epi32(_mm256_sll_epi32(groups, up), 24))};
+    const __m256i top = _mm256_xor_si256(_mm256_sll_epi32(groups, up),
+                                         _mm256_set1_epi32(offset << 24));
+    return {_mm256_cvtepi32_ps(_mm256_srai_epi32(top, 24))};
   }
   static FloatX8 LoadFp16Part(const uint16_t* p, size_t n) {
     const Shorts part = ShortsPart(p, n);

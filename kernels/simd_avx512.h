@@ -33,7 +33,8 @@ struct FloatX16 {
     return {_mm512_cvtph_ps(
         _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
   }
-  static FloatX16 LoadByte(const int8_t* p, size_t index, size_t kr) {
+  static FloatX16 LoadByte(const int8_t* p, size_t index, size_t kr,
+                           int32_t offset) {
     const __m512i lane =
         _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     const __m512i stride = _mm512_set1_epi32(static_cast<int32_t>(kr / 4));
@@ -43,8 +44,9 @@ struct FloatX16 {
                 : _mm512_i32gather_epi32(_mm512_mullo_epi32(lane, stride),
                                          p + (index & ~size_t{3}), 4);
     const __m128i up = _mm_cvtsi32_si128(24 - 8 * static_cast<int>(index % 4));
-    return {_mm512_cvtepi32_ps(
-        _mm512_srai_epi32(_mm512_sll_epi32(groups, up), 24))};
+    const __m512i top = _mm512_xor_si512(_mm512_sll_epi32(groups, up),
+                                         _mm512_set1_epi32(offset << 24));
+    return {_mm512_cvtepi32_ps(_mm512_srai_epi32(top, 24))};
   }
   static FloatX16 LoadFp16Part(const uint16_t* p, size_t n) {
     return {_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(FirstLanes(n), p))};

@@ -50,12 +50,14 @@ struct FloatX4 {
     std::memcpy(lanes, p, n * sizeof(uint16_t));
     return LoadBf16(lanes);
   }
-  static FloatX4 LoadByte(const int8_t* p, size_t index, size_t kr) {
+  static FloatX4 LoadByte(const int8_t* p, size_t index, size_t kr,
+                          int32_t offset) {
     const int8_t* byte = p + index;
     int8x8_t bytes = vld1_dup_s8(byte);
     bytes = vld1_lane_s8(byte + kr, bytes, 1);
     bytes = vld1_lane_s8(byte + 2 * kr, bytes, 2);
     bytes = vld1_lane_s8(byte + 3 * kr, bytes, 3);
+    bytes = veor_s8(bytes, vdup_n_s8(static_cast<int8_t>(offset)));
     const int32x4_t values = vmovl_s16(vget_low_s16(vmovl_s8(bytes)));
     return {vcvtq_f32_s32(values)};
   }

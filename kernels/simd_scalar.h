@@ -46,9 +46,11 @@ struct FloatX1 {
   static FloatX1 LoadFp16Part(const uint16_t* p, size_t) { return LoadFp16(p); }
   static FloatX1 LoadBf16(const uint16_t* p) { return {Bf16ToFloat(*p)}; }
   static FloatX1 LoadBf16Part(const uint16_t* p, size_t) { return LoadBf16(p); }
-  // Byte `index` of each group of `kr`, which is 2, 4 or 8.
-  static FloatX1 LoadByte(const int8_t* p, size_t index, size_t) {
-    return {static_cast<float>(p[index])};
+  // Byte `index` of each group of `kr`, which is 2, 4 or 8, less the `offset`
+  // of 0 or 128.
+  static FloatX1 LoadByte(const int8_t* p, size_t index, size_t,
+                          int32_t offset) {
+    return {static_cast<float>(static_cast<int8_t>(p[index] ^ offset))};
   }
   void Store(float* p) const { *p = v; }
   void StorePart(float* p, size_t) const { *p = v; }

@@ -70,6 +70,7 @@ struct LiveOutliers {
   size_t count = 0;
   const int8_t* panel = nullptr;  // the packed panel the dot product reads
   size_t kr = 4;                  // as the kernel packs it
+  int32_t weight_offset = 0;      // likewise: 0 or 128
   const float* scales = nullptr;
   size_t group_size = SIZE_MAX;  // k that share a scale
   size_t scales_stride = 0;      // from one group's scales to the next

@@ -59,8 +59,8 @@ void LiveOutliersOf(const LiveOutliers& row) {
       const int8_t* group = row.panel + (k / row.kr * row.width + c) * row.kr;
       const float* scales =
           row.scales + k / row.group_size * row.scales_stride + c;
-      const V weights =
-          V::Load(scales) * V::LoadByte(group, k % row.kr, row.kr);
+      const V weights = V::Load(scales) * V::LoadByte(group, k % row.kr, row.kr,
+                                                      row.weight_offset);
       sum = V::Fma(V::Set(row.x[j]), weights, sum);
     }
     sum.Store(row.out + c);

@@ -57,7 +57,7 @@ struct Choice {
 
 #if defined(__x86_64__)
 constexpr std::string_view kScalar = "dot_scalar_1x16";
-constexpr std::string_view kAvx2 = "dot_u8s8_avx2_6x16";
+constexpr std::string_view kAvx2 = "dot_s8u8_avx2_5x16";
 constexpr std::string_view kEvex = "dot_u8s8_avx512vl_vnni_6x16";
 constexpr std::string_view kVex = "dot_u8s8_avxvnni_6x16";
 constexpr std::string_view kAvx512 = "dot_u8s8_avx512vnni_6x64";

@@ -59,6 +59,63 @@ std::vector<int32_t> Expected(const Problem& p) {
   return acc;
 }
 
+// The rows of a tile as the kernel takes them.
+struct TileRows {
+  TileRows(const Kernel& kernel, const Problem& p, Range rows, size_t stride,
+           GuardedMemory::Side side)
+      : a(rows.size() * stride * kernel.code_bytes, side),
+        seeds(rows.size() * sizeof(int32_t), side) {
+    for (size_t r = 0; r < rows.size(); ++r) {
+      const uint8_t* codes = p.a.data() + (rows.begin + r) * p.k;
+      kernel.split_row == nullptr ? Copy(kernel, codes, p.k, r, stride)
+                                  : Split(kernel, codes, p, r, stride);
+    }
+    for (const std::vector<Excess>& row : excess_of) {
+      steps = std::max(steps, row.size());
+    }
+    excess.resize(steps * rows.size());
+    for (size_t r = 0; r < excess_of.size(); ++r) {
+      for (size_t i = 0; i < excess_of[r].size(); ++i) {
+        excess[i * rows.size() + r] = excess_of[r][i];
+      }
+    }
+  }
+
+  void Copy(const Kernel& kernel, const uint8_t* codes, size_t k, size_t r,
+            size_t stride) {
+    for (size_t i = 0; i < k; ++i) {
+      const int code = codes[i] - kernel.code_offset;
+      if (kernel.code_bytes == 1) {
+        a.As<uint8_t>()[r * stride + i] = static_cast<uint8_t>(code);
+      } else {
+        a.As<int16_t>()[r * stride + i] = static_cast<int16_t>(code);
+      }
+    }
+  }
+
+  void Split(const Kernel& kernel, const uint8_t* codes, const Problem& p,
+             size_t r, size_t stride) {
+    const size_t padded = (p.k + kSplitStep - 1) / kSplitStep * kSplitStep;
+    std::vector<uint8_t> row(codes, codes + p.k);
+    row.resize(padded, static_cast<uint8_t>(p.zero_point));
+    std::vector<int8_t> safe(padded);
+    std::vector<Excess> more(kMostExcess * padded / kernel.kr);
+    const SplitRow split = kernel.split_row(row.data(), padded, p.zero_point,
+                                            safe.data(), more.data());
+    std::copy_n(safe.begin(), stride, a.As<int8_t>() + r * stride);
+    seeds.As<int32_t>()[r] = static_cast<int32_t>(
+        -kernel.weight_offset() * static_cast<uint32_t>(split.sum));
+    more.resize(split.excess);
+    excess_of.push_back(std::move(more));
+  }
+
+  GuardedMemory a;
+  GuardedMemory seeds;
+  std::vector<std::vector<Excess>> excess_of;
+  std::vector<Excess> excess;
+  size_t steps = 0;
+};
+
 // Every buffer the kernel touches stands against a guard page on `side`.
 std::vector<int32_t> Actual(const Kernel& kernel, const Problem& p,
                             GuardedMemory::Side side, Into into) {
@@ -78,31 +135,28 @@ std::vector<int32_t> Actual(const Kernel& kernel, const Problem& p,
     for (size_t t = 0; t < tiles; ++t) {
       const size_t row = EvenParts(p.m, tiles)[t].begin;
       const size_t rows = EvenParts(p.m, tiles)[t].size();
-      const GuardedMemory a(rows * stride * kernel.code_bytes, side);
-      for (size_t r = 0; r < rows; ++r) {
-        for (size_t k = 0; k < p.k; ++k) {
-          const int code = p.a[(row + r) * p.k + k] - kernel.code_offset;
-          if (kernel.code_bytes == 1) {
-            a.As<uint8_t>()[r * stride + k] = static_cast<uint8_t>(code);
-          } else {
-            a.As<int16_t>()[r * stride + k] = static_cast<int16_t>(code);
-          }
-        }
-      }
+      const TileRows tile(kernel, p, {row, row + rows}, stride, side);
+      const bool split = kernel.split_row != nullptr;
       const size_t last = (rows - 1) * kMaxTileColumns + panel.width;
       const GuardedMemory acc(last * sizeof(int32_t), side);
       const size_t slice = p.slice_groups;
       for (size_t g = 0; g < weights.groups(); g += slice) {
-        kernel.dot({.a = a.As<uint8_t>() + g * kernel.kr * kernel.code_bytes,
-                    .a_stride = stride * kernel.code_bytes,
-                    .b = b.As<int8_t>() + g * panel.width * kernel.kr,
-                    .groups = std::min(slice, weights.groups() - g),
-                    .seed = g == 0 ? seed.As<int32_t>() : acc.As<int32_t>(),
-                    .seed_stride = g == 0 ? 0 : kMaxTileColumns,
-                    .acc = acc.As<int32_t>(),
-                    .rows = rows,
-                    .width = panel.width,
-                    .prefetch = {.into = into}});
+        const bool last = slice >= weights.groups() - g;
+        kernel.dot(
+            {.a = tile.a.As<uint8_t>() + g * kernel.kr * kernel.code_bytes,
+             .a_stride = stride * kernel.code_bytes,
+             .b = b.As<int8_t>() + g * panel.width * kernel.kr,
+             .groups = std::min(slice, weights.groups() - g),
+             .seed = g == 0 ? seed.As<int32_t>() : acc.As<int32_t>(),
+             .seed_stride = g == 0 ? 0 : kMaxTileColumns,
+             .acc = acc.As<int32_t>(),
+             .rows = rows,
+             .width = panel.width,
+             .prefetch = {.into = into},
+             .row_seeds = split && g == 0 ? tile.seeds.As<int32_t>() : nullptr,
+             .panel = b.As<int8_t>(),
+             .excess = tile.excess.data(),
+             .excess_steps = last ? tile.steps : 0});
       }
       for (size_t r = 0; r < rows; ++r) {
         for (size_t c = 0; c < panel.columns; ++c) {

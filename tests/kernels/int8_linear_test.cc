@@ -119,6 +119,24 @@ TEST_P(Int8LinearTest, IsBitEqualToTheReference) {
   }
 }
 
+// No code is small, and no sum of two products fits in 16 bits. K takes several
+// slices.
+TEST_P(Int8LinearTest, CodesAsLargeAsTheyGetStayExact) {
+  for (const bool one_sign : {false, true}) {
+    Layer layer(11, 40, 4100, /*seed=*/23);
+    for (float& x : layer.x) x = one_sign ? 1.0F : std::copysign(1.0F, x);
+    for (size_t i = 0; i < layer.codes.size(); i += 3) {
+      layer.codes[i] = i % 2 == 0 ? 127 : -128;
+    }
+    EXPECT_EQ(Bits(layer.Run(kernel())), Bits(layer.Run(SelectKernel({}))));
+    for (const int32_t zero_point : {0, 77, 128, 255}) {
+      SCOPED_TRACE("zero point " + std::to_string(zero_point));
+      layer.SetStatic(0.003F, zero_point);
+      EXPECT_EQ(Bits(layer.Run(kernel())), Bits(layer.Run(SelectKernel({}))));
+    }
+  }
+}
+
 TEST_P(Int8LinearTest, RowsDoNotDependOnTheirNeighbours) {
   for (const size_t at : {0, 5, 31, 62}) {
     Layer alone(1, 77, 201, /*seed=*/7);

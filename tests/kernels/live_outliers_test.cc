@@ -38,6 +38,7 @@ TEST_P(LiveOutlierWeights, AreReadFromGroupsOfFourAndEight) {
                                  .count = 1,
                                  .panel = weights.panel(0).codes,
                                  .kr = kr,
+                                 .weight_offset = kernel.weight_offset(),
                                  .scales = scales.data(),
                                  .out = out.data(),
                                  .width = kN});

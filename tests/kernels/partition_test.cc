@@ -28,15 +28,16 @@ struct Cpu {
 std::vector<Cpu> Cpus() {
 #if defined(__x86_64__)
   const std::vector<size_t> six = {1, 1, 1, 1, 1, 1, 2, 2, 2};
-  return {{"none", {}, "dot_scalar_1x16", {1, 2, 3, 4, 5, 6, 7, 8, 9}},
-          {"Haswell", Haswell(), "dot_u8s8_avx2_6x16", six},
-          {"Alder Lake", AlderLake(), "dot_u8s8_avxvnni_6x16", six},
-          {"Cascade Lake",
-           CascadeLake(),
-           "dot_u8s8_avx512vnni_6x64",
-           {1, 1, 1, 1, 1, 1, 1, 1, 2}},
-          {"Zen 4 as avxvnni", LoweredTo(Isa::kAvxVnni, Zen4()),
-           "dot_u8s8_avx512vl_vnni_6x16", six}};
+  return {
+      {"none", {}, "dot_scalar_1x16", {1, 2, 3, 4, 5, 6, 7, 8, 9}},
+      {"Haswell", Haswell(), "dot_s8u8_avx2_5x16", {1, 1, 1, 1, 1, 2, 2, 2, 2}},
+      {"Alder Lake", AlderLake(), "dot_u8s8_avxvnni_6x16", six},
+      {"Cascade Lake",
+       CascadeLake(),
+       "dot_u8s8_avx512vnni_6x64",
+       {1, 1, 1, 1, 1, 1, 1, 1, 2}},
+      {"Zen 4 as avxvnni", LoweredTo(Isa::kAvxVnni, Zen4()),
+       "dot_u8s8_avx512vl_vnni_6x16", six}};
 #elif defined(__aarch64__)
   const std::vector<size_t> six = {1, 1, 1, 1, 1, 1, 2, 2, 2};
   return {{"Cortex-A72", CortexA72(), "dot_s8s8_neon_6x8", six},
