@@ -25,7 +25,10 @@ constexpr size_t kGroup = 4;
 constexpr size_t kVectorBytes = kLanes * kGroup;
 constexpr size_t kMaxRows = 5;
 constexpr size_t kMaxVectors = 2;
-constexpr size_t kAhead = 2048;
+// Bytes of weights asked for ahead of their use. On Zen 3, 8 KiB are 1.2 to 1.5
+// times as fast as 2 KiB where few rows read weights from L3, and no slower
+// elsewhere.
+constexpr size_t kAhead = 8192;
 
 template <size_t kRows, size_t kVectors>
 using Sums = __m256i[kRows][kVectors];
