@@ -36,7 +36,8 @@ inline Vector Load(const float* p) {
 inline void Store(float* p, Vector v) {
   *reinterpret_cast<UnalignedVector*>(p) = v;
 }
-inline Vector Broadcast(float x) { return Vector{} + x; }
+// x - 0 is x. x + 0 is not where x is -0, and would be computed every time.
+inline Vector Broadcast(float x) { return x - Vector{}; }
 
 // 16-bit weights by their bits.
 struct Fp16 {

@@ -22,7 +22,7 @@ struct Limits {
 
 Limits LimitsAvx512();  // AVX-512 with VNNI
 Limits LimitsAvxVnni();
-Limits LimitsAvx2();  // vpmaddwd: INT8 as pairs of 16 bits, which is exact
+Limits LimitsAvx2();  // vpmaddubsw and vpmaddwd
 
 }  // namespace octet::benchmarks
 
