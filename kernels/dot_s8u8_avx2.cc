@@ -161,6 +161,7 @@ OCTET_INLINE void PrefetchRows(const float* y, size_t stride) {
 
 template <size_t kRows, size_t kVectors>
 void Dot(const DotTile& tile) {
+  constexpr size_t kGroupBytes = kVectors * kVectorBytes;
   const __m256i ones = _mm256_set1_epi16(1);
   Sums<kRows, kVectors> sums;
   Seed(sums, tile);
@@ -169,12 +170,17 @@ void Dot(const DotTile& tile) {
   }
   const uint8_t* a = tile.a;
   const int8_t* b = tile.b;
-  for (size_t g = 0; g < tile.groups; ++g) {
+  // Two groups at once: what else a loop takes is a tenth of its instructions,
+  // and the front end is the limit where another thread shares the core.
+  for (size_t left = tile.groups / 2; left > 0; --left) {
     __builtin_prefetch(b + kAhead);
     Step(sums, a, tile.a_stride, b, ones);
-    a += kGroup;
-    b += kVectors * kVectorBytes;
+    __builtin_prefetch(b + kAhead + kGroupBytes);
+    Step(sums, a + kGroup, tile.a_stride, b + kGroupBytes, ones);
+    a += 2 * kGroup;
+    b += 2 * kGroupBytes;
   }
+  if (tile.groups % 2 != 0) Step(sums, a, tile.a_stride, b, ones);
   const Excess* excess = tile.excess;
   for (size_t i = 0; i < tile.excess_steps; ++i, excess += kRows) {
     AddExcess(sums, excess, tile.panel, ones);
