@@ -46,6 +46,18 @@ void LinearTaskRun::AskForSidesOf(const Panel& panel) const {
   }
 }
 
+// What Finish will write arrives while the tile multiplies.
+void LinearTaskRun::AskForOutput(const Tile& tile, const Panel& panel) const {
+  constexpr size_t kLine = 64;
+  const size_t bytes = panel.columns * ElementSize(task_.y.type);
+  for (size_t r = 0; r < tile.rows; ++r) {
+    const auto* row = static_cast<const char*>(
+        task_.y.at(tile.begin + r, panel.begin - task_.first_column));
+    for (size_t i = 0; i < bytes; i += kLine) __builtin_prefetch(row + i, 1);
+    __builtin_prefetch(row + bytes - 1, 1);
+  }
+}
+
 void LinearTaskRun::Multiply(const Tile& tile, const Panel& panel,
                              const Slice& slice, const Product& into) {
   if (has_product_) {
@@ -78,6 +90,7 @@ void LinearTaskRun::RunPanel(size_t index) {
       const Tile tile = TileOf(t);
       const bool plain = last && IsPlain(tile);
       if (last && sampler_.Wants(seen + t)) Sample(tile, panel, slice);
+      if (last && !plain && scaled_.is_far) AskForOutput(tile, panel);
       Multiply(tile, panel, slice,
                plain ? Scaled(tile, panel) : Product{tile.acc});
       if (last && !plain) Finish(tile, panel, OutputOf(tile, panel));

@@ -110,6 +110,7 @@ class LinearTaskRun {
   void BeginSlice(const Panel& panel, const Slice& slice);
   void AskForWeights(const Slice& slice, size_t group_bytes);
   void AskForSidesOf(const Panel& panel) const;
+  void AskForOutput(const Tile& tile, const Panel& panel) const;
   size_t SliceStep() const;
   Tile TileOf(size_t index) const {
     const Range rows = tile_rows_[index];
