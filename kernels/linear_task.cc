@@ -107,27 +107,43 @@ void LinearTaskRun::Sample(const Tile& tile, const Panel& panel,
   if (slice.groups.begin != 0) {
     std::copy_n(tile.acc, kLinearTileSize, twin.acc);  // of the slices before
   }
+  sampler_.EndSample(TimeTwins(twin, panel, slice),
+                     static_cast<double>(layer_.weights.groups()) /
+                         static_cast<double>(slice.groups.size()));
+}
+
+PhaseSampler::Twins LinearTaskRun::TimeTwins(const Tile& twin,
+                                             const Panel& panel,
+                                             const Slice& slice) {
+  const bool plain = IsPlain(twin);
+  const bool outliers = AddOutliers(twin, panel);
   const Output output = {scratch_.twin_y, kMaxTileColumns};
+  const Product sums = {twin.acc};
   const Product scaled = {twin.acc, scratch_.twin_y, kMaxTileColumns};
-  const auto multiply = [&] {
-    Multiply(twin, panel, slice, Product{twin.acc});
+  const auto time_dot = [&] {
+    return sampler_.TicksOf([&] { Multiply(twin, panel, slice, sums); });
   };
-  PhaseSampler::Twins twins;
-  twins.dot = sampler_.TicksOf(multiply);
-  twins.with_outliers = twins.dot;
-  if (AddOutliers(twin, panel)) {
-    twins.with_outliers = sampler_.TicksOf([&] {
-      multiply();
+  const auto time_outliers = [&] {
+    return sampler_.TicksOf([&] {
+      Multiply(twin, panel, slice, sums);
       AddOutliers(twin, panel);
     });
-  }
-  const bool plain = IsPlain(twin);
-  twins.whole = sampler_.TicksOf([&] {
-    Multiply(twin, panel, slice, plain ? scaled : Product{twin.acc});
-    if (!plain) Finish(twin, panel, output);
-  });
-  sampler_.EndSample(twins, static_cast<double>(layer_.weights.groups()) /
-                                static_cast<double>(slice.groups.size()));
+  };
+  const auto time_whole = [&] {
+    return sampler_.TicksOf([&] {
+      Multiply(twin, panel, slice, plain ? scaled : sums);
+      if (!plain) Finish(twin, panel, output);
+    });
+  };
+  PhaseSampler::Twins twins = {};
+  const bool dot_first = sampler_.WantsDotFirst();
+  if (dot_first) twins.dot = time_dot();
+  if (!dot_first) twins.whole = time_whole();
+  if (outliers) twins.with_outliers = time_outliers();
+  if (dot_first) twins.whole = time_whole();
+  if (!dot_first) twins.dot = time_dot();
+  if (!outliers) twins.with_outliers = twins.dot;
+  return twins;
 }
 
 // Slices are made of whole groups, which share a scale.

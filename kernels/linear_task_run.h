@@ -128,6 +128,8 @@ class LinearTaskRun {
   }
   Product Scaled(const Tile& tile, const Panel& panel) const;
   void Sample(const Tile& tile, const Panel& panel, const Slice& slice);
+  PhaseSampler::Twins TimeTwins(const Tile& twin, const Panel& panel,
+                                const Slice& slice);
   // `into` matters to MultiplySlice alone, the others go into tile.acc.
   void Multiply(const Tile& tile, const Panel& panel, const Slice& slice,
                 const Product& into);
