@@ -160,11 +160,22 @@ class Head {
   float* weights() const { return t_.scratch + s_.weights; }
   float* results() const { return t_.scratch + s_.results; }
 
+  // A head's rows are short and far apart, in pages of their own, where the
+  // CPU's prefetchers do not follow.
+  void AskForRow(const float* from, size_t stride) const {
+    constexpr size_t kRowsAhead = 8;
+    constexpr size_t kLineFloats = 16;
+    for (size_t j = 0; j < t_.width; j += kLineFloats) {
+      __builtin_prefetch(from + kRowsAhead * stride + j);
+    }
+  }
+
   // Rows of `width` floats times `scale`, as words.
   void PackRows(const float* from, size_t stride, size_t count,
                 float scale) const {
     const size_t whole = t_.width / kTwoVectors * kTwoVectors;
     for (size_t i = 0; i < count; ++i, from += stride) {
+      AskForRow(from, stride);
       float* to = rows() + i * words_;
       for (size_t j = 0; j < whole; j += kTwoVectors) {
         Words::StoreTwo(to + j / Words::kNumbers, Load(from + j) * scale,
@@ -208,6 +219,9 @@ class Head {
   void PackValues() const {
     float* to = values();
     for (size_t i = 0; i < t_.length; i += Words::kNumbers) {
+      for (size_t row = i; row < i + Words::kNumbers; ++row) {
+        AskForRow(t_.value + row * t_.value_stride, t_.value_stride);
+      }
       for (size_t j = 0; j < s_.padded_width; j += kLanes, to += kLanes) {
         const Vector first = Value(i, j);
         Store(to, Words::Pair(first,
