@@ -167,6 +167,9 @@ void Dot(const DotTile& tile) {
   Seed(sums, tile);
   if (tile.scaled != nullptr && tile.scaled->is_far) {
     PrefetchRows<kRows>(tile.scaled->y, tile.scaled->y_stride);
+    if (tile.scaled->residual != nullptr) {
+      PrefetchRows<kRows>(tile.scaled->residual, tile.scaled->residual_stride);
+    }
   }
   const uint8_t* a = tile.a;
   const int8_t* b = tile.b;
