@@ -1,12 +1,7 @@
-// u8 x s8 on AVX2 without VNNI, exactly: both sides are widened to 16 bits
-// before vpmaddwd, whose pair sums reach 2 * 255 * 128 and fit an int32.
-//
-// vpmaddubsw would save the widening and saturates at 32767. Kept from doing
-// so, it wins nothing. Per 32 products, besides broadcasts and loads:
-//   vpmaddwd                       2 multiply, 2 add
-//   |a| with the sign moved to b   vpsignb, vpmaddubsw, vpmaddwd by 1, add;
-//                                  and wrong where b is -128
-//   7 bits of a, and its 8th       2 vpmaddubsw, 16-bit add, vpmaddwd by 1, add
+// u8 x s8 on AVX2 without VNNI, exactly whatever the codes: both sides are
+// widened to 16 bits before vpmaddwd, whose pair sums reach 2 * 255 * 128 and
+// fit an int32. For layers whose K comes in parts with sums of their own;
+// others run dot_s8u8_avx2.cc.
 //
 // Codes come widened (code_bytes), so that the loop broadcasts pairs straight
 // from memory; weights stay 8 bits wide and are widened on their way into
