@@ -5,10 +5,9 @@
 //   both sides widened           2 vpmaddwd, 2 vpaddd, and the widening
 //   |a|, and its sign in b       vpsignb too; and wrong where b is -128
 //   7 bits of a, and its 8th     2 vpmaddubsw, vpaddw, vpmaddwd, vpaddd
-//   safe fours: two groups are   2 1/2 instructions. In tiles of 4 x 16 on Zen
-//   3 added before vpmaddwd        1.02 to 1.14 times as fast where hardly a
-//   four
-//                                is unsafe, 0.9 times where many are
+//   two groups added in 16 bits  2 1/2 instructions; 1.02 to 1.14 times as fast
+//                                on Zen 3 where four codes are hardly ever too
+//                                large together, 0.9 times elsewhere
 //
 // 5 x 16: 10 accumulators + 2 weights + 1 broadcast + 1 product + ones = 15
 // ymm. Sums wait a cycle for each other, so that one chain of them is enough
