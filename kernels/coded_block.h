@@ -75,6 +75,7 @@ class CodedBlock {
   void QuantizeStatic(const Int8Layer& layer, const LinearInput& x);
   void Copy(const Int8Layer& layer, const LinearInput& x);
   void ListLive(const Int8Layer& layer, const float* values);
+  // Bytes to codes in safe pairs, their excess and the seed of the row.
   void Split(size_t i, size_t padded_k);
   // Where the bytes of row i are written, which Keep puts where they belong.
   uint8_t* Bytes(size_t i);
