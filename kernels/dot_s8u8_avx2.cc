@@ -129,9 +129,9 @@ OCTET_INLINE __m256i FirstLanes(size_t left) {
 
 // By value: for all that GCC knows, a store to y may change what a reference
 // leads to. Masked stores are slow, and kept for where a row ends.
-template <bool kResidual, size_t kRows, size_t kVectors>
-OCTET_INLINE void StoreScaled(const Sums<kRows, kVectors>& sums,
-                              const ScaledOutput out) {
+template <bool kOutliers, bool kResidual, size_t kRows, size_t kVectors>
+OCTET_INLINE void StoreRows(const Sums<kRows, kVectors>& sums,
+                            const ScaledOutput out) {
 #pragma GCC unroll 2
   for (size_t v = 0; v < kVectors; ++v) {
     const size_t c = v * kLanes;
@@ -144,7 +144,12 @@ OCTET_INLINE void StoreScaled(const Sums<kRows, kVectors>& sums,
     for (size_t r = 0; r < kRows; ++r) {
       const __m256 sum = _mm256_mul_ps(_mm256_set1_ps(out.row_scales[r]),
                                        _mm256_cvtepi32_ps(sums[r][v]));
-      __m256 y = _mm256_add_ps(_mm256_mul_ps(scale, sum), bias);
+      __m256 y = _mm256_mul_ps(scale, sum);
+      if (kOutliers) {
+        const float* outliers = out.outliers + r * kMaxTileColumns + c;
+        y = _mm256_add_ps(y, _mm256_loadu_ps(outliers));
+      }
+      y = _mm256_add_ps(y, bias);
       if (kResidual) {
         const float* residual = out.residual + r * out.residual_stride + c;
         y = _mm256_add_ps(y, _mm256_maskload_ps(residual, there));
@@ -153,6 +158,13 @@ OCTET_INLINE void StoreScaled(const Sums<kRows, kVectors>& sums,
       whole ? _mm256_storeu_ps(to, y) : _mm256_maskstore_ps(to, there, y);
     }
   }
+}
+
+template <bool kOutliers, size_t kRows, size_t kVectors>
+OCTET_INLINE void StoreScaled(const Sums<kRows, kVectors>& sums,
+                              const ScaledOutput& out) {
+  out.residual == nullptr ? StoreRows<kOutliers, false>(sums, out)
+                          : StoreRows<kOutliers, true>(sums, out);
 }
 
 // What is asked for now arrives while the tile multiplies.
@@ -195,7 +207,7 @@ void Dot(const DotTile& tile) {
     AddExcess(sums, excess, tile.panel, ones);
   }
   if (tile.scaled == nullptr) return StoreSums(sums, tile.acc);
-  tile.scaled->residual == nullptr ? StoreScaled<false>(sums, *tile.scaled)
+  tile.scaled->outliers == nullptr ? StoreScaled<false>(sums, *tile.scaled)
                                    : StoreScaled<true>(sums, *tile.scaled);
 }
 

@@ -34,12 +34,6 @@ void LinearTaskRun::MultiplyByOneDnn() {
   sampler_.DotOfAllTilesDone();
 }
 
-LinearTaskRun::Product LinearTaskRun::Scaled(const Tile& tile,
-                                             const Panel& panel) const {
-  const Output output = OutputOf(tile, panel);
-  return {tile.acc, static_cast<float*>(output.y), output.stride};
-}
-
 // A tile takes some hundred nanoseconds: what can be said once is. Field by
 // field, since a struct that is copied right after it was written has to wait.
 void LinearTaskRun::BeginSlice(const Panel& panel, const Slice& slice) {

@@ -24,6 +24,8 @@ PhaseTimes LinearTaskRun::Run() {
 
 void LinearTaskRun::Quantize() {
   scratch_.rows.Fill(layer_, task_.x);
+  has_outliers_ = !layer_.outlier_columns.empty() ||
+                  scratch_.rows.has_live(0, task_.x.rows);
   if (kernel_.split_row != nullptr) {
     scratch_.rows.ArrangeExcess(tile_rows_, tiles_);
   }
@@ -71,6 +73,20 @@ void LinearTaskRun::Multiply(const Tile& tile, const Panel& panel,
   }
 }
 
+void LinearTaskRun::MultiplyAndFinish(const Tile& tile, const Panel& panel,
+                                      const Slice& slice,
+                                      const Output& output) {
+  if (IsPlain(tile)) {
+    const bool outliers = has_outliers_ && AddOutliers(tile, panel);
+    scaled_.outliers = outliers ? scratch_.outliers : nullptr;
+    Multiply(tile, panel, slice,
+             {tile.acc, static_cast<float*>(output.y), output.stride});
+  } else {
+    Multiply(tile, panel, slice, {tile.acc});
+    Finish(tile, panel, output);
+  }
+}
+
 void LinearTaskRun::RunPanel(size_t index) {
   const Panel panel = layer_.weights.panel(index);
   if (streams_ && layer_.group_size == 0) AskForSidesOf(panel);
@@ -88,12 +104,13 @@ void LinearTaskRun::RunPanel(size_t index) {
     BeginSlice(panel, slice);
     for (size_t t = 0; t < tiles_; ++t) {
       const Tile tile = TileOf(t);
-      const bool plain = last && IsPlain(tile);
-      if (last && sampler_.Wants(seen + t)) Sample(tile, panel, slice);
-      if (last && !plain && scaled_.is_far) AskForOutput(tile, panel);
-      Multiply(tile, panel, slice,
-               plain ? Scaled(tile, panel) : Product{tile.acc});
-      if (last && !plain) Finish(tile, panel, OutputOf(tile, panel));
+      if (!last) {
+        Multiply(tile, panel, slice, Product{tile.acc});
+        continue;
+      }
+      if (sampler_.Wants(seen + t)) Sample(tile, panel, slice);
+      if (scaled_.is_far && !IsPlain(tile)) AskForOutput(tile, panel);
+      MultiplyAndFinish(tile, panel, slice, OutputOf(tile, panel));
     }
   }
 }
@@ -115,11 +132,9 @@ void LinearTaskRun::Sample(const Tile& tile, const Panel& panel,
 PhaseSampler::Twins LinearTaskRun::TimeTwins(const Tile& twin,
                                              const Panel& panel,
                                              const Slice& slice) {
-  const bool plain = IsPlain(twin);
   const bool outliers = AddOutliers(twin, panel);
   const Output output = {scratch_.twin_y, kMaxTileColumns};
   const Product sums = {twin.acc};
-  const Product scaled = {twin.acc, scratch_.twin_y, kMaxTileColumns};
   const auto time_dot = [&] {
     return sampler_.TicksOf([&] { Multiply(twin, panel, slice, sums); });
   };
@@ -130,10 +145,8 @@ PhaseSampler::Twins LinearTaskRun::TimeTwins(const Tile& twin,
     });
   };
   const auto time_whole = [&] {
-    return sampler_.TicksOf([&] {
-      Multiply(twin, panel, slice, plain ? scaled : sums);
-      if (!plain) Finish(twin, panel, output);
-    });
+    return sampler_.TicksOf(
+        [&] { MultiplyAndFinish(twin, panel, slice, output); });
   };
   PhaseSampler::Twins twins = {};
   const bool dot_first = sampler_.WantsDotFirst();

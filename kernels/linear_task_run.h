@@ -58,11 +58,11 @@ class LinearTaskRun {
         passes_once_(group_by_group_ ||
                      kernel_.PassesOnce(task.x.rows, layer.group_size != 0)),
         tile_rows_(task.x.rows, tiles_),
-        // No activation, no outlier columns: the kernel can finish by itself.
+        // No activation, hardly outliers: the kernel can finish by itself.
         plain_(kernel_.scales && !task.by_onednn && !layer.splits_k() &&
                layer.group_size == 0 && task.y.type == ElementType::kFp32 &&
                task.activation == Activation::kNone &&
-               layer.outlier_columns.empty()),
+               (kernel_.scales_outliers || layer.outlier_columns.empty())),
         streams_(passes_once_ && far_),
         sampler_(task.timed, tiles_ * task.panels.size(), layer.shares) {
     if (tiles_ <= 2 && HostFeatures().feed.into_l2) {
@@ -120,13 +120,16 @@ class LinearTaskRun {
             .acc = scratch_.acc.As<int32_t>() + index * kLinearTileSize};
   }
   bool IsPlain(const Tile& tile) const {
-    return plain_ && !scratch_.rows.has_live(tile.begin, tile.rows);
+    return plain_ && (kernel_.scales_outliers ||
+                      !scratch_.rows.has_live(tile.begin, tile.rows));
   }
   Output OutputOf(const Tile& tile, const Panel& panel) const {
     return {task_.y.at(tile.begin, panel.begin - task_.first_column),
             task_.y.stride};
   }
-  Product Scaled(const Tile& tile, const Panel& panel) const;
+  // The last slice of a tile, and all that comes after it.
+  void MultiplyAndFinish(const Tile& tile, const Panel& panel,
+                         const Slice& slice, const Output& output);
   void Sample(const Tile& tile, const Panel& panel, const Slice& slice);
   PhaseSampler::Twins TimeTwins(const Tile& twin, const Panel& panel,
                                 const Slice& slice);
@@ -154,8 +157,9 @@ class LinearTaskRun {
   bool passes_once_;  // over a panel
   EvenParts tile_rows_;
   bool plain_;
-  bool streams_;              // weights come at the pace of memory
-  bool has_product_ = false;  // oneDNN's, of all rows and columns
+  bool streams_;               // weights come at the pace of memory
+  bool has_outliers_ = false;  // anywhere in the task
+  bool has_product_ = false;   // oneDNN's, of all rows and columns
   // Of the current slice: what its tiles share, which Multiply completes.
   DotTile dot_;
   bool is_last_slice_ = false;

@@ -46,16 +46,18 @@ struct Prefetch {
   Into into = Into::kL1;
 };
 
-// What becomes of the sums where there is neither activation nor outlier:
-//   y[r, c] = weight_scales[c] * (row_scales[r] * acc[r, c]) + bias[c]
-//             [+ residual[r, c]]
+// What becomes of the sums where there is no activation:
+//   y[r, c] = weight_scales[c] * (row_scales[r] * acc[r, c]) [+ outliers[r, c]]
+//             + bias[c] [+ residual[r, c]]
 // each product and sum rounded to FP32. Straight from the registers, which
 // spares the way through `acc` and the epilogue of tile_ops.h.
 struct ScaledOutput {
   const float* row_scales = nullptr;
   const float* weight_scales = nullptr;  // [width]
   const float* bias = nullptr;           // [width]
-  const float* residual = nullptr;       // or nullptr
+  // kMaxTileColumns apart, for Kernel::scales_outliers; or nullptr
+  const float* outliers = nullptr;
+  const float* residual = nullptr;  // or nullptr
   size_t residual_stride = 0;
   float* y = nullptr;
   size_t y_stride = 0;

@@ -16,10 +16,11 @@ namespace octet::kernels {
 struct Kernel {
   std::string_view name;  // grammar in kernels/README.md
   Isa isa = Isa::kScalar;
-  bool scales = false;      // can write ScaledOutput
-  int32_t code_offset = 0;  // taken off a code before it becomes a byte
-  size_t mr = 1;            // rows of a tile
-  size_t nr = 1;            // columns of a panel
+  bool scales = false;           // can write ScaledOutput
+  bool scales_outliers = false;  // with outliers, too
+  int32_t code_offset = 0;       // taken off a code before it becomes a byte
+  size_t mr = 1;                 // rows of a tile
+  size_t nr = 1;                 // columns of a panel
   size_t nr_step = 1;     // the last panel is as wide as needed, in these steps
   size_t kr = 4;          // consecutive k of a column that lie together
   size_t code_bytes = 1;  // of a code of a row; 2: widened for the kernel
