@@ -12,8 +12,8 @@
 //
 // a number of the row, from which its sums start. Excess is multiplied like any
 // group, but by the rows that have it. Pairs have it where both codes are large
-// and of one sign: 3 % of them in 384 values of a normal distribution, 1 in
-// 4096, 1 % and less behind a layer norm with its few large columns or a GELU.
+// and of one sign: 3 % of them in 384 values of a normal distribution, 0.3 % in
+// 4096; in MiniLM some 1 % behind a layer norm, 0.1 % behind a GELU.
 // Three of four groups have it where every code is the largest, +-127.
 
 #ifndef OCTET_KERNELS_SAFE_PAIRS_H_
