@@ -133,7 +133,6 @@ void CodedBlock::Keep(size_t i, size_t padded_k) {
 
 // Rows are as far apart as whole steps, at least.
 void CodedBlock::Split(size_t i, size_t padded_k) {
-  constexpr int32_t kWeightOffset = 128;
   const size_t steps = (padded_k + kSplitStep - 1) / kSplitStep;
   std::memset(bytes_.As<uint8_t>() + padded_k, zero_point_,
               steps * kSplitStep - padded_k);
@@ -141,8 +140,8 @@ void CodedBlock::Split(size_t i, size_t padded_k) {
       split_row_(bytes_.As<uint8_t>(), steps * kSplitStep, zero_point_,
                  codes_.As<int8_t>() + i * stride_, row_excess_.data());
   // Wraps, like the kernels' sums.
-  seeds_[i] =
-      static_cast<int32_t>(-kWeightOffset * static_cast<uint32_t>(row.sum));
+  seeds_[i] = static_cast<int32_t>(-kSafePairsWeightOffset *
+                                   static_cast<uint32_t>(row.sum));
   excess_.insert(excess_.end(), row_excess_.begin(),
                  row_excess_.begin() + row.excess);
   excess_begin_.push_back(excess_.size());

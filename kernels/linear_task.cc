@@ -49,12 +49,13 @@ void LinearTaskRun::AskForSidesOf(const Panel& panel) const {
 }
 
 // What Finish will write arrives while the tile multiplies.
-void LinearTaskRun::AskForOutput(const Tile& tile, const Panel& panel) const {
+void LinearTaskRun::AskForOutput(const Output& output, size_t rows,
+                                 size_t columns) const {
   constexpr size_t kLine = 64;
-  const size_t bytes = panel.columns * ElementSize(task_.y.type);
-  for (size_t r = 0; r < tile.rows; ++r) {
-    const auto* row = static_cast<const char*>(
-        task_.y.at(tile.begin + r, panel.begin - task_.first_column));
+  const size_t element = ElementSize(task_.y.type);
+  const auto* row = static_cast<const char*>(output.y);
+  for (size_t r = 0; r < rows; ++r, row += output.stride * element) {
+    const size_t bytes = columns * element;
     for (size_t i = 0; i < bytes; i += kLine) __builtin_prefetch(row + i, 1);
     __builtin_prefetch(row + bytes - 1, 1);
   }
@@ -82,6 +83,7 @@ void LinearTaskRun::MultiplyAndFinish(const Tile& tile, const Panel& panel,
     Multiply(tile, panel, slice,
              {tile.acc, static_cast<float*>(output.y), output.stride});
   } else {
+    if (scaled_.is_far) AskForOutput(output, tile.rows, panel.columns);
     Multiply(tile, panel, slice, {tile.acc});
     Finish(tile, panel, output);
   }
@@ -109,7 +111,6 @@ void LinearTaskRun::RunPanel(size_t index) {
         continue;
       }
       if (sampler_.Wants(seen + t)) Sample(tile, panel, slice);
-      if (scaled_.is_far && !IsPlain(tile)) AskForOutput(tile, panel);
       MultiplyAndFinish(tile, panel, slice, OutputOf(tile, panel));
     }
   }

@@ -58,7 +58,8 @@ class LinearTaskRun {
         passes_once_(group_by_group_ ||
                      kernel_.PassesOnce(task.x.rows, layer.group_size != 0)),
         tile_rows_(task.x.rows, tiles_),
-        // No activation, hardly outliers: the kernel can finish by itself.
+        // No activation, no outliers that it cannot add: the kernel can finish
+        // by itself.
         plain_(kernel_.scales && !task.by_onednn && !layer.splits_k() &&
                layer.group_size == 0 && task.y.type == ElementType::kFp32 &&
                task.activation == Activation::kNone &&
@@ -110,7 +111,7 @@ class LinearTaskRun {
   void BeginSlice(const Panel& panel, const Slice& slice);
   void AskForWeights(const Slice& slice, size_t group_bytes);
   void AskForSidesOf(const Panel& panel) const;
-  void AskForOutput(const Tile& tile, const Panel& panel) const;
+  void AskForOutput(const Output& output, size_t rows, size_t columns) const;
   size_t SliceStep() const;
   Tile TileOf(size_t index) const {
     const Range rows = tile_rows_[index];

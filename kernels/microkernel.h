@@ -13,6 +13,9 @@
 // [-127, 127], and up to K = 65,793 with -128 among them (see packed_weights.h,
 // which splits what is larger).
 //
+// Kernels with Kernel::split_row take codes and weights as safe_pairs.h has
+// them, the excess of codes, and a seed of each row.
+//
 // Layouts; a group is kr consecutive k:
 //   a    row-major, `a_stride` bytes apart, padded to whole groups; int16 where
 //        the kernel's code_bytes is 2

@@ -35,7 +35,9 @@ struct Kernel {
   // Codes come in safe pairs, weights with 128 added, and K in one part.
   SplitRowFunction split_row = nullptr;
 
-  int32_t weight_offset() const { return split_row == nullptr ? 0 : 128; }
+  int32_t weight_offset() const {
+    return split_row == nullptr ? 0 : kSafePairsWeightOffset;
+  }
   // Codes as they are, u8.
   bool takes_u8() const {
     return code_offset == 0 && code_bytes == 1 && split_row == nullptr;

@@ -33,6 +33,9 @@ struct Excess {
 // A group has excess up to three times: 255 = 64 + 64 + 64 + 63.
 inline constexpr size_t kMostExcess = 3;
 
+// Added to each weight.
+inline constexpr int32_t kSafePairsWeightOffset = 128;
+
 struct SplitRow {
   int32_t sum;    // of x
   size_t excess;  // that there is

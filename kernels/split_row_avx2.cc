@@ -88,6 +88,19 @@ inline uint32_t GroupsIn(__m256i lanes) {
          0xff;
 }
 
+// The groups of 32 codes that have a bit: as SplitGroup, the sum of all.
+int32_t SplitGroups(const uint8_t* codes, uint32_t bits, uint32_t first_group,
+                    int32_t zero_point, int8_t* a, Excesses& excess) {
+  int32_t sum = 0;
+  for (; bits != 0; bits &= bits - 1) {
+    const auto group = static_cast<uint32_t>(__builtin_ctz(bits));
+    const size_t at = group * kGroup;
+    sum +=
+        SplitGroup(codes + at, first_group + group, zero_point, a + at, excess);
+  }
+  return sum;
+}
+
 // Of a large pair half, rounded up, stays, and half, rounded down, goes.
 inline void HalvePairs(__m256i x, __m256i large, uint32_t first_group,
                        int8_t* a, Excesses& excess) {
@@ -134,13 +147,9 @@ SplitRow SplitRowAvx2(const uint8_t* codes, size_t k, int32_t zero_point,
     Store(a + i, x);
     const auto first = static_cast<uint32_t>(i / kGroup);
     if (_mm256_testz_si256(wrapped, wrapped) == 0) {
-      const uint32_t groups = GroupsIn(_mm256_or_si256(wrapped, large));
-      for (uint32_t left = groups; left != 0; left &= left - 1) {
-        const auto group = static_cast<uint32_t>(__builtin_ctz(left));
-        const size_t at = i + group * kGroup;
-        wrapped_sum +=
-            SplitGroup(codes + at, first + group, zero_point, a + at, excesses);
-      }
+      wrapped_sum +=
+          SplitGroups(codes + i, GroupsIn(_mm256_or_si256(wrapped, large)),
+                      first, zero_point, a + i, excesses);
     } else if (_mm256_testz_si256(large, large) == 0) {
       HalvePairs(x, large, first, a + i, excesses);
     }

@@ -96,6 +96,18 @@ TEST(SelectKernel, ALoweredCpuGetsTheBestOfTheLowerLevels) {
   }
 }
 
+// Groups of K, and a K beyond int32. Ranges of columns are asked for in steps
+// of the kernel that SelectKernel names, so that both need the same panels.
+TEST(SelectKernel, PartsOfKHaveAKernelOfTheSamePanels) {
+  for (const Kernel& kernel : Kernels()) {
+    const Kernel& parts = KernelForParts(kernel);
+    EXPECT_EQ(parts.name,
+              kernel.name == kAvx2 ? "dot_u8s8_avx2_6x16" : kernel.name);
+    EXPECT_EQ(parts.split_row, nullptr) << kernel.name;
+    EXPECT_EQ(parts.nr, kernel.nr) << kernel.name;
+  }
+}
+
 // Everything above the foot of the ladder stands on what AVX2 code needs.
 TEST(SelectKernel, OneMissingFeatureCostsTheKernelsThatNeedIt) {
   struct Missing {
