@@ -6,6 +6,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/server/serving/model_files.h"
+#include "tests/server/serving/status_message.h"
 #include "tests/server/telemetry/scrape.h"
 
 namespace octet::serving {
@@ -31,10 +32,6 @@ class LoadedModelTest : public RegistryTest {
   std::shared_ptr<const LoadedModel> exact_;
   std::shared_ptr<const LoadedModel> coded_;
 };
-
-std::string Message(const absl::Status& status) {
-  return std::string(status.message());
-}
 
 TEST_F(LoadedModelTest, MatMulIsOneLinearWithItsBias) {
   const std::vector<float> x = {1, 2, 3, -4, 5, 6};

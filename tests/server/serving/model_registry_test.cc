@@ -7,6 +7,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/server/serving/model_files.h"
+#include "tests/server/serving/status_message.h"
 #include "tests/server/telemetry/scrape.h"
 
 namespace octet::serving {
@@ -15,10 +16,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Optional;
-
-std::string Message(const absl::Status& status) {
-  return std::string(status.message());
-}
 
 std::vector<std::string> Ids(const ModelRegistry& registry) {
   std::vector<std::string> ids;

@@ -12,6 +12,7 @@
 #include "gtest/gtest.h"
 #include "server/serving/model_registry.h"
 #include "tests/server/serving/model_files.h"
+#include "tests/server/serving/status_message.h"
 #include "tests/server/telemetry/scrape.h"
 
 namespace octet::serving {
@@ -23,10 +24,6 @@ using ::testing::HasSubstr;
 using ::testing::Optional;
 using ::testing::Pair;
 using State = VersionInfo::State;
-
-std::string Message(const absl::Status& status) {
-  return std::string(status.message());
-}
 
 LoadOptions Share(double share, int64_t version = 0) {
   return {.version = version, .traffic_share = share};

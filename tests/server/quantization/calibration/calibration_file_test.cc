@@ -7,6 +7,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/quantization/calibration/calibration.h"
+#include "tests/server/quantization/calibration/reservoir_values.h"
 #include "tests/server/quantization/small_checkpoint.h"
 
 namespace octet::quantization {
@@ -63,11 +64,6 @@ void ExpectSameInput(const CalibratedInput& a, const CalibratedInput& b) {
   EXPECT_EQ(a.statistics.column_sum_squares, b.statistics.column_sum_squares);
   EXPECT_EQ(a.statistics.histogram, b.statistics.histogram);
   EXPECT_EQ(a.rows.capacity(), b.rows.capacity());
-}
-
-std::vector<float> Values(const RowReservoir& rows) {
-  const auto view = rows.rows();
-  return {view.data, view.data + view.rows * view.cols};
 }
 
 TEST(CalibrationFile, EverythingComesBack) {

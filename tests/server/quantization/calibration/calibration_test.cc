@@ -9,6 +9,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/server/quantization/calibration/reservoir_values.h"
 #include "tests/server/quantization/small_checkpoint.h"
 
 namespace octet::quantization {
@@ -17,7 +18,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+using absl::StatusCode::kInvalidArgument;
 
 class MlpCalibration : public ::testing::Test {
  protected:
@@ -39,11 +40,6 @@ class MlpCalibration : public ::testing::Test {
   OpenedModel opened_;
   Calibration calibration_;
 };
-
-std::vector<float> Values(const RowReservoir& rows) {
-  const auto view = rows.rows();
-  return {view.data, view.data + view.rows * view.cols};
-}
 
 // All but the last bits of sums.
 void ExpectSame(const Calibration& a, const Calibration& b) {
@@ -95,11 +91,11 @@ TEST_F(MlpCalibration, ABatchThatFailsChangesNothing) {
   const Calibration before = calibration_;
   model::ModelInput bad = Batch(4, 2);
   bad.features[3] = std::nanf("");
-  EXPECT_THAT(Observe(bad), FailsWith(kInvalid, ""));
-  EXPECT_THAT(Observe(Features({}, 0)), FailsWith(kInvalid, ""));
+  EXPECT_THAT(Observe(bad), FailsWith(kInvalidArgument, ""));
+  EXPECT_THAT(Observe(Features({}, 0)), FailsWith(kInvalidArgument, ""));
   bad = Batch(4, 2);
   bad.features.pop_back();
-  EXPECT_THAT(Observe(bad), FailsWith(kInvalid, ""));
+  EXPECT_THAT(Observe(bad), FailsWith(kInvalidArgument, ""));
   ExpectSame(calibration_, before);
 }
 
@@ -108,7 +104,7 @@ TEST_F(MlpCalibration, ABatchThatOverflowsInsideChangesNothing) {
   const Calibration before = calibration_;
   model::ModelInput bad = Batch(2, 2);
   for (float& value : bad.features) value = std::copysign(3e38F, value);
-  EXPECT_THAT(Observe(bad), FailsWith(kInvalid, "fc2"));
+  EXPECT_THAT(Observe(bad), FailsWith(kInvalidArgument, "fc2"));
   ExpectSame(calibration_, before);
 }
 
@@ -161,7 +157,7 @@ TEST_F(MlpCalibration, AnotherSeedDrawsOthers) {
   }
   EXPECT_EQ(a.KeptInputs().features, again.KeptInputs().features);
   EXPECT_NE(a.KeptInputs().features, b.KeptInputs().features);
-  EXPECT_THAT(Merge(a, b), FailsWith(kInvalid, "seed"));
+  EXPECT_THAT(Merge(a, b), FailsWith(kInvalidArgument, "seed"));
 }
 
 TEST_F(MlpCalibration, SamplesTellColumnMoments) {
@@ -216,17 +212,19 @@ TEST_F(MlpCalibration, MergingAnotherCheckpointOrWidthIsRefused) {
   const Calibration before = calibration_;
   Calibration other;
   other.checkpoint = "another";
-  EXPECT_THAT(Merge(other, calibration_), FailsWith(kInvalid, "'another'"));
+  EXPECT_THAT(Merge(other, calibration_),
+              FailsWith(kInvalidArgument, "'another'"));
   other.checkpoint = "mlp";
   CalibratedInput input;
   input.layers = {"fc2"};
   input.statistics = LayerStatistics(kMlpHidden + 1);
   other.inputs.emplace("fc2", input);
-  EXPECT_THAT(Merge(other, calibration_), FailsWith(kInvalid, "fc2"));
+  EXPECT_THAT(Merge(other, calibration_), FailsWith(kInvalidArgument, "fc2"));
   input.statistics = LayerStatistics(kMlpHidden);
   input.layers = {"fc2", "fc3"};
   other.inputs.find("fc2")->second = input;
-  EXPECT_THAT(Merge(other, calibration_), FailsWith(kInvalid, "shares"));
+  EXPECT_THAT(Merge(other, calibration_),
+              FailsWith(kInvalidArgument, "shares"));
   ExpectSame(calibration_, before);
 }
 
@@ -257,14 +255,14 @@ TEST_F(MlpCalibration, BadActivationsAreRefusedWhole) {
               FailsWith(absl::StatusCode::kNotFound, "fc9"));
   EXPECT_THAT(ObserveActivations(graph, "fc1", {rows.data(), 3, kMlpHidden},
                                  calibration_),
-              FailsWith(kInvalid, "24 inputs"));
+              FailsWith(kInvalidArgument, "24 inputs"));
   EXPECT_THAT(ObserveActivations(graph, "fc2", {rows.data(), 0, kMlpHidden},
                                  calibration_),
-              FailsWith(kInvalid, "no rows"));
+              FailsWith(kInvalidArgument, "no rows"));
   rows[2 * kMlpHidden + 5] = -INFINITY;
   EXPECT_THAT(ObserveActivations(graph, "fc2", {rows.data(), 3, kMlpHidden},
                                  calibration_),
-              FailsWith(kInvalid, "[2, 5]"));
+              FailsWith(kInvalidArgument, "[2, 5]"));
   EXPECT_EQ(calibration_.samples, 0);
   EXPECT_THAT(calibration_.inputs, IsEmpty());
 }
@@ -291,7 +289,7 @@ TEST(Calibration, TokensAreSeenByEveryLinearOfABert) {
   const Calibration before = calibration;
   EXPECT_THAT(
       ObserveInputs(*opened.model, Tokens({{1}, {30}}), nullptr, calibration),
-      FailsWith(kInvalid, "30"));
+      FailsWith(kInvalidArgument, "30"));
   ExpectSame(calibration, before);
 }
 
@@ -365,10 +363,10 @@ TEST(Calibration, MemoryDoesNotGrowWithBatches) {
 TEST(CalibrationOptions, BeyondTheirLimitsAreRefused) {
   EXPECT_THAT(CheckOptions({}), IsOk());
   EXPECT_THAT(CheckOptions({.seed = 0, .rows = kMaxKeptRows + 1, .samples = 1}),
-              FailsWith(kInvalid, "kept_rows"));
+              FailsWith(kInvalidArgument, "kept_rows"));
   EXPECT_THAT(
       CheckOptions({.seed = 0, .rows = 1, .samples = kMaxKeptSamples + 1}),
-      FailsWith(kInvalid, "kept_samples"));
+      FailsWith(kInvalidArgument, "kept_samples"));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/quantization/calibration/sample_keys.h"
+#include "tests/server/quantization/calibration/reservoir_values.h"
 #include "tests/server/quantization/small_checkpoint.h"
 
 namespace octet::quantization {
@@ -31,11 +32,6 @@ struct Batch {
     reservoir.Offer({values.data(), keys.size(), kColumns}, keys);
   }
 };
-
-std::vector<float> Values(const RowReservoir& reservoir) {
-  const auto rows = reservoir.rows();
-  return {rows.data, rows.data + rows.rows * rows.cols};
-}
 
 TEST(RowReservoir, KeepsAllWhileThereIsPlace) {
   RowReservoir reservoir(10, kColumns);

@@ -14,7 +14,7 @@
 namespace octet::quantization {
 namespace {
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+using absl::StatusCode::kInvalidArgument;
 
 LayerStatistics Seen(const std::vector<float>& values) {
   LayerStatistics statistics(1);
@@ -66,15 +66,16 @@ TEST(Calibrators, NamesAreReadBack) {
     EXPECT_EQ(*ParseCalibrator(Name(calibrator)), calibrator);
   }
   EXPECT_THAT(ParseCalibrator("best"),
-              FailsWith(kInvalid, "'min_max', 'moving_average'"));
+              FailsWith(kInvalidArgument, "'min_max', 'moving_average'"));
 }
 
 TEST(Calibrators, PercentilesMakeSense) {
   EXPECT_THAT(CheckPercentile(99.9), IsOk());
   EXPECT_THAT(CheckPercentile(100.0), IsOk());
-  EXPECT_THAT(CheckPercentile(50.0), FailsWith(kInvalid, "percentile"));
-  EXPECT_THAT(CheckPercentile(100.1), FailsWith(kInvalid, "percentile"));
-  EXPECT_THAT(CheckPercentile(NAN), FailsWith(kInvalid, "percentile"));
+  EXPECT_THAT(CheckPercentile(50.0), FailsWith(kInvalidArgument, "percentile"));
+  EXPECT_THAT(CheckPercentile(100.1),
+              FailsWith(kInvalidArgument, "percentile"));
+  EXPECT_THAT(CheckPercentile(NAN), FailsWith(kInvalidArgument, "percentile"));
 }
 
 TEST(Calibrators, NothingOrNothingButZerosGivesNoRange) {

@@ -9,7 +9,7 @@
 namespace octet::quantization {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kInfiniteDb = std::numeric_limits<double>::infinity();
 
 bundle::ErrorMeasures Measure(const std::vector<float>& expected,
                               const std::vector<float>& actual) {
@@ -27,14 +27,14 @@ TEST(ErrorAccumulator, FollowsTheFormulas) {
 
 TEST(ErrorAccumulator, ExactIsInfinitelyGood) {
   const bundle::ErrorMeasures m = Measure({1.0F, -2.0F}, {1.0F, -2.0F});
-  EXPECT_EQ(m.sqnr_db, kInfinity);
+  EXPECT_EQ(m.sqnr_db, kInfiniteDb);
   EXPECT_EQ(m.cosine, 1.0);
   EXPECT_EQ(m.max_error, 0.0);
 }
 
 TEST(ErrorAccumulator, ZerosAreDefined) {
   EXPECT_EQ(Measure({0.0F}, {0.0F}).cosine, 1.0);
-  EXPECT_EQ(Measure({0.0F}, {1.0F}).sqnr_db, -kInfinity);
+  EXPECT_EQ(Measure({0.0F}, {1.0F}).sqnr_db, -kInfiniteDb);
   EXPECT_EQ(Measure({0.0F}, {1.0F}).cosine, 0.0);
   EXPECT_EQ(Measure({1.0F}, {0.0F}).cosine, 0.0);
   EXPECT_EQ(Measure({}, {}).cosine, 1.0);

@@ -18,7 +18,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+using absl::StatusCode::kInvalidArgument;
 
 void AddLinear(const std::string& layer, size_t in, size_t out,
                model::ValueId input, model::ValueId output,
@@ -166,18 +166,18 @@ TEST(PlanFromStatistics, PatternsThatMatchNothingAreRefused) {
   PlanRequest request;
   request.include = {"b.*"};
   EXPECT_THAT(PlanFromStatistics(Attentive(), request, {}),
-              FailsWith(kInvalid, "include: pattern 'b.*'"));
+              FailsWith(kInvalidArgument, "include: pattern 'b.*'"));
   request = {};
   request.exclude = {"nothing"};
   EXPECT_THAT(PlanFromStatistics(Attentive(), request, {}),
-              FailsWith(kInvalid, "exclude: pattern 'nothing'"));
+              FailsWith(kInvalidArgument, "exclude: pattern 'nothing'"));
   request = {};
   request.overrides = {{"x", Scheme::kFp16}};
   EXPECT_THAT(PlanFromStatistics(Attentive(), request, {}),
-              FailsWith(kInvalid, "overrides: pattern 'x'"));
+              FailsWith(kInvalidArgument, "overrides: pattern 'x'"));
   request.overrides = {{std::string(1000, '*'), Scheme::kFp16}};
   EXPECT_THAT(PlanFromStatistics(Attentive(), request, {}),
-              FailsWith(kInvalid, "1000 bytes"));
+              FailsWith(kInvalidArgument, "1000 bytes"));
 }
 
 TEST(PlanFromStatistics, ThresholdsMustBePositiveNumbers) {
@@ -185,7 +185,7 @@ TEST(PlanFromStatistics, ThresholdsMustBePositiveNumbers) {
     PlanRequest request;
     request.outlier_threshold = threshold;
     EXPECT_THAT(PlanFromStatistics(Attentive(), request, {}),
-                FailsWith(kInvalid, "outlier_threshold"));
+                FailsWith(kInvalidArgument, "outlier_threshold"));
   }
 }
 
@@ -193,7 +193,7 @@ TEST(PlanFromStatistics, FloatSchemeMustBeFloat) {
   PlanRequest request;
   request.float_scheme = Scheme::kLlmInt8;
   EXPECT_THAT(PlanFromStatistics(Attentive(), request, {}),
-              FailsWith(kInvalid, "float_scheme"));
+              FailsWith(kInvalidArgument, "float_scheme"));
 }
 
 TEST(PlanFromStatistics, StaticAndOutlierSchemesNeedStatistics) {
@@ -211,7 +211,7 @@ TEST(PlanFromStatistics, StatisticsOfAnotherWidthAreRefused) {
   PlanRequest request;
   request.scheme = Scheme::kW8A8Static;
   EXPECT_THAT(PlanFromStatistics(Attentive(), request, statistics),
-              FailsWith(kInvalid, "a.1.up"));
+              FailsWith(kInvalidArgument, "a.1.up"));
 }
 
 TEST(PlanFromStatistics, LinearsOfOneInputShareTheStaticRange) {

@@ -11,7 +11,7 @@ namespace {
 
 using model::Scheme;
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+using absl::StatusCode::kInvalidArgument;
 
 // "up" and "down", 64 wide, one after the other.
 model::Graph TwoLinears() {
@@ -92,40 +92,40 @@ TEST(SplitByRequest, PartsAreWhatIsAskedForAlike) {
 
 TEST(ResolveRequest, AutoNeedsExactlyOneLimit) {
   EXPECT_THAT(ResolveRequest(TwoLinears(), Auto({})),
-              FailsWith(kInvalid, "0 are set"));
+              FailsWith(kInvalidArgument, "0 are set"));
   EXPECT_THAT(ResolveRequest(TwoLinears(), Auto({.min_worst_cosine = 0.9})),
-              FailsWith(kInvalid, "0 are set"));
+              FailsWith(kInvalidArgument, "0 are set"));
   EXPECT_THAT(ResolveRequest(TwoLinears(),
                              Auto({.min_mean_cosine = 0.9, .max_bytes = 100})),
-              FailsWith(kInvalid, "2 are set"));
+              FailsWith(kInvalidArgument, "2 are set"));
 }
 
 TEST(ResolveRequest, FixedTakesNoBudgetAndAutoNoMethods) {
   PlanRequest request;
   request.budget.min_mean_cosine = 0.99;
   EXPECT_THAT(ResolveRequest(TwoLinears(), request),
-              FailsWith(kInvalid, "budget"));
+              FailsWith(kInvalidArgument, "budget"));
   request = Auto({.min_mean_cosine = 0.99});
   request.methods.group_size = 32;
   EXPECT_THAT(ResolveRequest(TwoLinears(), request),
-              FailsWith(kInvalid, "methods"));
+              FailsWith(kInvalidArgument, "methods"));
 }
 
 TEST(ResolveRequest, LimitsOutOfTheirRangeAreNamed) {
   for (const double value : {-0.5, 0.0, 1.0, 2.0, std::nan("")}) {
     EXPECT_THAT(ResolveRequest(TwoLinears(), Auto({.min_mean_cosine = value})),
-                FailsWith(kInvalid, "budget.min_mean_cosine"))
+                FailsWith(kInvalidArgument, "budget.min_mean_cosine"))
         << value;
   }
   for (const double value : {-1.0, 0.0, 1.5, std::nan("")}) {
     EXPECT_THAT(
         ResolveRequest(TwoLinears(), Auto({.max_relative_error = value})),
-        FailsWith(kInvalid, "budget.max_relative_error"));
+        FailsWith(kInvalidArgument, "budget.max_relative_error"));
     EXPECT_THAT(ResolveRequest(TwoLinears(), Auto({.max_size_ratio = value})),
-                FailsWith(kInvalid, "budget.max_size_ratio"));
+                FailsWith(kInvalidArgument, "budget.max_size_ratio"));
   }
   EXPECT_THAT(ResolveRequest(TwoLinears(), Auto({.max_bytes = 0})),
-              FailsWith(kInvalid, "budget.max_bytes"));
+              FailsWith(kInvalidArgument, "budget.max_bytes"));
 }
 
 TEST(ResolveRequest, MethodsOutOfTheirRangeAreNamed) {
@@ -133,7 +133,7 @@ TEST(ResolveRequest, MethodsOutOfTheirRangeAreNamed) {
     PlanRequest request;
     change(request.methods);
     EXPECT_THAT(ResolveRequest(TwoLinears(), request),
-                FailsWith(kInvalid, field));
+                FailsWith(kInvalidArgument, field));
   };
   refused([](Methods& m) { m.smoothing_alpha = 1.5; },
           "methods.smoothing_alpha");
@@ -147,7 +147,7 @@ TEST(ResolveRequest, MethodsOutOfTheirRangeAreNamed) {
   wrong.group_size = 7;
   request.overrides = {{"up", Scheme::kFp16}, {"up", std::nullopt, wrong}};
   EXPECT_THAT(ResolveRequest(TwoLinears(), request),
-              FailsWith(kInvalid, "overrides[1].methods.group_size"));
+              FailsWith(kInvalidArgument, "overrides[1].methods.group_size"));
 }
 
 }  // namespace
