@@ -12,7 +12,7 @@
 namespace octet::cli {
 namespace {
 
-struct Arguments {
+struct BundleArguments {
   std::string id;
   std::string path;
   bool unpack = false;
@@ -71,7 +71,7 @@ void ShowList(Session& session, const v1::ListBundlesResponse& list) {
   session.Print(table);
 }
 
-absl::Status Download(Session& session, const Arguments& arguments) {
+absl::Status Download(Session& session, const BundleArguments& arguments) {
   const client::BundleForm form = arguments.unpack
                                       ? client::BundleForm::kDirectory
                                       : client::BundleForm::kTar;
@@ -84,7 +84,7 @@ absl::Status Download(Session& session, const Arguments& arguments) {
   return session.Done(absl::OkStatus(), absl::StrCat("wrote ", arguments.path));
 }
 
-absl::Status Upload(Session& session, const Arguments& arguments) {
+absl::Status Upload(Session& session, const BundleArguments& arguments) {
   absl::StatusOr<v1::Bundle> bundle;
   {
     Progress progress = session.StartProgress("uploading", Unit::kBytes);
@@ -96,7 +96,7 @@ absl::Status Upload(Session& session, const Arguments& arguments) {
 }
 
 void AddTransfers(CLI::App* group, Session& session,
-                  const std::shared_ptr<Arguments>& arguments) {
+                  const std::shared_ptr<BundleArguments>& arguments) {
   CLI::App* download =
       group->add_subcommand("download", "Save one as a tar file");
   download->add_option("ID", arguments->id)->required();
@@ -124,7 +124,7 @@ void AddTransfers(CLI::App* group, Session& session,
 void AddBundleCommands(CLI::App& app, Session& session) {
   CLI::App* group = app.add_subcommand("bundle", "Quantized models");
   group->require_subcommand(1);
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<BundleArguments>();
   AddTransfers(group, session, arguments);
 
   CLI::App* get = group->add_subcommand("get", "Files and schemes of one");

@@ -21,7 +21,7 @@
 namespace octet::cli {
 namespace {
 
-struct Arguments {
+struct CalibrationArguments {
   std::string id;
   std::string checkpoint;
   std::string file;
@@ -113,7 +113,7 @@ void ShowList(Session& session, const v1::ListCalibrationsResponse& list) {
 
 // One batch of the file as a message of the stream.
 absl::StatusOr<std::optional<v1::UploadCalibrationBatchesRequest>> NextBatch(
-    InputReader& reader, const Arguments& arguments) {
+    InputReader& reader, const CalibrationArguments& arguments) {
   ASSIGN_OR_RETURN(std::optional<v1::ModelInputs> inputs,
                    reader.Next(arguments.batch_size));
   if (!inputs.has_value()) return std::nullopt;
@@ -131,7 +131,7 @@ absl::StatusOr<std::optional<v1::UploadCalibrationBatchesRequest>> NextBatch(
   return request;
 }
 
-absl::Status Upload(Session& session, const Arguments& arguments) {
+absl::Status Upload(Session& session, const CalibrationArguments& arguments) {
   ASSIGN_OR_RETURN(const auto reader, InputReader::Open(arguments.file));
   absl::StatusOr<v1::UploadCalibrationBatchesResponse> response;
   {
@@ -151,7 +151,7 @@ absl::Status Upload(Session& session, const Arguments& arguments) {
 }
 
 absl::StatusOr<v1::Calibration> Create(Session& session,
-                                       const Arguments& arguments) {
+                                       const CalibrationArguments& arguments) {
   v1::CalibrationOptions options;
   options.set_kept_rows(arguments.kept_rows);
   options.set_kept_samples(arguments.kept_samples);
@@ -161,7 +161,7 @@ absl::StatusOr<v1::Calibration> Create(Session& session,
 }
 
 void AddCreate(CLI::App* group, Session& session,
-               const std::shared_ptr<Arguments>& arguments) {
+               const std::shared_ptr<CalibrationArguments>& arguments) {
   CLI::App* create = group->add_subcommand("create", "Start one");
   create->add_option("ID", arguments->id, "1-63 characters of [a-z0-9-]")
       ->required();
@@ -186,7 +186,7 @@ void AddCreate(CLI::App* group, Session& session,
 }
 
 void AddBatches(CLI::App* group, Session& session,
-                const std::shared_ptr<Arguments>& arguments) {
+                const std::shared_ptr<CalibrationArguments>& arguments) {
   CLI::App* upload = group->add_subcommand(
       "upload",
       "Stream samples: token ids, a line {\"ids\": [101, 7592, 102]} each, or "
@@ -207,7 +207,7 @@ void AddBatches(CLI::App* group, Session& session,
   });
 }
 
-absl::Status Export(Session& session, const Arguments& arguments) {
+absl::Status Export(Session& session, const CalibrationArguments& arguments) {
   {
     Progress progress = session.StartProgress("exporting", Unit::kBytes);
     RETURN_IF_ERROR(client::DownloadCalibration(
@@ -217,7 +217,7 @@ absl::Status Export(Session& session, const Arguments& arguments) {
   return session.Done(absl::OkStatus(), absl::StrCat("wrote ", arguments.file));
 }
 
-absl::Status Import(Session& session, const Arguments& arguments) {
+absl::Status Import(Session& session, const CalibrationArguments& arguments) {
   absl::StatusOr<v1::Calibration> calibration;
   {
     Progress progress = session.StartProgress("importing", Unit::kBytes);
@@ -231,7 +231,7 @@ absl::Status Import(Session& session, const Arguments& arguments) {
 }
 
 void AddTransfers(CLI::App* group, Session& session,
-                  const std::shared_ptr<Arguments>& arguments) {
+                  const std::shared_ptr<CalibrationArguments>& arguments) {
   CLI::App* save = group->add_subcommand(
       "export", "Save one as a file, to be imported by another server");
   save->add_option("ID", arguments->id)->required();
@@ -254,7 +254,7 @@ void AddTransfers(CLI::App* group, Session& session,
 }
 
 void AddMergeAndRest(CLI::App* group, Session& session,
-                     const std::shared_ptr<Arguments>& arguments) {
+                     const std::shared_ptr<CalibrationArguments>& arguments) {
   CLI::App* get = group->add_subcommand(
       "get", "Counts, ranges and outlier features of one");
   get->add_option("ID", arguments->id)->required();
@@ -304,7 +304,7 @@ void AddCalibrationCommands(CLI::App& app, Session& session) {
   CLI::App* group = app.add_subcommand(
       "calibration", "Calibrations: what activations look like on real data");
   group->require_subcommand(1);
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<CalibrationArguments>();
   AddCreate(group, session, arguments);
   AddBatches(group, session, arguments);
   AddCaptureCommand(group, session);

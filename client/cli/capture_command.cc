@@ -17,7 +17,7 @@ namespace {
 
 constexpr absl::Duration kLookAgain = absl::Milliseconds(500);
 
-struct Arguments {
+struct CaptureArguments {
   std::string calibration;
   std::string model;
   double rate = 1;
@@ -35,7 +35,7 @@ std::string CheckDuration(const std::string& text) {
 }
 
 absl::StatusOr<v1::Calibration> Start(Session& session,
-                                      const Arguments& arguments) {
+                                      const CaptureArguments& arguments) {
   client::CaptureOptions options;
   options.rate = arguments.rate;
   options.max_samples = arguments.samples;
@@ -61,8 +61,8 @@ absl::StatusOr<v1::Calibration> AwaitEnd(Session& session,
 }
 
 // Ctrl-C ends the capture too, which keeps what it took.
-absl::StatusOr<v1::Calibration> StartAndWait(Session& session,
-                                             const Arguments& arguments) {
+absl::StatusOr<v1::Calibration> StartAndWait(
+    Session& session, const CaptureArguments& arguments) {
   const std::string& id = arguments.calibration;
   absl::StatusOr<v1::Calibration> last = Start(session, arguments);
   if (last.ok()) last = AwaitEnd(session, id);
@@ -72,7 +72,7 @@ absl::StatusOr<v1::Calibration> StartAndWait(Session& session,
   return client::StopCapture(session.connection(), id);
 }
 
-absl::Status Run(Session& session, const Arguments& arguments) {
+absl::Status Run(Session& session, const CaptureArguments& arguments) {
   const absl::StatusOr<v1::Calibration> calibration =
       arguments.stop
           ? client::StopCapture(session.connection(), arguments.calibration)
@@ -89,7 +89,7 @@ void AddCaptureCommand(CLI::App* group, Session& session) {
       "capture",
       "Add a share of what a served model is asked; the server needs "
       "--allow-capture");
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<CaptureArguments>();
   capture->add_option("ID", arguments->calibration, "One that exists")
       ->required();
   CLI::Option* model =

@@ -11,7 +11,7 @@
 namespace octet::cli {
 namespace {
 
-struct Arguments {
+struct CheckpointArguments {
   std::string id;
   std::string directory;
 };
@@ -85,7 +85,7 @@ void ShowList(Session& session, const v1::ListCheckpointsResponse& list) {
   session.Print(table);
 }
 
-absl::Status Upload(Session& session, const Arguments& arguments) {
+absl::Status Upload(Session& session, const CheckpointArguments& arguments) {
   absl::StatusOr<v1::Checkpoint> uploaded;
   {
     Progress progress = session.StartProgress("uploading", Unit::kBytes);
@@ -107,7 +107,7 @@ void AddCheckpointCommands(CLI::App& app, Session& session) {
   CLI::App* group =
       app.add_subcommand("checkpoint", "Float checkpoints: what to quantize");
   group->require_subcommand(1);
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<CheckpointArguments>();
 
   CLI::App* upload = group->add_subcommand(
       "upload",

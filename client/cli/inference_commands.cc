@@ -22,7 +22,7 @@ namespace {
 constexpr int64_t kShownRows = 8;
 constexpr int64_t kShownColumns = 6;
 
-struct Arguments {
+struct InferenceArguments {
   std::string model;
   std::string layer;
   std::string input;
@@ -55,7 +55,7 @@ void ShowMatrix(Session& session, const client::Matrix& matrix) {
       absl::StrFormat("[%d, %d] in FP32\n", matrix.rows, matrix.columns));
 }
 
-absl::Status ShowOutput(Session& session, const Arguments& arguments,
+absl::Status ShowOutput(Session& session, const InferenceArguments& arguments,
                         const google::protobuf::Message& response,
                         const v1::Tensor& tensor, const v1::Timings& timings) {
   ASSIGN_OR_RETURN(const client::Matrix matrix, client::ToMatrix(tensor));
@@ -68,7 +68,8 @@ absl::Status ShowOutput(Session& session, const Arguments& arguments,
   });
 }
 
-absl::StatusOr<v1::ModelInputs> ForwardInputs(const Arguments& arguments) {
+absl::StatusOr<v1::ModelInputs> ForwardInputs(
+    const InferenceArguments& arguments) {
   v1::ModelInputs inputs;
   if (!arguments.ids.empty()) {
     inputs.mutable_tokens()->mutable_ids()->Assign(arguments.ids.begin(),
@@ -86,7 +87,7 @@ absl::StatusOr<v1::ModelInputs> ForwardInputs(const Arguments& arguments) {
   return *std::move(all);
 }
 
-absl::Status RunForward(Session& session, const Arguments& arguments) {
+absl::Status RunForward(Session& session, const InferenceArguments& arguments) {
   v1::ForwardRequest request;
   request.set_model(arguments.model);
   request.set_output(arguments.hidden_states ? v1::OUTPUT_KIND_HIDDEN_STATES
@@ -100,7 +101,7 @@ absl::Status RunForward(Session& session, const Arguments& arguments) {
 
 // Standard normal rows, as wide as the layer takes them.
 absl::StatusOr<client::Matrix> RandomRows(Session& session,
-                                          const Arguments& arguments) {
+                                          const InferenceArguments& arguments) {
   ASSIGN_OR_RETURN(const v1::Model model,
                    client::GetModel(session.connection(), arguments.model));
   for (const auto& layer : model.layers()) {
@@ -116,7 +117,7 @@ absl::StatusOr<client::Matrix> RandomRows(Session& session,
       model.name(), " has no linear layer '", arguments.layer, "'"));
 }
 
-absl::Status RunMatMul(Session& session, const Arguments& arguments) {
+absl::Status RunMatMul(Session& session, const InferenceArguments& arguments) {
   ASSIGN_OR_RETURN(const client::Matrix x, arguments.random_rows > 0
                                                ? RandomRows(session, arguments)
                                                : ReadNpy(arguments.input));
@@ -130,7 +131,7 @@ absl::Status RunMatMul(Session& session, const Arguments& arguments) {
                     response.timings());
 }
 
-void AddOutput(CLI::App* command, Arguments& arguments) {
+void AddOutput(CLI::App* command, InferenceArguments& arguments) {
   command->add_option("--output", arguments.output,
                       "Also write the answer to this .npy file");
 }
@@ -138,7 +139,7 @@ void AddOutput(CLI::App* command, Arguments& arguments) {
 }  // namespace
 
 void AddInferenceCommands(CLI::App& app, Session& session) {
-  auto a = std::make_shared<Arguments>();
+  auto a = std::make_shared<InferenceArguments>();
   CLI::App* forward = app.add_subcommand("forward", "Run a whole model");
   forward->add_option("MODEL", a->model)->required();
   CLI::Option_group* inputs = forward->add_option_group("input");

@@ -13,7 +13,7 @@
 namespace octet::cli {
 namespace {
 
-struct Arguments {
+struct ModelArguments {
   std::string id;
   std::string source;
   int64_t version = 0;
@@ -21,7 +21,7 @@ struct Arguments {
   double shadow_rate = 0;
 };
 
-v1::LoadModelRequest LoadRequest(const Arguments& arguments) {
+v1::LoadModelRequest LoadRequest(const ModelArguments& arguments) {
   v1::LoadModelRequest request;
   request.set_model_id(arguments.id);
   request.set_source(arguments.source);
@@ -34,7 +34,7 @@ v1::LoadModelRequest LoadRequest(const Arguments& arguments) {
 }
 
 // The model, or the version of it that was asked for.
-std::string Name(const Arguments& arguments) {
+std::string Name(const ModelArguments& arguments) {
   if (arguments.version == 0) return arguments.id;
   return absl::StrCat("models/", arguments.id, "/versions/", arguments.version);
 }
@@ -129,7 +129,7 @@ void ShowStats(Session& session, const v1::ModelStats& stats) {
 }
 
 void AddReads(CLI::App* group, Session& session,
-              const std::shared_ptr<Arguments>& arguments) {
+              const std::shared_ptr<ModelArguments>& arguments) {
   CLI::App* get = group->add_subcommand("get", "One, with its layers");
   get->add_option("ID", arguments->id)->required();
   get->callback([=, &session] {
@@ -162,7 +162,7 @@ void AddReads(CLI::App* group, Session& session,
 void AddModelCommands(CLI::App& app, Session& session) {
   CLI::App* group = app.add_subcommand("model", "Models that are served");
   group->require_subcommand(1);
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ModelArguments>();
 
   CLI::App* load = group->add_subcommand(
       "load", "Serve a bundle or a float checkpoint under a name");

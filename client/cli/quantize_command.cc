@@ -26,7 +26,7 @@ struct BudgetArguments {
   std::optional<double> max_size_ratio;
 };
 
-struct Arguments {
+struct QuantizeArguments {
   std::string checkpoint;
   std::string calibration;
   std::string bundle;
@@ -94,7 +94,8 @@ absl::Status SetBudget(const BudgetArguments& arguments,
   return absl::OkStatus();
 }
 
-absl::StatusOr<v1::QuantizeRequest> MakeRequest(const Arguments& arguments) {
+absl::StatusOr<v1::QuantizeRequest> MakeRequest(
+    const QuantizeArguments& arguments) {
   v1::QuantizeRequest request;
   request.set_checkpoint(
       client::ResourceName("checkpoints", arguments.checkpoint));
@@ -133,7 +134,7 @@ absl::StatusOr<v1::QuantizeRequest> MakeRequest(const Arguments& arguments) {
   return request;
 }
 
-absl::Status Run(Session& session, const Arguments& arguments) {
+absl::Status Run(Session& session, const QuantizeArguments& arguments) {
   ASSIGN_OR_RETURN(const v1::QuantizeRequest request, MakeRequest(arguments));
   absl::StatusOr<v1::Operation> started =
       client::Quantize(session.connection(), request);
@@ -147,7 +148,7 @@ absl::Status Run(Session& session, const Arguments& arguments) {
   });
 }
 
-void AddPolicyOptions(CLI::App& command, Arguments& a) {
+void AddPolicyOptions(CLI::App& command, QuantizeArguments& a) {
   command
       .add_option("--policy", a.policy,
                   "fixed: one scheme for all layers; auto: the fastest plan "
@@ -189,7 +190,7 @@ void AddQuantizeCommand(CLI::App& app, Session& session) {
       "quantize",
       "Make a bundle of a checkpoint and follow it to its end; Ctrl-C cancels "
       "it on the server");
-  auto a = std::make_shared<Arguments>();
+  auto a = std::make_shared<QuantizeArguments>();
   command->add_option("CHECKPOINT", a->checkpoint)->required();
   command->add_option("--bundle", a->bundle, "Id of the bundle to make")
       ->required();

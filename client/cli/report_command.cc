@@ -15,12 +15,12 @@
 namespace octet::cli {
 namespace {
 
-struct Arguments {
+struct ReportArguments {
   std::string bundle;
   std::string html;
 };
 
-absl::Status WritePage(Session& session, const Arguments& arguments) {
+absl::Status WritePage(Session& session, const ReportArguments& arguments) {
   ASSIGN_OR_RETURN(
       const v1::RenderReportResponse page,
       client::RenderReport(session.connection(), arguments.bundle));
@@ -33,7 +33,7 @@ absl::Status WritePage(Session& session, const Arguments& arguments) {
   return session.Done(absl::OkStatus(), absl::StrCat("wrote ", arguments.html));
 }
 
-absl::Status ShowReport(Session& session, const Arguments& arguments) {
+absl::Status ShowReport(Session& session, const ReportArguments& arguments) {
   if (!arguments.html.empty()) return WritePage(session, arguments);
   return session.Show(
       client::GetReport(session.connection(), arguments.bundle),
@@ -48,7 +48,7 @@ absl::Status ShowReport(Session& session, const Arguments& arguments) {
 void AddReportCommand(CLI::App& app, Session& session) {
   CLI::App* command = app.add_subcommand(
       "report", "What quantization did, per layer and for the whole model");
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ReportArguments>();
   command->add_option("BUNDLE", arguments->bundle)->required();
   command->add_option("--html", arguments->html,
                       "Write it to this file as a page with plots");
