@@ -8,12 +8,13 @@
 #   --changed  clang-tidy looks only at what differs from the main branch, and
 #              runs the static analyzer as well
 #
-# clang-tidy wants the generated headers of build/release (OCTET_BUILD_DIR).
+# clang-tidy wants the generated headers of build/dev (OCTET_BUILD_DIR), whose
+# sources include all that they use.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 bin=${OCTET_VENV:-.venv}/bin
-build=${OCTET_BUILD_DIR:-build/release}
+build=${OCTET_BUILD_DIR:-build/dev}
 changed=0
 if [[ ${1:-} == --changed ]]; then changed=1; shift; fi
 checks=("$@")

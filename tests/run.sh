@@ -122,7 +122,8 @@ part_lint() {
 }
 
 part_tidy() {
-  build_release octet_proto  # clang-tidy reads generated headers
+  cmake --preset dev
+  cmake --build --preset dev --target octet_proto  # for generated headers
   tests/lint.sh tidy
 }
 
