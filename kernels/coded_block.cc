@@ -16,6 +16,22 @@
 #include "kernels/safe_pairs.h"
 
 namespace octet::kernels {
+namespace {
+
+constexpr size_t kLookedAt = 16;
+
+// Whether one of kLookedAt values is a live outlier, or NaN. Bits of |v| rise
+// with |v|, and SSE2 compares them signed.
+bool AnyLive(const float* values, uint32_t live_bits) {
+  uint32_t any = 0;
+  for (size_t i = 0; i < kLookedAt; ++i) {
+    const auto bits = std::bit_cast<int32_t>(values[i]) & 0x7fffffff;
+    any |= bits >= static_cast<int32_t>(live_bits) ? 1U : 0U;
+  }
+  return any != 0;
+}
+
+}  // namespace
 
 void CodedBlock::Fill(const Int8Layer& layer, const LinearInput& x) {
   Reserve(layer, x);
@@ -169,14 +185,24 @@ void CodedBlock::ArrangeExcess(const EvenParts& tile_rows, size_t tiles) {
   }
 }
 
+// Few values are outliers: those between are passed over many at a time.
 void CodedBlock::ListLive(const Int8Layer& layer, const float* values) {
-  const float threshold = std::bit_cast<float>(layer.coding.filter.live_bits);
+  const uint32_t live_bits = layer.coding.filter.live_bits;
+  const auto threshold = std::bit_cast<float>(live_bits);
   const bool rotated = layer.coding.hadamard_block != 0;
-  for (size_t k = 0; k < layer.weights.k(); ++k) {
-    if (!(std::fabs(values[k]) >= threshold)) continue;
-    if (!rotated && !layer.keep.empty() && layer.keep[k] == 0) continue;
-    live_columns_.push_back(static_cast<uint32_t>(k));
-    live_values_.push_back(values[k]);
+  const bool all = rotated || layer.keep.empty();
+  const size_t k = layer.weights.k();
+  for (size_t begin = 0; begin < k; begin += kLookedAt) {
+    const size_t end = std::min(begin + kLookedAt, k);
+    if (end - begin == kLookedAt && !AnyLive(values + begin, live_bits)) {
+      continue;
+    }
+    for (size_t i = begin; i < end; ++i) {
+      if (!(std::fabs(values[i]) >= threshold)) continue;
+      if (!all && layer.keep[i] == 0) continue;
+      live_columns_.push_back(static_cast<uint32_t>(i));
+      live_values_.push_back(values[i]);
+    }
   }
 }
 
