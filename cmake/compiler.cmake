@@ -49,6 +49,8 @@ function(octet_warnings target)
   endif()
 endfunction()
 
+# Eight sources at once, for those that are small beside their headers. Names
+# in their anonymous namespaces have to differ.
 function(octet_compile_together target)
   set_target_properties(${target} PROPERTIES UNITY_BUILD ${OCTET_PARSE_ONCE}
                                              UNITY_BUILD_BATCH_SIZE 8)
@@ -84,7 +86,7 @@ function(octet_test name)
                                         GTest::gtest_main)
   octet_compile_together(${name})
   # What is tested stays as it is; tests themselves need be neither fast nor
-  # checked for undefined behaviour, which takes half the time of compiling them.
+  # checked for undefined behaviour: either takes long to compile.
   target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
   if(OCTET_SANITIZE MATCHES "undefined")
     target_compile_options(${name} PRIVATE -fno-sanitize=undefined)

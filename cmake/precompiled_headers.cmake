@@ -1,7 +1,6 @@
 # Headers that most sources of the server read and that are not theirs, parsed
-# once for all of them: a third off the time of a build. Sources include what
-# they use all the same: the dev preset, which is also what clang-tidy looks at,
-# builds without.
+# once for all of them. Sources include what they use all the same: the dev
+# preset, which is also what clang-tidy looks at, builds without.
 #
 #   octet_abseil_headers   for what knows nothing of gRPC
 #   octet_grpc_headers     for the edge and the client: also gRPC's and ours

@@ -189,8 +189,7 @@ void CodedBlock::ArrangeExcess(const EvenParts& tile_rows, size_t tiles) {
 void CodedBlock::ListLive(const Int8Layer& layer, const float* values) {
   const uint32_t live_bits = layer.coding.filter.live_bits;
   const auto threshold = std::bit_cast<float>(live_bits);
-  const bool rotated = layer.coding.hadamard_block != 0;
-  const bool all = rotated || layer.keep.empty();
+  const bool all = layer.coding.hadamard_block != 0 || layer.keep.empty();
   const size_t k = layer.weights.k();
   for (size_t begin = 0; begin < k; begin += kLookedAt) {
     const size_t end = std::min(begin + kLookedAt, k);
