@@ -30,13 +30,16 @@ using model::ModelInput;
 
 // Each is a run of the whole model, and moves the limit by what it found.
 constexpr int kMostVerifications = 6;
-// Each was a whole bundle, written and measured.
+// Each was a whole bundle, written and measured. The next one is the last: the
+// plan that errs least.
 constexpr size_t kMostRefused = 3;
 // Plans that use less of the budget than this are tried with a higher limit, as
 // long as that promises to be faster by more than times differ by chance.
 constexpr double kSlack = 0.85;
 constexpr double kFaster = 0.01;
 constexpr double kOneSided95 = 1.645;
+// The least of 1 - cos that a budget is taken to allow.
+constexpr double kLeastLoss = 1e-9;
 // Of a budget of quality; texts of another kind than calibration's do worse.
 constexpr double kUsable = 0.8;
 constexpr size_t kNamedLayers = 3;
@@ -77,7 +80,7 @@ class PlanSearch::Search {
                static_cast<double>(other_bytes_) -
                static_cast<double>(measured.bundle_bytes);
     } else {
-      limit_ = best_->limit / std::max(1.0, Assumed(nearest_->harm) / Limit());
+      limit_ = best_->limit / std::max(1.0, Share(nearest_->harm));
     }
     best_.reset();
   }
@@ -173,6 +176,15 @@ class PlanSearch::Search {
                : harm.relative_square;
   }
 
+  // Of what a budget of quality allows; more than 1 is beyond it.
+  double Share(const Harm& harm) const {
+    const double share = Assumed(harm) / Limit();
+    const auto worst = job_.request.budget.min_worst_cosine;
+    if (!worst) return share;
+    const double allowed = std::max(kLeastLoss, 1.0 - *worst);
+    return std::max(share, (1.0 - harm.worst_cosine) / allowed);
+  }
+
   bool Holds(const Verified& plan) const {
     const auto worst = job_.request.budget.min_worst_cosine;
     if (worst && plan.harm.worst_cosine < *worst) return false;
@@ -232,6 +244,16 @@ class PlanSearch::Search {
   absl::Status Find() {
     if (refused_.size() > kMostRefused) return CannotHold();
     if (measure_ == Measure::kBytes) return FindWithinBytes();
+    if (refused_.size() < kMostRefused) RETURN_IF_ERROR(FindByLimits());
+    if (best_) return absl::OkStatus();
+    const Choice safest = ChooseLeastUse(options_);
+    if (!refused_.contains(safest)) {
+      RETURN_IF_ERROR(Consider(safest, 0.0).status());
+    }
+    return best_ ? absl::OkStatus() : CannotHold();
+  }
+
+  absl::Status FindByLimits() {
     LimitSearch limits(limit_);
     std::set<Choice> seen;
     for (int i = 0; i < kMostVerifications; ++i) {
@@ -246,17 +268,12 @@ class PlanSearch::Search {
       if (best_ && Cost(choice) > (1.0 - kFaster) * Cost(best_->choice)) break;
       ASSIGN_OR_RETURN(const Verified verified, Consider(choice, limit));
       const bool holds = Holds(verified);
-      const double share = Assumed(verified.harm) / Limit();
+      const double share = Share(verified.harm);
       // After a refusal a plan that uses much is no better for it.
       if (holds && (share > kSlack || !refused_.empty())) break;
       limits.Add(share, holds);
     }
-    if (best_) return absl::OkStatus();
-    const Choice safest = ChooseLeastUse(options_);
-    if (!refused_.contains(safest)) {
-      RETURN_IF_ERROR(Consider(safest, 0.0).status());
-    }
-    return best_ ? absl::OkStatus() : CannotHold();
+    return absl::OkStatus();
   }
 
   absl::Status FindWithinBytes() {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -26,8 +28,9 @@ class PlanSearchTest : public ::testing::Test {
     request_.policy = Policy::kAuto;
   }
 
-  void Use(const std::vector<SmallTensor>& tensors, size_t columns) {
-    WriteCheckpoint(directory_.path(), tensors, kMlpConfig);
+  void Use(const std::vector<SmallTensor>& tensors, size_t columns,
+           std::string_view config = kMlpConfig) {
+    WriteCheckpoint(directory_.path(), tensors, config);
     opened_ = OpenFloat(directory_.path());
     calibration_ = NewCalibration("mlp", {});
     std::vector<float> x = RandomValues(kSamples * columns, /*seed=*/3);
@@ -44,6 +47,21 @@ class PlanSearchTest : public ::testing::Test {
     Use({{"fc1.weight", {kHidden, kIn}, RandomValues(kHidden * kIn, 5, 0.1F)},
          {"fc2.weight", {kIn, kHidden}, RandomValues(kIn * kHidden, 6, 0.1F)}},
         kIn);
+  }
+
+  // Of many layers, so that there are many plans between all INT8 and none.
+  void UseDeepModel() {
+    constexpr size_t kWidth = 192;
+    std::vector<SmallTensor> tensors;
+    for (const char* layer : {"a", "b", "c", "d", "e"}) {
+      tensors.push_back(
+          {std::string(layer) + ".weight",
+           {kWidth, kWidth},
+           RandomValues(kWidth * kWidth, 7 + tensors.size(), 0.1F)});
+    }
+    Use(tensors, kWidth,
+        R"({"model_type": "mlp", "layers": ["a", "b", "c", "d", "e"],
+            "hidden_act": "relu"})");
   }
 
   PlanSearch NewSearch() {
@@ -133,10 +151,17 @@ TEST_F(PlanSearchTest, BacksOffUntilAPlanKeepsToTheWorstSample) {
   EXPECT_LT(Chosen(*result).relative_error, Chosen(*loose).relative_error);
 }
 
-bundle::QuantizationReport Measured(double mean_cosine) {
+size_t CountInt8(const SearchResult& result) {
+  return std::count_if(result.plan.layers.begin(), result.plan.layers.end(),
+                       [](const auto& layer) {
+                         return model::IsInt8(layer.second.scheme.scheme);
+                       });
+}
+
+bundle::QuantizationReport Measured(double mean_cosine, double worst_cosine) {
   bundle::QuantizationReport report;
   report.mean_row_cosine = mean_cosine;
-  report.worst_row_cosine = mean_cosine;
+  report.worst_row_cosine = worst_cosine;
   report.model_rows = kSamples;
   return report;
 }
@@ -147,11 +172,41 @@ TEST_F(PlanSearchTest, GoesOnWhereAStoredPlanDidNotHold) {
   PlanSearch search = NewSearch();
   const auto first = search.Next();
   ASSERT_THAT(first, IsOk());
-  search.Refuse(Measured(0.98));
+  search.Refuse(Measured(0.98, 0.98));
   const auto second = search.Next();
   ASSERT_THAT(second, IsOk());
   EXPECT_GT(second->verified_plans, first->verified_plans);
   EXPECT_LT(Chosen(*second).relative_error, Chosen(*first).relative_error);
+}
+
+// However many plans with INT8 there are that the search takes to hold.
+TEST_F(PlanSearchTest, ComesToThePlanThatErrsLeastBeforeItGivesUp) {
+  UseDeepModel();
+  request_.budget.min_mean_cosine = 0.9999;
+  request_.budget.min_worst_cosine = 0.9;
+  PlanSearch search = NewSearch();
+  auto found = search.Next();
+  ASSERT_THAT(found, IsOk());
+  while (found.ok() && CountInt8(*found) > 0) {
+    search.Refuse(Measured(/*mean_cosine=*/1.0, /*worst_cosine=*/0.899));
+    found = search.Next();
+  }
+  EXPECT_THAT(found, IsOk());
+}
+
+// Its mean may hold by far.
+TEST_F(PlanSearchTest, LowersTheLimitAsFarAsTheWorstSampleIsBeyondIt) {
+  UseDeepModel();
+  request_.budget.min_mean_cosine = 0.9999;
+  request_.budget.min_worst_cosine = 0.9;
+  PlanSearch search = NewSearch();
+  const auto first = search.Next();
+  ASSERT_THAT(first, IsOk());
+  if (CountInt8(*first) == 0) GTEST_SKIP() << "a busy machine: FP16 is faster";
+  search.Refuse(Measured(/*mean_cosine=*/1.0, /*worst_cosine=*/-1.0));
+  const auto second = search.Next();
+  ASSERT_THAT(second, IsOk());
+  EXPECT_LE(CountInt8(*second), CountInt8(*first) / 2);
 }
 
 TEST_F(PlanSearchTest, GivesUpWhenNothingThatIsStoredHolds) {
@@ -160,7 +215,7 @@ TEST_F(PlanSearchTest, GivesUpWhenNothingThatIsStoredHolds) {
   absl::Status status;
   for (int i = 0; i < 10 && status.ok(); ++i) {
     status = search.Next().status();
-    if (status.ok()) search.Refuse(Measured(0.98));
+    if (status.ok()) search.Refuse(Measured(0.98, 0.98));
   }
   EXPECT_THAT(status,
               FailsWith(kFailed, "the best reaches a mean cosine of 0.98"));
