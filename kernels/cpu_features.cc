@@ -124,7 +124,15 @@ CpuFeatures DetectAndLower() {
 
 }  // namespace
 
-CpuFeatures DetectCpuFeatures() { return Detect(); }
+CpuFeatures DetectCpuFeatures() {
+  CpuFeatures features = Detect();
+#if defined(OCTET_EMULATE_AVX512)
+  features.avx512f = features.avx512bw = features.avx512dq = true;
+  features.avx512vl = features.avx512vnni = features.avx512bf16 = true;
+  features.avx_vnni = true;
+#endif
+  return features;
+}
 
 const CpuFeatures& HostFeatures() {
   static const CpuFeatures features = DetectAndLower();

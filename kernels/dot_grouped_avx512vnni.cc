@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/instruction.h"
 #include "kernels/microkernel.h"
 
 namespace octet::kernels {
@@ -25,15 +26,16 @@ constexpr size_t kWideRows = 2;  // that may meet four vectors; in registry.cc
 
 inline __attribute__((always_inline)) void DotAdd(__m512i& sum, __m512i a,
                                                   __m512i b) {
-  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+  OCTET_INSTRUCTION(sum = _mm512_dpbusd_epi32(sum, a, b),
+                    "vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
 }
 
 // Inline for the same reason: the converted sum stays in its register.
 inline __attribute__((always_inline)) void AddScaled(__m512& sum, __m512i& acc,
                                                      __m512 scale) {
-  asm("vcvtdq2ps %1, %1\n\tvfmadd231ps %1, %2, %0"
-      : "+v"(sum), "+v"(acc)
-      : "v"(scale));
+  OCTET_INSTRUCTION(sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc), scale, sum),
+                    "vcvtdq2ps %1, %1\n\tvfmadd231ps %1, %2, %0" : "+v"(sum),
+                    "+v"(acc) : "v"(scale));
 }
 
 inline __attribute__((always_inline)) __m512i BroadcastGroup(const uint8_t* a) {
@@ -80,7 +82,7 @@ void Dot(const GroupedTile& tile, size_t column) {
         _mm_prefetch(soon + v * tile.prefetch.spread,
                      kInto == Into::kL1 ? _MM_HINT_T0 : _MM_HINT_T1);
         weights[v] = _mm512_loadu_si512(b + v * kVectorBytes);
-        asm("" : "+v"(weights[v]));
+        OCTET_LOADED_ONCE(weights[v]);
       }
       soon += tile.prefetch.step;
 #pragma GCC unroll 6

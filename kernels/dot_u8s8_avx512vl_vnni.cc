@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "kernels/dot_u8s8_256_body.h"
+#include "kernels/instruction.h"
 #include "kernels/microkernel.h"
 
 namespace octet::kernels {
@@ -23,7 +24,9 @@ struct Evex {
 
   static __attribute__((always_inline)) void DotAdd(__m256i& sum, __m256i codes,
                                                     __m256i weights) {
-    asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(codes), "v"(weights));
+    OCTET_INSTRUCTION(sum = _mm256_dpbusd_epi32(sum, codes, weights),
+                      "vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(codes),
+                      "v"(weights));
   }
 };
 

@@ -15,6 +15,7 @@
 #include <cstring>
 
 #include "kernels/dot_in_halves.h"
+#include "kernels/instruction.h"
 #include "kernels/microkernel.h"
 
 namespace octet::kernels {
@@ -29,7 +30,8 @@ constexpr size_t kMaxVectors = 4;
 
 inline __attribute__((always_inline)) void DotAdd(__m512i& sum, __m512i a,
                                                   __m512i b) {
-  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+  OCTET_INSTRUCTION(sum = _mm512_dpbusd_epi32(sum, a, b),
+                    "vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
 }
 
 inline __attribute__((always_inline)) __m512i BroadcastGroup(const uint8_t* a) {
@@ -110,7 +112,7 @@ inline __attribute__((always_inline)) void Step(
   for (size_t v = 0; v < kVectors; ++v) {
     weights[v] = _mm512_loadu_si512(b + v * kVectorBytes);
     // GCC would rather load them again for every row: twice the loads.
-    asm("" : "+v"(weights[v]));
+    OCTET_LOADED_ONCE(weights[v]);
   }
 #pragma GCC unroll 8
   for (size_t r = 0; r < kRows; ++r) {

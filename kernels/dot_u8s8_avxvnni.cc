@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/dot_u8s8_256_body.h"
+#include "kernels/instruction.h"
 #include "kernels/microkernel.h"
 
 namespace octet::kernels {
@@ -21,7 +22,9 @@ struct Vex {
 
   static __attribute__((always_inline)) void DotAdd(__m256i& sum, __m256i codes,
                                                     __m256i weights) {
-    asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(codes), "x"(weights));
+    OCTET_INSTRUCTION(sum = _mm256_dpbusd_epi32(sum, codes, weights),
+                      "%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(codes),
+                      "x"(weights));
   }
 };
 

@@ -20,11 +20,14 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     float_companions_avx512bf16.cc)
   set_source_files_properties(float_companions_avx2.cc PROPERTIES
     COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
+  set(avx512 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma)
+  set(avx512bf16 ${avx512} -mavx512bf16)
+  octet_emulate_avx512(avx512)
+  octet_emulate_avx512(avx512bf16)
   set_source_files_properties(float_companions_avx512.cc PROPERTIES
-    COMPILE_OPTIONS "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mfma")
+    COMPILE_OPTIONS "${avx512}")
   set_source_files_properties(float_companions_avx512bf16.cc PROPERTIES
-    COMPILE_OPTIONS
-    "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512bf16;-mfma")
+    COMPILE_OPTIONS "${avx512bf16}")
 endif()
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
   list(APPEND OCTET_KERNELS_SOURCES float_companions_neon.cc)

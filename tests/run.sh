@@ -4,7 +4,9 @@
 # usage: tests/run.sh [part ...]       default: all
 #   unit       release build, unit tests
 #   onednn3    what asks oneDNN, built against 3.x instead of Debian's 2.6
-#   asan       the same under AddressSanitizer and UBSan
+#   emulated   the kernels for AVX-512 and AVX-VNNI, computed with AVX2, where the
+#              CPU lacks them
+#   asan       the unit tests under AddressSanitizer and UBSan
 #   lint       formatters and quick checks; the house's own tests
 #   e2e        the built server and clients, from outside (pytest)
 # and, not in `all`, which has to stay under 40 minutes on two cores:
@@ -49,6 +51,7 @@ test_packages=(
   libomp-14-dev      # fuzz: OpenMP for clang, as oneDNN wants it
   libgmock-dev
   libgtest-dev
+  libsimde-dev       # emulated
   prometheus         # with promtool
   python3-venv
 )
@@ -106,6 +109,24 @@ part_onednn3() {
   cmake --build build/release-onednn3 --target octet_kernels_onednn_test
   OCL_ICD_FILENAMES=$root/lib/libintelocl.so \
     build/release-onednn3/tests/kernels/octet_kernels_onednn_test
+}
+
+part_emulated() {
+  if grep -qw avx512_vnni /proc/cpuinfo; then
+    echo "this CPU has AVX512-VNNI: nothing to emulate"
+    return
+  elif ! grep -qw avx2 /proc/cpuinfo; then
+    echo "NOTHING IS EMULATED: this CPU lacks AVX2"
+    return
+  fi
+  cmake --preset release -B build/emulated -DOCTET_EMULATE_AVX512=ON \
+    -DOCTET_BUILD_BENCHMARKS=OFF
+  cmake --build build/emulated --target octet_kernels_test \
+    octet_kernels_float_test octet_kernels_no_allocation_test
+  build/emulated/tests/kernels/octet_kernels_test \
+    --gtest_filter='-*scalar*:*avx2*'
+  build/emulated/tests/kernels/octet_kernels_no_allocation_test
+  build/emulated/tests/kernels_float/octet_kernels_float_test
 }
 
 part_asan() {
@@ -240,7 +261,7 @@ part_bench-quality() {
     ${OCTET_STS:+--sts "$OCTET_STS"}
 }
 
-all=(unit onednn3 asan lint e2e)
+all=(unit onednn3 emulated asan lint e2e)
 parts=("$@")
 if ((${#parts[@]} == 0)) || [[ ${parts[0]} == all ]]; then
   parts=("${all[@]}")
