@@ -12,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "kernels/status_macros.h"
 #include "server/model/model.h"
+#include "server/quantization/search/allowance.h"
 #include "server/quantization/search/candidates.h"
 #include "server/quantization/search/evaluator.h"
 #include "server/quantization/search/limit_search.h"
@@ -37,11 +38,6 @@ constexpr size_t kMostRefused = 3;
 // long as that promises to be faster by more than times differ by chance.
 constexpr double kSlack = 0.85;
 constexpr double kFaster = 0.01;
-constexpr double kOneSided95 = 1.645;
-// The least of 1 - cos that a budget is taken to allow.
-constexpr double kLeastLoss = 1e-9;
-// Of a budget of quality; texts of another kind than calibration's do worse.
-constexpr double kUsable = 0.8;
 constexpr size_t kNamedLayers = 3;
 constexpr double kMicroseconds = 1e6;
 
@@ -80,7 +76,7 @@ class PlanSearch::Search {
                static_cast<double>(other_bytes_) -
                static_cast<double>(measured.bundle_bytes);
     } else {
-      limit_ = best_->limit / std::max(1.0, Share(nearest_->harm));
+      limit_ = best_->limit / std::max(1.0, allowance_->Share(nearest_->harm));
     }
     best_.reset();
   }
@@ -105,11 +101,12 @@ class PlanSearch::Search {
     tuned_rows_ =
         static_cast<int64_t>(Compare(tuning.outputs, tuning.outputs).rows);
     RETURN_IF_ERROR(PrepareStorage());
+    allowance_.emplace(job_.request.budget, checkpoint_bytes_, other_bytes_);
     for (SearchItem& item : items_) {
       RETURN_IF_ERROR(TryAll(job_, tuning, speed_, item));
     }
     options_ = Options(items_, measure_);
-    limit_ = Limit();
+    limit_ = allowance_->limit();
     ASSIGN_OR_RETURN(float_point_, MeasuredFloatPoint(*float_model));
     return absl::OkStatus();
   }
@@ -152,45 +149,6 @@ class PlanSearch::Search {
   absl::StatusOr<std::vector<model::ModelOutput>> Run(
       const model::Model& model, const std::vector<ModelInput>& batches) const {
     return RunBatches(model, batches, nullptr, job_.pool, job_.cancelled);
-  }
-
-  double Limit() const {
-    const Budget& budget = job_.request.budget;
-    if (budget.min_mean_cosine) {
-      return kUsable * (1.0 - *budget.min_mean_cosine);
-    }
-    if (budget.max_relative_error) {
-      return kUsable * *budget.max_relative_error * *budget.max_relative_error;
-    }
-    const double bytes =
-        budget.max_bytes
-            ? static_cast<double>(*budget.max_bytes)
-            : *budget.max_size_ratio * static_cast<double>(checkpoint_bytes_);
-    return bytes - static_cast<double>(other_bytes_);
-  }
-
-  // What the budget limits, as it must be assumed from a measurement.
-  double Assumed(const Harm& harm) const {
-    return measure_ == Measure::kMeanCosine
-               ? harm.mean_cosine_loss + kOneSided95 * harm.cosine_loss_error
-               : harm.relative_square;
-  }
-
-  // Of what a budget of quality allows; more than 1 is beyond it.
-  double Share(const Harm& harm) const {
-    const double share = Assumed(harm) / Limit();
-    const auto worst = job_.request.budget.min_worst_cosine;
-    if (!worst) return share;
-    const double allowed = std::max(kLeastLoss, 1.0 - *worst);
-    return std::max(share, (1.0 - harm.worst_cosine) / allowed);
-  }
-
-  bool Holds(const Verified& plan) const {
-    const auto worst = job_.request.budget.min_worst_cosine;
-    if (worst && plan.harm.worst_cosine < *worst) return false;
-    const double reached =
-        measure_ == Measure::kBytes ? Use(plan.choice) : Assumed(plan.harm);
-    return reached <= Limit();
   }
 
   double Use(const Choice& choice) const {
@@ -267,8 +225,8 @@ class PlanSearch::Search {
       if (!seen.insert(choice).second) break;
       if (best_ && Cost(choice) > (1.0 - kFaster) * Cost(best_->choice)) break;
       ASSIGN_OR_RETURN(const Verified verified, Consider(choice, limit));
-      const bool holds = Holds(verified);
-      const double share = Share(verified.harm);
+      const bool holds = allowance_->Holds(verified.harm, Use(choice));
+      const double share = allowance_->Share(verified.harm);
       // After a refusal a plan that uses much is no better for it.
       if (holds && (share > kSlack || !refused_.empty())) break;
       limits.Add(share, holds);
@@ -299,10 +257,12 @@ class PlanSearch::Search {
       RETURN_IF_ERROR(Verify(choice, limit));
     }
     const Verified& found = verified_.find(choice)->second;
-    if (!nearest_ || Assumed(found.harm) < Assumed(nearest_->harm)) {
+    if (!nearest_ ||
+        allowance_->Assumed(found.harm) < allowance_->Assumed(nearest_->harm)) {
       nearest_ = found;
     }
-    if (Holds(found) && (!best_ || Cost(choice) < Cost(best_->choice))) {
+    const bool holds = allowance_->Holds(found.harm, Use(choice));
+    if (holds && (!best_ || Cost(choice) < Cost(best_->choice))) {
       best_ = found;
     }
     return found;
@@ -315,8 +275,7 @@ class PlanSearch::Search {
         "(%.6f with 95 %% confidence), a worst of %.6f and a relative error of "
         "%.6f on %d samples that calibration kept. Most of its error comes "
         "from %s. Relax the budget, calibrate on more samples%s",
-        1.0 - harm.mean_cosine_loss,
-        1.0 - harm.mean_cosine_loss - kOneSided95 * harm.cosine_loss_error,
+        1.0 - harm.mean_cosine_loss, 1.0 - MostCosineLoss(harm),
         harm.worst_cosine, std::sqrt(harm.relative_square), harm.rows,
         LayersInTheWay(items_, nearest_->choice, kNamedLayers),
         job_.request.float_scheme == model::Scheme::kFp32
@@ -380,6 +339,7 @@ class PlanSearch::Search {
   std::vector<SearchItem> items_;
   std::vector<std::vector<Option>> options_;
   SpeedTable speed_;
+  std::optional<Allowance> allowance_;
   uint64_t checkpoint_bytes_ = 0;  // as FP32
   uint64_t other_bytes_ = 0;       // of what is no linear's weight
   int64_t tuned_rows_ = 0;

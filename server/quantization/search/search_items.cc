@@ -16,12 +16,6 @@ constexpr double kSameSpeed = 0.03;
 
 }  // namespace
 
-Measure MeasureOf(const Budget& budget) {
-  if (budget.min_mean_cosine) return Measure::kMeanCosine;
-  if (budget.max_relative_error) return Measure::kRelativeError;
-  return Measure::kBytes;
-}
-
 absl::StatusOr<std::vector<SearchItem>> MakeItems(
     const SearchJob& job,
     const std::map<std::string, model::Scheme>& float_schemes) {

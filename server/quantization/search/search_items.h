@@ -13,6 +13,7 @@
 #include "server/model/model.h"
 #include "server/quantization/calibration/input_groups.h"
 #include "server/quantization/planning/policy.h"
+#include "server/quantization/search/allowance.h"
 #include "server/quantization/search/choice.h"
 #include "server/quantization/search/search.h"
 #include "server/quantization/search/sensitivity.h"
@@ -20,10 +21,6 @@
 #include "server/quantization/search/trial.h"
 
 namespace octet::quantization {
-
-// What a budget limits.
-enum class Measure { kMeanCosine, kRelativeError, kBytes };
-Measure MeasureOf(const Budget& budget);
 
 struct SearchItem {
   InputGroup linears;                  // that are quantized alike
@@ -57,8 +54,7 @@ struct Tuning {
 absl::Status TryAll(const SearchJob& job, const Tuning& tuning,
                     SpeedTable& speed, SearchItem& item);
 
-// Items as choice.h sees them; uses are in the unit of LimitOf, but for bytes,
-// which are of linear weights alone.
+// Items as choice.h sees them; uses are in the unit of Allowance::limit.
 std::vector<std::vector<Option>> Options(const std::vector<SearchItem>& items,
                                          Measure measure);
 
