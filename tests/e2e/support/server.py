@@ -111,7 +111,7 @@ class Server:
         """SIGKILL, as a power cut would."""
         if self.running():
             self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def restart(self):
         self.kill()
