@@ -4,6 +4,8 @@
 #include <limits>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "kernels/status_macros.h"
@@ -13,9 +15,17 @@ namespace {
 
 using kernels::MatrixView;
 
-// A layer of 384 x 1536 takes a third of a millisecond: the least of so many
-// runs is stable to a few percent on a busy machine.
+// A layer of 384 x 1536 takes a third of a millisecond: of so many runs one is
+// undisturbed, most of the time.
 constexpr int kRuns = 9;
+
+// Makes `seconds` what `run` took, if that is less.
+absl::Status TakeLeast(absl::FunctionRef<absl::Status()> run, double& seconds) {
+  const absl::Time start = absl::Now();
+  RETURN_IF_ERROR(run());
+  seconds = std::min(seconds, absl::ToDoubleSeconds(absl::Now() - start));
+  return absl::OkStatus();
+}
 
 std::vector<float> Repeat(MatrixView<const float> rows, size_t count) {
   std::vector<float> repeated;
@@ -42,17 +52,30 @@ absl::StatusOr<double> SpeedTable::Seconds(const model::Linear& linear,
   }
   const std::vector<float> x = Repeat(rows, kSpeedRows);
   std::vector<float> y(kSpeedRows * linear.out_features);
-  double least = std::numeric_limits<double>::infinity();
-  // The first run warms caches up, and is one of those that are not the least.
-  for (int run = 0; run < kRuns; ++run) {
-    const absl::Time start = absl::Now();
-    RETURN_IF_ERROR(layer.Run({x.data(), kSpeedRows, rows.cols},
-                              {y.data(), kSpeedRows, linear.out_features}, {}));
-    least = std::min(least, absl::ToDoubleSeconds(absl::Now() - start));
-  }
-  seconds_.emplace(kind, least);
+  ASSIGN_OR_RETURN(const double seconds, AtOnePace([&] {
+                     return layer.Run(
+                         {x.data(), kSpeedRows, rows.cols},
+                         {y.data(), kSpeedRows, linear.out_features}, {});
+                   }));
+  seconds_.emplace(kind, seconds);
   if (layer.int8() != nullptr) int8_kernel_ = layer.kernel_name();
-  return least;
+  return seconds;
+}
+
+absl::StatusOr<double> SpeedTable::AtOnePace(
+    absl::FunctionRef<absl::Status()> run) {
+  if (!pace_) {
+    ASSIGN_OR_RETURN(pace_, Pace::Create());
+  }
+  double least = std::numeric_limits<double>::infinity();
+  double pace = least;
+  // The first run warms caches up, and is one of those that are not the least.
+  for (int i = 0; i < kRuns; ++i) {
+    RETURN_IF_ERROR(TakeLeast([this] { return pace_->Work(); }, pace));
+    RETURN_IF_ERROR(TakeLeast(run, least));
+  }
+  if (first_pace_ == 0.0) first_pace_ = pace;
+  return least * (first_pace_ / pace);
 }
 
 absl::StatusOr<double> SpeedTable::SecondsOfLinears(

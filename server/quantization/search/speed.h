@@ -1,15 +1,20 @@
 // How long a layer takes on this host: seconds for kSpeedRows rows on one
-// thread, the least of some runs, since other work only ever adds. Layers of
-// one shape and kind are as fast as each other and are measured once.
+// thread, the least of some runs, since other work only ever adds. Runs take
+// turns with fixed work (pace.h), and times are as if that took what it took at
+// first. Layers of one shape and kind are as fast as each other and are
+// measured once.
 
 #ifndef OCTET_SERVER_QUANTIZATION_SEARCH_SPEED_H_
 #define OCTET_SERVER_QUANTIZATION_SEARCH_SPEED_H_
 
 #include <cstddef>
 #include <map>
+#include <optional>
 #include <string>
 #include <tuple>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/matrix_view.h"
 #include "server/model/graph.h"
@@ -17,6 +22,7 @@
 #include "server/model/model.h"
 #include "server/quantization/calibration/calibration.h"
 #include "server/quantization/methods/layer_plan.h"
+#include "server/quantization/search/pace.h"
 
 namespace octet::quantization {
 
@@ -45,6 +51,10 @@ class SpeedTable {
   using Kind = std::tuple<size_t, size_t, model::Scheme, uint32_t, uint32_t,
                           bool, size_t>;
 
+  absl::StatusOr<double> AtOnePace(absl::FunctionRef<absl::Status()> run);
+
+  std::optional<Pace> pace_;
+  double first_pace_ = 0.0;  // seconds; 0: not measured yet
   std::map<Kind, double> seconds_;
   std::string int8_kernel_;
 };
