@@ -10,6 +10,12 @@ constexpr double kOneSided95 = 1.645;
 // The least of 1 - cos that a budget is taken to allow.
 constexpr double kLeastLoss = 1e-9;
 
+Measure MeasureOf(const Budget& budget) {
+  if (budget.min_mean_cosine) return Measure::kMeanCosine;
+  if (budget.max_relative_error) return Measure::kRelativeError;
+  return Measure::kBytes;
+}
+
 double LimitOf(const Budget& budget, uint64_t checkpoint_bytes,
                uint64_t other_bytes) {
   if (budget.min_mean_cosine) return kUsable * (1.0 - *budget.min_mean_cosine);
@@ -24,12 +30,6 @@ double LimitOf(const Budget& budget, uint64_t checkpoint_bytes,
 }
 
 }  // namespace
-
-Measure MeasureOf(const Budget& budget) {
-  if (budget.min_mean_cosine) return Measure::kMeanCosine;
-  if (budget.max_relative_error) return Measure::kRelativeError;
-  return Measure::kBytes;
-}
 
 double MostCosineLoss(const Harm& harm) {
   return harm.mean_cosine_loss + kOneSided95 * harm.cosine_loss_error;

@@ -19,7 +19,6 @@ namespace octet::quantization {
 
 // What a budget limits.
 enum class Measure { kMeanCosine, kRelativeError, kBytes };
-Measure MeasureOf(const Budget& budget);
 
 // The mean loss, taken to be what it is at most, with 95 % confidence
 // (one-sided, normal): samples are few.
@@ -31,6 +30,7 @@ class Allowance {
   Allowance(const Budget& budget, uint64_t checkpoint_bytes,
             uint64_t other_bytes);
 
+  Measure measure() const { return measure_; }
   double limit() const { return limit_; }
 
   // For budgets of quality: what a measurement must be taken for, and how much

@@ -54,8 +54,7 @@ struct Verified {
 
 class PlanSearch::Search {
  public:
-  explicit Search(SearchJob job)
-      : job_(std::move(job)), measure_(MeasureOf(job_.request.budget)) {}
+  explicit Search(SearchJob job) : job_(std::move(job)) {}
 
   absl::StatusOr<SearchResult> Next() {
     if (items_.empty()) RETURN_IF_ERROR(Prepare());
@@ -71,7 +70,7 @@ class PlanSearch::Search {
     nearest_->harm.relative_square = std::pow(RelativeError(measured.model), 2);
     nearest_->harm.rows = static_cast<size_t>(measured.model_rows);
     refused_.insert(best_->choice);
-    if (measure_ == Measure::kBytes) {
+    if (allowance_->measure() == Measure::kBytes) {
       limit_ = best_->limit + Use(best_->choice) +
                static_cast<double>(other_bytes_) -
                static_cast<double>(measured.bundle_bytes);
@@ -101,11 +100,10 @@ class PlanSearch::Search {
     tuned_rows_ =
         static_cast<int64_t>(Compare(tuning.outputs, tuning.outputs).rows);
     RETURN_IF_ERROR(PrepareStorage());
-    allowance_.emplace(job_.request.budget, checkpoint_bytes_, other_bytes_);
     for (SearchItem& item : items_) {
       RETURN_IF_ERROR(TryAll(job_, tuning, speed_, item));
     }
-    options_ = Options(items_, measure_);
+    options_ = Options(items_, allowance_->measure());
     limit_ = allowance_->limit();
     ASSIGN_OR_RETURN(float_point_, MeasuredFloatPoint(*float_model));
     return absl::OkStatus();
@@ -122,12 +120,13 @@ class PlanSearch::Search {
         PlanStorage(job_.graph, job_.checkpoint, job_.request.float_scheme,
                     job_.cancelled, job_.pool, floats));
     tensors_.emplace(job_.checkpoint);
+    uint64_t checkpoint_bytes = 0;  // as FP32
     for (const StoredTensor& tensor : stored) {
       ASSIGN_OR_RETURN(const model::TensorView view,
                        job_.checkpoint.Find(tensor.name));
       const bool is_half = view.type == model::DataType::kF16 ||
                            view.type == model::DataType::kBF16;
-      checkpoint_bytes_ += view.bytes.size() * (is_half ? 2 : 1);
+      checkpoint_bytes += view.bytes.size() * (is_half ? 2 : 1);
       if (tensor.linear != nullptr) continue;
       for (const bundle::TensorInfo& part : tensor.parts) {
         other_bytes_ += ByteSize(part);
@@ -142,6 +141,8 @@ class PlanSearch::Search {
     }
     warnings_ = std::move(floats.warnings);
     ASSIGN_OR_RETURN(items_, MakeItems(job_, float_schemes));
+    // MakeItems has looked at the request: there is a budget.
+    allowance_.emplace(job_.request.budget, checkpoint_bytes, other_bytes_);
     placed_.resize(items_.size());
     return absl::OkStatus();
   }
@@ -201,7 +202,7 @@ class PlanSearch::Search {
 
   absl::Status Find() {
     if (refused_.size() > kMostRefused) return CannotHold();
-    if (measure_ == Measure::kBytes) return FindWithinBytes();
+    if (allowance_->measure() == Measure::kBytes) return FindWithinBytes();
     if (refused_.size() < kMostRefused) RETURN_IF_ERROR(FindByLimits());
     if (best_) return absl::OkStatus();
     const Choice safest = ChooseLeastUse(options_);
@@ -296,7 +297,8 @@ class PlanSearch::Search {
     }
     result.frontier = frontier_;
     result.frontier[best_->point].chosen = true;
-    AddPredictedPoints(items_, options_, measure_, result.frontier);
+    AddPredictedPoints(items_, options_, allowance_->measure(),
+                       result.frontier);
     result.frontier.push_back(float_point_);
     result.verified_plans = static_cast<int64_t>(verified_.size());
     result.tuned_rows = tuned_rows_;
@@ -330,7 +332,6 @@ class PlanSearch::Search {
   }
 
   const SearchJob job_;
-  const Measure measure_;
   std::vector<ModelInput> verification_;
   std::vector<model::ModelOutput> expected_;  // by the float model
   std::optional<TrialTensors> tensors_;
@@ -340,8 +341,7 @@ class PlanSearch::Search {
   std::vector<std::vector<Option>> options_;
   SpeedTable speed_;
   std::optional<Allowance> allowance_;
-  uint64_t checkpoint_bytes_ = 0;  // as FP32
-  uint64_t other_bytes_ = 0;       // of what is no linear's weight
+  uint64_t other_bytes_ = 0;  // of what is no linear's weight
   int64_t tuned_rows_ = 0;
   bundle::FrontierPoint float_point_;
 

@@ -279,6 +279,11 @@ TEST_F(PlanSearchTest, NeedsSamplesOfTheModelsInput) {
   EXPECT_THAT(Search(), FailsWith(kFailed, "model inputs"));
 }
 
+TEST_F(PlanSearchTest, NeedsABudget) {
+  EXPECT_THAT(Search(),
+              FailsWith(absl::StatusCode::kInvalidArgument, "budget"));
+}
+
 TEST_F(PlanSearchTest, StopsWhenCancelled) {
   request_.budget.min_mean_cosine = 0.9;
   cancelled_ = [] { return true; };
