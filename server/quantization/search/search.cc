@@ -47,7 +47,8 @@ struct Verified {
   Choice choice;
   double limit = 0.0;  // that led to it
   Harm harm;
-  size_t point = 0;  // of the frontier
+  bool holds = false;  // to the budget
+  size_t point = 0;    // of the frontier
 };
 
 }  // namespace
@@ -181,7 +182,9 @@ class PlanSearch::Search {
                      model::Model::Create(job_.graph, *tensors_, plan));
     ASSIGN_OR_RETURN(const auto outputs, Run(*quantized, verification_));
     const Harm harm = Compare(expected_, outputs);
-    verified_.emplace(choice, Verified{choice, limit, harm, frontier_.size()});
+    const bool holds = allowance_->Holds(harm, Use(choice));
+    verified_.emplace(choice,
+                      Verified{choice, limit, harm, holds, frontier_.size()});
     frontier_.push_back(MeasuredPoint(items_, choice, harm));
     return absl::OkStatus();
   }
@@ -226,11 +229,10 @@ class PlanSearch::Search {
       if (!seen.insert(choice).second) break;
       if (best_ && Cost(choice) > (1.0 - kFaster) * Cost(best_->choice)) break;
       ASSIGN_OR_RETURN(const Verified verified, Consider(choice, limit));
-      const bool holds = allowance_->Holds(verified.harm, Use(choice));
       const double share = allowance_->Share(verified.harm);
       // After a refusal a plan that uses much is no better for it.
-      if (holds && (share > kSlack || !refused_.empty())) break;
-      limits.Add(share, holds);
+      if (verified.holds && (share > kSlack || !refused_.empty())) break;
+      limits.Add(share, verified.holds);
     }
     return absl::OkStatus();
   }
@@ -262,8 +264,7 @@ class PlanSearch::Search {
         allowance_->Assumed(found.harm) < allowance_->Assumed(nearest_->harm)) {
       nearest_ = found;
     }
-    const bool holds = allowance_->Holds(found.harm, Use(choice));
-    if (holds && (!best_ || Cost(choice) < Cost(best_->choice))) {
+    if (found.holds && (!best_ || Cost(choice) < Cost(best_->choice))) {
       best_ = found;
     }
     return found;
