@@ -9,11 +9,11 @@ from typing import Any, Iterable, Iterator, Union
 
 import numpy as np
 
-from octet_client._files import Path, chunks, download
+from octet_client._files import Path, beside, chunks, download
 from octet_client._names import resource_name as _name
 from octet_client._protocol import enums, messages
+from octet_client._streams import sending
 from octet_client._tensors import Tokens, to_inputs, to_tensor
-from octet_client.errors import OctetError, translated
 
 # A batch of a calibration: sequences of token ids, or rows of features.
 Batch = Union[Tokens, np.ndarray]
@@ -53,24 +53,9 @@ class Calibrations:
         With `layer`, matrices are inputs of that linear layer. Not repeated
         when the connection breaks: a batch must not count twice."""
         name = _name("calibrations", calibration)
-        failures: list[BaseException] = []
-
-        def requests() -> Iterator[Any]:
-            # gRPC runs this on a thread of its own and drops exceptions.
-            try:
-                for batch in batches:
-                    yield _request(name, batch, layer)
-            except Exception as error:
-                failures.append(error)
-                raise
-
-        try:
-            with translated():
-                return self._methods.UploadCalibrationBatches(requests())
-        except OctetError:
-            if failures:
-                raise failures[0] from None
-            raise
+        requests = (_request(name, batch, layer) for batch in batches)
+        with sending(requests) as stream:
+            return self._methods.UploadCalibrationBatches(stream)
 
     def get_calibration(self, id: str, channels: bool = False) -> Any:
         """With `channels`, every layer has channel_min and channel_max."""
@@ -97,15 +82,13 @@ class Calibrations:
         target = pathlib.Path(path)
         if target.exists():
             raise FileExistsError(f"{target} exists already")
-        part = target.with_name(target.name + ".part")
         request = messages.DownloadCalibrationRequest(
             name=_name("calibrations", id)
         )
-        try:
+        with beside(target) as aside:
+            part = aside / "part"
             download(self._methods.DownloadCalibration, request, part)
             part.rename(target)
-        finally:
-            part.unlink(missing_ok=True)
 
     def upload_calibration(self, path: Path, id: str, checkpoint: str) -> Any:
         """Stores a file that download_calibration saved, of any server that
@@ -120,8 +103,8 @@ class Calibrations:
             for piece in chunks(path, messages.CalibrationChunk):
                 yield messages.UploadCalibrationRequest(chunk=piece)
 
-        with translated():
-            return self._methods.UploadCalibration(requests())
+        with sending(requests()) as stream:
+            return self._methods.UploadCalibration(stream)
 
     def start_capture(
         self,

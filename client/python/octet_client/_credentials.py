@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import pathlib
 from typing import Any, NamedTuple, Optional
 
 import grpc
 
 from octet_client._files import Path
-
-_LOCAL = ("127.", "localhost:", "[::1]:", "unix:")
 
 
 class _CallDetails(
@@ -63,6 +62,17 @@ class _Bearer(
         return proceed(self._with_token(details), requests)
 
 
+def _is_local(server: str) -> bool:
+    """Whether what is sent to `server` stays on this machine."""
+    if server.startswith("unix:"):
+        return True
+    host = server.rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _read(path: Optional[Path]) -> Optional[bytes]:
     return None if path is None else pathlib.Path(path).read_bytes()
 
@@ -91,7 +101,7 @@ def open_channel(
         channel = grpc.insecure_channel(server, options)
     if token_file is None:
         return channel
-    if not (encrypted or allow_plaintext_tokens or server.startswith(_LOCAL)):
+    if not (encrypted or allow_plaintext_tokens or _is_local(server)):
         raise ValueError(
             f"the token would be sent to {server} in plaintext: use TLS, or "
             "allow_plaintext_tokens=True"

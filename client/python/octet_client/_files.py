@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import tarfile
+import tempfile
 from typing import Any, Callable, Iterator, Union
 
 import google_crc32c
@@ -28,6 +30,16 @@ def download(method: Any, request: Any, path: pathlib.Path) -> None:
                 )
             file.write(chunk.data)
             received += len(chunk.data)
+
+
+@contextlib.contextmanager
+def beside(target: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A new directory on the file system of `target`, for what is renamed to it
+    when it is whole. Whatever is left in it goes with it."""
+    with tempfile.TemporaryDirectory(
+        prefix=f".{target.name}.", dir=target.parent
+    ) as aside:
+        yield pathlib.Path(aside)
 
 
 def chunks(path: Path, message: Callable[..., Any]) -> Iterator[Any]:

@@ -8,8 +8,15 @@ import grpc
 
 from octet_client._names import resource_name as _name
 from octet_client._protocol import enums, messages
+from octet_client._retry import Backoff
 from octet_client._spec import Override, quantization_spec
 from octet_client.errors import OctetError, from_status, translated
+
+_STATES = vars(enums)
+_ENDED = tuple(
+    _STATES[f"Operation.STATE_{state}"]
+    for state in ("SUCCEEDED", "FAILED", "CANCELLED")
+)
 
 
 class Quantizations:
@@ -94,27 +101,38 @@ class Quantizations:
         operation: str,
         progress: Optional[Callable[[Any], None]] = None,
     ) -> Any:
-        """Follows an operation; raises OctetError unless it succeeds."""
-        request = messages.WatchOperationRequest(
-            name=_name("operations", operation)
-        )
-        last = None
-        with translated():
-            for last in self._methods.WatchOperation(request):
-                if progress is not None:
-                    progress(last)
-        states = vars(enums)
-        if last is None:
-            raise OctetError(
-                grpc.StatusCode.UNKNOWN, f"{request.name} showed no state"
-            )
-        if last.state == states["Operation.STATE_SUCCEEDED"]:
+        """Follows an operation, over as many connections as it takes; raises
+        OctetError unless it succeeds."""
+        last = self._end_of(_name("operations", operation), progress)
+        if last.state == _STATES["Operation.STATE_SUCCEEDED"]:
             return last
-        if last.state == states["Operation.STATE_CANCELLED"]:
+        if last.state == _STATES["Operation.STATE_CANCELLED"]:
             raise OctetError(
-                grpc.StatusCode.CANCELLED, f"{request.name} was cancelled"
+                grpc.StatusCode.CANCELLED, f"{last.name} was cancelled"
             )
         raise from_status(last.error)
+
+    def _end_of(
+        self, name: str, progress: Optional[Callable[[Any], None]]
+    ) -> Any:
+        request = messages.WatchOperationRequest(name=name)
+        backoff = Backoff()
+        while True:
+            try:
+                with translated():
+                    for operation in self._methods.WatchOperation(request):
+                        backoff.progressed()
+                        if progress is not None:
+                            progress(operation)
+                        if operation.state in _ENDED:
+                            return operation
+                raise OctetError(
+                    grpc.StatusCode.UNAVAILABLE,
+                    f"the watch of {name} ended before it",
+                )
+            except OctetError as error:
+                if not error.connection_broke or not backoff.wait():
+                    raise
 
     def get_operation(self, id: str) -> Any:
         request = messages.GetOperationRequest(name=_name("operations", id))

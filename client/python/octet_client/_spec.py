@@ -25,14 +25,15 @@ def _one_limit(budget: Mapping[str, float]) -> Mapping[str, float]:
 
 
 def _methods(methods: Mapping[str, Any]) -> Any:
-    return messages.QuantizationMethods(
-        **{
-            name: enum_value(name.upper(), value)
-            if isinstance(value, str)
-            else value
-            for name, value in methods.items()
-        }
-    )
+    fields = messages.QuantizationMethods.DESCRIPTOR.fields_by_name
+    values = {}
+    for name, value in methods.items():
+        if name not in fields:
+            raise ValueError(f"{name!r} is not one of {', '.join(fields)}")
+        if isinstance(value, str) and fields[name].enum_type is not None:
+            value = enum_value(name.upper(), value)
+        values[name] = value
+    return messages.QuantizationMethods(**values)
 
 
 def _override(pattern: str, what: Union[str, Mapping[str, Any]]) -> Any:

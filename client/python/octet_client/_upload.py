@@ -5,23 +5,20 @@ from __future__ import annotations
 
 import hashlib
 import pathlib
-import random
-import time
 from typing import Any, Callable, Iterator, Optional
 
 import google_crc32c
 import grpc
 
 from octet_client._protocol import enums, messages
+from octet_client._retry import Backoff
+from octet_client._streams import sending
 from octet_client.errors import OctetError, translated
 
 Progress = Optional[Callable[[int, int], None]]
 
 CHUNK_BYTES = 1 << 20  # "about 1 MiB is a good size, 4 MiB the limit"
 SMALL_FILE_BYTES = 64 << 20
-ATTEMPTS = 6  # without progress
-FIRST_WAIT = 0.2
-LONGEST_WAIT = 10.0
 
 
 def checkpoint_files(directory: pathlib.Path) -> list[Any]:
@@ -77,29 +74,28 @@ class CheckpointUpload:
         self._total = sum(file.size_bytes for file in self._files)
 
     def run(self) -> Any:
-        attempt, best = 1, 0
+        backoff, best, sent = Backoff(), 0, False
         while True:
             try:
                 known = self._learn_progress()
                 # ACTIVE after our own bytes: only the answer was lost.
-                if known is not None and attempt > 1:
+                if known is not None and sent:
                     return known
                 held = sum(self._received.values())
                 if held > best:
-                    attempt, best = 1, held
-                with translated():
-                    return self._methods.UploadCheckpoint(self._requests())
+                    best = held
+                    backoff.progressed()
+                sent = True
+                with sending(self._requests()) as stream:
+                    return self._methods.UploadCheckpoint(stream)
             except OctetError as error:
                 # ABORTED: the server has not yet given up the broken stream.
                 again = (
                     error.connection_broke
                     or error.code is grpc.StatusCode.ABORTED
                 )
-                if not again or attempt >= ATTEMPTS:
+                if not again or not backoff.wait():
                     raise
-            wait = min(FIRST_WAIT * 2 ** (attempt - 1), LONGEST_WAIT)
-            time.sleep(wait * random.uniform(0.5, 1.0))
-            attempt += 1
 
     def _learn_progress(self) -> Any:
         """What the server holds; the checkpoint when it is ACTIVE."""

@@ -11,11 +11,12 @@ import numpy as np
 
 from octet_client._calibrations import Calibrations
 from octet_client._credentials import open_channel
-from octet_client._files import Path, chunks, download, extract
+from octet_client._files import Path, beside, chunks, download, extract
 from octet_client._names import resource_name as _name
 from octet_client._protocol import Methods, messages
 from octet_client._quantizations import Quantizations
 from octet_client._spec import enum_value
+from octet_client._streams import sending
 from octet_client._tensors import Tokens, to_array, to_inputs, to_tensor
 from octet_client._upload import CheckpointUpload, Progress
 from octet_client.errors import OctetError, from_status, translated
@@ -36,10 +37,11 @@ class Timings:
     def of(cls, message: Any) -> Timings:
         return cls(
             *(
-                getattr(message, name).ToTimedelta().total_seconds()
-                if message.HasField(name)
-                else 0.0
-                for name in cls.__dataclass_fields__
+                # A timedelta would round to microseconds.
+                duration.seconds + duration.nanos * 1e-9
+                for duration in (
+                    getattr(message, name) for name in cls.__dataclass_fields__
+                )
             )
         )
 
@@ -161,19 +163,15 @@ class Client(Calibrations, Quantizations):
         target = pathlib.Path(path)
         if target.exists():
             raise FileExistsError(f"{target} exists already")
-        part = target.with_name(target.name + ".part.tar")
-        unpacked = target.with_name(target.name + ".part")
-        try:
-            request = messages.DownloadBundleRequest(name=_name("bundles", id))
-            download(self._methods.DownloadBundle, request, part)
-            if not unpack:
-                part.rename(target)
-                return
-            with tarfile.open(part) as tar:
-                extract(tar, unpacked)
-            unpacked.rename(target)
-        finally:
-            part.unlink(missing_ok=True)
+        request = messages.DownloadBundleRequest(name=_name("bundles", id))
+        with beside(target) as aside:
+            whole = aside / "tar"
+            download(self._methods.DownloadBundle, request, whole)
+            if unpack:
+                with tarfile.open(whole) as tar:
+                    whole = aside / "unpacked"
+                    extract(tar, whole)
+            whole.rename(target)
 
     def upload_bundle(self, path: Path, id: str) -> Any:
         """Uploads a tar file as download_bundle saves it."""
@@ -184,8 +182,8 @@ class Client(Calibrations, Quantizations):
             for piece in chunks(path, messages.BundleChunk):
                 yield messages.UploadBundleRequest(chunk=piece)
 
-        with translated():
-            return self._methods.UploadBundle(requests())
+        with sending(requests()) as stream:
+            return self._methods.UploadBundle(stream)
 
     # Models
 
@@ -271,8 +269,8 @@ class Client(Calibrations, Quantizations):
     ) -> Iterator[np.ndarray | OctetError]:
         """matmul of each x over one stream: the server works on many at a time
         and answers in their order. Takes of `xs` as fast as the server does. An
-        x that cannot be multiplied gives its error in place of the array; what
-        breaks the stream is raised."""
+        x that the server cannot multiply gives its error in place of the array;
+        what breaks the stream is raised, and so is what `xs` raises."""
 
         def requests() -> Iterator[Any]:
             name = _name("models", model)
@@ -282,8 +280,8 @@ class Client(Calibrations, Quantizations):
                 )
                 yield messages.StreamMatMulRequest(request=request)
 
-        with translated():
-            answers = self._methods.StreamMatMul(requests())
+        with sending(requests()) as stream:
+            answers = self._methods.StreamMatMul(stream)
             try:
                 for answer in answers:
                     if answer.HasField("status"):

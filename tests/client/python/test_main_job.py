@@ -138,6 +138,27 @@ def test_a_bundle_goes_out_and_comes_back(job, client, tmp_path, rows):
     client.delete_bundle("copy")
 
 
+def test_downloads_touch_no_file_but_theirs(job, client, tmp_path):
+    """Not even what an interrupted download of an earlier version left."""
+    import octet_client
+
+    left = tmp_path / "b.part"
+    left.mkdir()
+    (left / "stale.safetensors").write_text("stale")
+    (tmp_path / "b.part.tar").write_text("mine")
+    client.download_bundle("mlp-int8", tmp_path / "b", unpack=True)
+    assert not (tmp_path / "b" / "stale.safetensors").exists()
+    assert (left / "stale.safetensors").exists()
+    assert (tmp_path / "b.part.tar").read_text() == "mine"
+    with pytest.raises(octet_client.OctetError):
+        client.download_bundle("nowhere", tmp_path / "c", unpack=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "b",
+        "b.part",
+        "b.part.tar",
+    ]
+
+
 def test_errors_name_what_is_wrong(job, client):
     import octet_client
 
@@ -159,3 +180,12 @@ def test_an_error_of_the_caller_while_streaming_is_the_callers(job, client):
     client.create_calibration("broken", "mlp")
     with pytest.raises(RuntimeError, match="broken"):
         client.calibrate("broken", batches())
+    with pytest.raises(RuntimeError, match="broken"):
+        list(client.stream_matmul("mlp", "fc1", batches()))
+
+
+def test_a_file_that_is_not_there_is_said(job, client, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        client.upload_bundle(tmp_path / "none.tar", "none")
+    with pytest.raises(FileNotFoundError):
+        client.upload_calibration(tmp_path / "none", "none", checkpoint="mlp")

@@ -83,9 +83,9 @@ class BreakingServer:
 
 @pytest.fixture
 def breaking(monkeypatch):
-    from octet_client import _upload
+    from octet_client import _retry
 
-    monkeypatch.setattr(_upload, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(_retry, "FIRST_WAIT", 0.001)
     server = BreakingServer()
     address = server.start()
     server.address = address
@@ -135,12 +135,12 @@ def test_goes_on_where_the_connection_broke(breaking, directory):
 
 def test_gives_up_without_progress(breaking, directory):
     import octet_client
-    from octet_client import _upload
+    from octet_client import _retry
 
     breaking.breaks = 100
     with pytest.raises(octet_client.OctetError):
         upload(breaking, directory)
-    assert breaking.streams == _upload.ATTEMPTS
+    assert breaking.streams == _retry.ATTEMPTS
 
 
 def test_does_not_repeat_what_is_refused(breaking, directory):
