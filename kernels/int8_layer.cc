@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
+#include <utility>
 
 #include "kernels/int8_linear.h"
 #include "kernels/onednn_gemm.h"
@@ -41,9 +42,7 @@ Int8Layer::Int8Layer(const Kernel& kernel, const Int8LinearSpec& spec)
     std::copy(spec.scales.begin(), spec.scales.end(), scales.begin());
     if (!splits_k()) SeedColumns();
   }
-  if (spec.backend == Int8Backend::kOneDnn && !splits_k()) {
-    onednn = OneDnnInt8Gemm::Create(spec.codes);
-  }
+  if (spec.backend == Int8Backend::kOneDnn && !splits_k()) PackForOneDnn(spec);
 }
 
 int32_t Int8Layer::SeedOf(int64_t sum) const {
@@ -98,13 +97,27 @@ void Int8Layer::KeepOutliers(const Int8LinearSpec& spec) {
   }
 }
 
+// All columns, or none where oneDNN has nothing for one of the ranges.
+void Int8Layer::PackForOneDnn(const Int8LinearSpec& spec) {
+  for (size_t n = 0; n < weights.n(); n += kOneDnnColumns) {
+    auto gemm = OneDnnInt8Gemm::Create(
+        spec.codes.Rows(n, std::min(kOneDnnColumns, weights.n() - n)));
+    if (gemm == nullptr) {
+      onednn.clear();
+      return;
+    }
+    onednn.push_back(std::move(gemm));
+  }
+}
+
 size_t Int8Layer::bytes() const {
+  size_t onednn_bytes = 0;
+  for (const auto& gemm : onednn) onednn_bytes += gemm->packed_bytes();
   return weights.bytes() +
          (scales.size() + group_scales.size() + bias.size() + seeds.size() +
           keep.size() + outlier_columns.size() + inverse_smoothing.size()) *
              sizeof(uint32_t) +
-         outlier_weights.size() * sizeof(uint16_t) +
-         (onednn == nullptr ? 0 : onednn->packed_bytes());
+         outlier_weights.size() * sizeof(uint16_t) + onednn_bytes;
 }
 
 }  // namespace octet::kernels

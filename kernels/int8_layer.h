@@ -17,6 +17,10 @@
 
 namespace octet::kernels {
 
+// What a task multiplies at once: products of 448 KiB of codes then fit beside
+// them, and threads share a layer's columns. A multiple of every kernel's nr.
+inline constexpr size_t kOneDnnColumns = 384;
+
 struct Int8Layer {
   // `spec` has been checked.
   Int8Layer(const Kernel& kernel, const Int8LinearSpec& spec);
@@ -51,15 +55,18 @@ struct Int8Layer {
                                // split
   std::vector<uint32_t> keep;  // [K], where there are outlier columns
   std::vector<int32_t> outlier_columns;
-  std::vector<uint16_t> outlier_weights;   // FP16 [columns, padded N]
-  std::vector<float> inverse_smoothing;    // [K], or empty
-  std::unique_ptr<OneDnnInt8Gemm> onednn;  // where the backend is oneDNN
-  mutable PhaseShares shares;              // learned from calls that are timed
+  std::vector<uint16_t> outlier_weights;  // FP16 [columns, padded N]
+  std::vector<float> inverse_smoothing;   // [K], or empty
+  // Where the backend is oneDNN: ranges of kOneDnnColumns, the last as narrow
+  // as N leaves it.
+  std::vector<std::unique_ptr<OneDnnInt8Gemm>> onednn;
+  mutable PhaseShares shares;  // learned from calls that are timed
 
  private:
   void KeepOutliers(const Int8LinearSpec& spec);
   void SeedColumns();
   void KeepGroups(const Int8LinearSpec& spec);
+  void PackForOneDnn(const Int8LinearSpec& spec);
   int32_t SeedOf(int64_t sum) const;
 };
 

@@ -1,5 +1,6 @@
 #include "kernels/int8_linear.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstddef>
@@ -217,15 +218,14 @@ struct SharedTimes {
 void RunTasks(const Int8Layer& layer, size_t first, const LinearInput& x,
               const LinearOutput& y, const LinearCall& call) {
   const size_t threads = call.pool == nullptr ? 1 : call.pool->threads();
-  Partition partition =
-      Divide({x.rows, y.cols, x.cols, layer.group_size != 0}, layer.kernel,
-             threads, HostFeatures().feed.slice_bytes);
-  // oneDNN multiplies by all columns or by none.
-  const bool by_onednn = layer.onednn != nullptr && y.cols == layer.weights.n();
-  if (by_onednn) partition.panel_blocks = 1;
-  const EvenParts row_blocks(x.rows, partition.row_blocks);
+  const bool by_onednn = !layer.onednn.empty() && y.cols == layer.weights.n();
   const size_t nr = layer.kernel.nr;
-  const EvenParts panels((y.cols + nr - 1) / nr, partition.panel_blocks);
+  const size_t unit = by_onednn ? kOneDnnColumns : nr;  // columns never cut
+  const Partition partition =
+      Divide({x.rows, y.cols, x.cols, layer.group_size != 0, unit},
+             layer.kernel, threads, HostFeatures().feed.slice_bytes);
+  const EvenParts row_blocks(x.rows, partition.row_blocks);
+  const EvenParts units((y.cols + unit - 1) / unit, partition.panel_blocks);
   const auto run = [&](size_t index) {
     const Range rows = row_blocks[index % partition.row_blocks];
     LinearTask task;
@@ -235,8 +235,9 @@ void RunTasks(const Int8Layer& layer, size_t first, const LinearInput& x,
       task.residual = call.residual.Rows(rows.begin, rows.size());
     }
     task.activation = call.activation;
-    const Range part = panels[index / partition.row_blocks];
-    task.panels = {first / nr + part.begin, first / nr + part.end};
+    const Range part = units[index / partition.row_blocks];
+    const size_t end = first + std::min(part.end * unit, y.cols);
+    task.panels = {(first + part.begin * unit) / nr, (end + nr - 1) / nr};
     task.first_column = first;
     task.slice_groups = partition.slice_groups;
     task.by_onednn = by_onednn;
@@ -279,7 +280,7 @@ absl::StatusOr<Int8Linear> Int8Linear::CreateWith(const Kernel& kernel,
       spec.group_size != 0 || spec.codes.cols > kMaxExactKWithMinimum;
   auto layer = std::make_unique<Int8Layer>(
       in_parts ? KernelForParts(kernel) : kernel, spec);
-  if (spec.backend == Int8Backend::kOneDnn && layer->onednn == nullptr) {
+  if (spec.backend == Int8Backend::kOneDnn && layer->onednn.empty()) {
     return absl::UnimplementedError(
         absl::StrCat("oneDNN has no exact INT8 product with weights of shape [",
                      spec.codes.rows, ", ", spec.codes.cols, "]"));
@@ -330,7 +331,7 @@ size_t Int8Linear::in_features() const { return layer_->weights.k(); }
 size_t Int8Linear::out_features() const { return layer_->weights.n(); }
 size_t Int8Linear::packed_bytes() const { return layer_->bytes(); }
 std::string_view Int8Linear::kernel_name() const {
-  return layer_->onednn == nullptr ? layer_->kernel.name : "onednn_brgemm_u8s8";
+  return layer_->onednn.empty() ? layer_->kernel.name : "onednn_brgemm_u8s8";
 }
 std::string_view Int8Linear::isa() const { return IsaName(layer_->kernel.isa); }
 

@@ -40,7 +40,8 @@ Partition Divide(const LinearShape& shape, const Kernel& kernel, size_t threads,
       threads == 1 || !WorthSharing(products)
           ? 1
           : std::min(AtLeastOne(products / kMinTaskProducts), threads);
-  const size_t panels = CeilDivide(shape.n, kernel.nr);
+  const size_t units =
+      CeilDivide(shape.n, shape.unit == 0 ? kernel.nr : shape.unit);
 
   // Panels as far as quantizing again is cheap, then rows, then more panels.
   Partition partition;
@@ -53,7 +54,7 @@ Partition Divide(const LinearShape& shape, const Kernel& kernel, size_t threads,
   partition.parallel = wanted > 1;
   partition.row_blocks =
       std::max(for_threads, CeilDivide(shape.rows, most_rows));
-  partition.panel_blocks = std::min(panels, CeilDivide(wanted, for_threads));
+  partition.panel_blocks = std::min(units, CeilDivide(wanted, for_threads));
 
   const size_t group_bytes = kernel.nr * kernel.kr;
   const size_t groups = padded_k / kernel.kr;

@@ -23,6 +23,7 @@ struct LinearShape {
   size_t n;
   size_t k;
   bool grouped = false;  // a scale per group of K
+  size_t unit = 0;       // columns that no cut divides; 0: a panel's
 };
 
 struct Range {

@@ -8,6 +8,7 @@
 
 #include "kernels/cpu_features.h"
 #include "kernels/grouped_dot.h"
+#include "kernels/int8_layer.h"
 #include "kernels/linear_task_run.h"
 #include "kernels/microkernel.h"
 
@@ -19,19 +20,25 @@ constexpr size_t kLine = 64;
 
 }  // namespace
 
-// Should it ever fail, our own kernel computes the same integers.
-void LinearTaskRun::MultiplyByOneDnn() {
+void LinearTaskRun::CopyDenseCodes() {
   const size_t rows = task_.x.rows;
   const size_t k = layer_.weights.k();
   scratch_.dense_codes.Reserve(rows * k);
-  scratch_.product.Reserve(rows * layer_.weights.n() * sizeof(int32_t));
   auto* codes = scratch_.dense_codes.As<uint8_t>();
   for (size_t i = 0; i < rows; ++i) {
     std::copy_n(scratch_.rows.row(i), k, codes + i * k);
   }
+  has_dense_codes_ = true;
+}
+
+// Should it ever fail, our own kernel computes the same integers.
+void LinearTaskRun::MultiplyByOneDnn(size_t range) {
+  sampler_.BeginDotOfTiles();
+  if (!has_dense_codes_) CopyDenseCodes();
   has_product_ =
-      layer_.onednn->Run(codes, rows, scratch_.product.As<int32_t>());
-  sampler_.DotOfAllTilesDone();
+      layer_.onednn[range]->Run(scratch_.dense_codes.As<uint8_t>(),
+                                task_.x.rows, scratch_.product.As<int32_t>());
+  sampler_.EndDotOfTiles();
 }
 
 // A tile takes some hundred nanoseconds: what can be said once is. Field by
@@ -101,11 +108,12 @@ void LinearTaskRun::AddSplitRows(const Tile& tile) {
 }
 
 void LinearTaskRun::TakeProduct(const Tile& tile, const Panel& panel) {
-  const size_t n = layer_.weights.n();
+  const size_t first = panel.begin / kOneDnnColumns * kOneDnnColumns;
+  const size_t columns = std::min(kOneDnnColumns, layer_.weights.n() - first);
   const int32_t* seeds = layer_.seeds.data() + panel.begin;
   for (size_t r = 0; r < tile.rows; ++r) {
-    const int32_t* product =
-        scratch_.product.As<int32_t>() + (tile.begin + r) * n + panel.begin;
+    const int32_t* product = scratch_.product.As<int32_t>() +
+                             (tile.begin + r) * columns + panel.begin - first;
     int32_t* acc = tile.acc + r * kMaxTileColumns;
     for (size_t c = 0; c < panel.columns; ++c) {
       // Wraps, like the kernels' sums.

@@ -17,8 +17,11 @@ PhaseTimes LinearTaskRun::Run() {
   Quantize();
   sampler_.EndQuantizeBeginLoop();
   scratch_.acc.Reserve(tiles_ * kLinearTileSize * sizeof(int32_t));
-  if (task_.by_onednn) MultiplyByOneDnn();
-  for (size_t p = task_.panels.begin; p < task_.panels.end; ++p) RunPanel(p);
+  const size_t at_once = kOneDnnColumns / kernel_.nr;  // panels
+  for (size_t p = task_.panels.begin; p < task_.panels.end; ++p) {
+    if (task_.by_onednn && p % at_once == 0) MultiplyByOneDnn(p / at_once);
+    RunPanel(p);
+  }
   return sampler_.EndLoop();
 }
 

@@ -28,7 +28,7 @@ struct LinearTask {
   Range panels = {0, 0};
   size_t first_column = 0;  // of y and the residual, where a panel begins
   size_t slice_groups = 1;
-  bool by_onednn = false;  // then `panels` are all of them
+  bool by_onednn = false;  // then `panels` are whole ranges of its columns
   bool timed = false;
 };
 

@@ -36,7 +36,7 @@ struct LinearScratch {
   alignas(64) float twin_y[kLinearTileSize];
   AlignedBuffer acc;          // int32 or FP32 [row tiles][kLinearTileSize]
   AlignedBuffer dense_codes;  // u8 [rows, K], for oneDNN
-  AlignedBuffer product;      // int32 [rows, N], of oneDNN
+  AlignedBuffer product;      // int32 [rows, up to kOneDnnColumns], of oneDNN
   CodedBlock rows;
 };
 
@@ -66,6 +66,9 @@ class LinearTaskRun {
                (kernel_.scales_outliers || layer.outlier_columns.empty())),
         streams_(passes_once_ && far_),
         sampler_(task.timed, tiles_ * task.panels.size(), layer.shares) {
+    if (task.by_onednn) {
+      scratch.product.Reserve(task.x.rows * kOneDnnColumns * sizeof(int32_t));
+    }
     if (tiles_ <= 2 && HostFeatures().feed.into_l2) {
       dot_.prefetch.into = streams_ ? Into::kL2ThenL1 : Into::kL2;
     }
@@ -106,7 +109,8 @@ class LinearTaskRun {
   };
 
   void Quantize();
-  void MultiplyByOneDnn();
+  void MultiplyByOneDnn(size_t range);
+  void CopyDenseCodes();
   void RunPanel(size_t index);
   void BeginSlice(const Panel& panel, const Slice& slice);
   void AskForWeights(const Slice& slice, size_t group_bytes);
@@ -160,7 +164,9 @@ class LinearTaskRun {
   bool plain_;
   bool streams_;               // weights come at the pace of memory
   bool has_outliers_ = false;  // anywhere in the task
-  bool has_product_ = false;   // oneDNN's, of all rows and columns
+  // oneDNN's, of all rows and the range of columns that is under way.
+  bool has_product_ = false;
+  bool has_dense_codes_ = false;
   // Of the current slice: what its tiles share, which Multiply completes.
   DotTile dot_;
   bool is_last_slice_ = false;

@@ -131,10 +131,11 @@ void PhaseSampler::EndQuantizeBeginLoop() {
   loop_start_ = mark_;
 }
 
-void PhaseSampler::DotOfAllTilesDone() {
+void PhaseSampler::EndDotOfTiles() {
   if (!enabled_) return;
-  dot_of_all_ = Lap();
-  loop_start_ = mark_;
+  const uint64_t ticks = ReadTicks() - dot_start_;
+  dot_of_tiles_ += ticks;
+  loop_start_ += ticks;
 }
 
 void PhaseSampler::EndSample(const Twins& twins, double parts) {
@@ -158,7 +159,7 @@ PhaseTimes PhaseSampler::EndLoop() {
         unit * static_cast<double>(std::max<int64_t>(ticks, 0)));
   };
   times.quantize_ns = nanoseconds(quantize_);
-  times.dot_ns += nanoseconds(dot_of_all_);
+  times.dot_ns += nanoseconds(static_cast<int64_t>(dot_of_tiles_));
   return times;
 }
 

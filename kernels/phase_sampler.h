@@ -75,7 +75,10 @@ class PhaseSampler {
 
   void BeginQuantize() { mark_ = enabled_ ? ReadTicks() : 0; }
   void EndQuantizeBeginLoop();
-  void DotOfAllTilesDone();  // before the loop, where there is such a thing
+  // A product of many tiles at once, where there is such a thing: no time of
+  // the loop around it.
+  void BeginDotOfTiles() { dot_start_ = enabled_ ? ReadTicks() : 0; }
+  void EndDotOfTiles();
   bool Wants(size_t tile) const { return tile == next_; }
   // By turns: where another thread uses the core, the first twins of a sample
   // are the slowest, by up to a third on Zen 3.
@@ -111,7 +114,8 @@ class PhaseSampler {
   uint64_t loop_start_ = 0;
   uint64_t sample_start_ = 0;
   int64_t quantize_ = 0;
-  int64_t dot_of_all_ = 0;
+  uint64_t dot_start_ = 0;
+  uint64_t dot_of_tiles_ = 0;
 };
 
 }  // namespace octet::kernels

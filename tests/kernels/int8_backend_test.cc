@@ -65,6 +65,8 @@ TEST_F(Int8BackendTest, OneDnnGivesTheSameBits) {
                                                        {7, 37, 101},
                                                        {67, 333, 1000},
                                                        {1, 1, 1},
+                                                       {9, 384, 64},
+                                                       {5, 769, 65},
                                                        {130, 65, 4097}}) {
     for (const bool full : {false, true}) {
       SCOPED_TRACE(testing::Message() << m << "x" << k << "x" << n << full);
@@ -84,10 +86,12 @@ TEST_F(Int8BackendTest, OneDnnGivesTheSameBits) {
 }
 
 TEST_F(Int8BackendTest, ThreadsChangeNothing) {
-  const Layer layer(200, 320, 384, kSeed);
   ThreadPool pool(3);
-  EXPECT_EQ(RunOn(Int8Backend::kOneDnn, layer, &pool),
-            RunOn(Int8Backend::kOneDnn, layer));
+  for (const size_t n : {320, 1000}) {
+    const Layer layer(200, n, 384, kSeed);
+    EXPECT_EQ(RunOn(Int8Backend::kOneDnn, layer, &pool),
+              RunOn(Int8Backend::kOneDnn, layer));
+  }
 }
 
 TEST_F(Int8BackendTest, ItsProductCountsAsDot) {

@@ -165,5 +165,28 @@ TEST(Dispatch, ThreadsGetPanelsThenRowsThenMorePanels) {
   }
 }
 
+// oneDNN's ranges of columns: as many tasks as there are threads, but no cut
+// inside a range.
+TEST(Dispatch, ThreadsGetWholeRangesOfColumns) {
+  constexpr size_t kUnit = 384;
+  struct Cut {
+    size_t m, k, n, threads;
+    size_t rows, panels;
+  };
+  for (const Cpu& cpu : Cpus()) {
+    SCOPED_TRACE(cpu.name);
+    const Kernel& kernel = SelectKernel(cpu.features);
+    for (const Cut& cut :
+         {Cut{8, 4096, 4096, 8, 1, 8}, Cut{8, 4096, 1536, 8, 1, 4},
+          Cut{512, 384, 1536, 2, 1, 2}, Cut{512, 768, 3072, 4, 1, 4},
+          Cut{512, 384, 384, 4, 4, 1}}) {
+      Partition partition = Divide({cut.m, cut.n, cut.k, false, kUnit}, kernel,
+                                   cut.threads, kSliceBytes);
+      EXPECT_GE(partition.row_blocks, cut.rows) << cut.m << "x" << cut.n;
+      EXPECT_EQ(partition.panel_blocks, cut.panels) << cut.m << "x" << cut.n;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace octet::kernels
