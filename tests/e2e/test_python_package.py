@@ -129,7 +129,9 @@ def test_text_is_tokenized_as_the_model_wants(
         "with octet_client.Client(sys.argv[1]) as client:\n"
         "    embedder = octet_client.text.Embedder(\n"
         "        client, 'minilm', sys.argv[2])\n"
-        "    numpy.save(sys.argv[4], embedder.encode(texts))\n"
+        "    rows = embedder.encode(texts)\n"
+        "    assert numpy.allclose(embedder.encode(texts[0]), rows[0])\n"
+        "    numpy.save(sys.argv[4], rows)\n"
     )
     samples = texts.held_out_texts(6)
     source = tmp_path / "texts"

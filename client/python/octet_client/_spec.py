@@ -46,6 +46,13 @@ def _override(pattern: str, what: Union[str, Mapping[str, Any]]) -> Any:
     )
 
 
+def _patterns(name: str, patterns: Iterable[str]) -> Iterable[str]:
+    """A str would pass as a pattern for each of its characters."""
+    if isinstance(patterns, str):
+        raise TypeError(f"{name} is a str; give a list of patterns")
+    return patterns
+
+
 def quantization_spec(
     *,
     policy: str,
@@ -53,6 +60,8 @@ def quantization_spec(
     methods: Mapping[str, Any],
     scheme: str,
     float_scheme: str,
+    include: Iterable[str],
+    exclude: Iterable[str],
     overrides: Iterable[tuple[str, Override]],
     outlier_rule: str,
     **fields: Any,
@@ -63,6 +72,8 @@ def quantization_spec(
         methods=_methods(methods),
         scheme=enum_value("SCHEME", scheme),
         float_scheme=enum_value("SCHEME", float_scheme),
+        include=_patterns("include", include),
+        exclude=_patterns("exclude", exclude),
         overrides=[_override(*override) for override in overrides],
         outlier_rule=enum_value("OUTLIER_RULE", outlier_rule),
         **fields,

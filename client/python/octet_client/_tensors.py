@@ -40,6 +40,16 @@ def to_array(tensor: Any) -> np.ndarray:
     return np.frombuffer(tensor.data, dtype).reshape(tuple(tensor.shape)).copy()
 
 
+def _sequence(index: int, ids: Any) -> np.ndarray:
+    found = np.asarray(ids)
+    if found.ndim != 1 or (found.size > 0 and found.dtype.kind not in "iu"):
+        raise ValueError(
+            f"token_ids[{index}] must be a sequence of integers; "
+            "token_ids holds one such sequence per text"
+        )
+    return found.astype(np.int64)
+
+
 def to_inputs(
     tokens: Tokens | None = None, features: np.ndarray | None = None
 ) -> Any:
@@ -47,7 +57,7 @@ def to_inputs(
         raise ValueError("give either token ids or features")
     if features is not None:
         return messages.ModelInputs(features=to_tensor(features))
-    ids = [np.asarray(sequence, dtype=np.int64) for sequence in tokens or ()]
+    ids = [_sequence(i, sequence) for i, sequence in enumerate(tokens)]
     batch = messages.TokenBatch(lengths=[len(sequence) for sequence in ids])
     if ids:
         batch.ids.extend(np.concatenate(ids).tolist())

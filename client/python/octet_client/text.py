@@ -50,10 +50,14 @@ class Embedder:
             self._tokenizer.enable_truncation(longest)
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        if isinstance(texts, str):
+            raise TypeError("texts is a str; give a list of them")
         return [item.ids for item in self._tokenizer.encode_batch(list(texts))]
 
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """One row per text."""
+    def encode(self, texts: Union[str, Sequence[str]]) -> np.ndarray:
+        """One row per text; of a single str, the row itself."""
+        if isinstance(texts, str):
+            return self.encode([texts])[0]
         ids = self.tokenize(texts)
         if not ids:
             width = self._client.get_model(self._model).output_width

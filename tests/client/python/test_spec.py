@@ -3,10 +3,12 @@
 import pytest
 
 
-def spec(**methods):
+def spec(include=(), exclude=(), **methods):
     from octet_client._spec import quantization_spec
 
     return quantization_spec(
+        include=include,
+        exclude=exclude,
         policy="fixed",
         budget=None,
         methods=methods,
@@ -30,3 +32,11 @@ def test_what_is_unknown_is_said_with_what_is_known():
         spec(roundng="gptq")
     with pytest.raises(ValueError, match=r"'gptz' is not one of .*gptq"):
         spec(rounding="gptz")
+
+
+def test_patterns_come_in_lists():
+    assert list(spec(include=["encoder.*"]).include) == ["encoder.*"]
+    with pytest.raises(TypeError, match="include is a str"):
+        spec(include="encoder.*")
+    with pytest.raises(TypeError, match="exclude is a str"):
+        spec(exclude="encoder.*")

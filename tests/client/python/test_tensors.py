@@ -24,6 +24,9 @@ def test_tokens_are_concatenated_without_padding():
     tokens = to_inputs(tokens=[[1, 2, 3], np.array([4]), (5, 6)]).tokens
     assert list(tokens.ids) == [1, 2, 3, 4, 5, 6]
     assert list(tokens.lengths) == [3, 1, 2]
+    matrix = to_inputs(tokens=np.array([[1, 2], [3, 4]])).tokens
+    assert list(matrix.ids) == [1, 2, 3, 4]
+    assert list(matrix.lengths) == [2, 2]
 
 
 def test_what_is_no_input_is_a_value_error():
@@ -35,6 +38,16 @@ def test_what_is_no_input_is_a_value_error():
         to_inputs()
     with pytest.raises(ValueError, match="either"):
         to_inputs([[1]], np.zeros((1, 1)))
+
+
+@pytest.mark.parametrize(
+    "tokens", [[1, 2], [[1], [2.5]], [[1], "ab"], [[True]], [[[1]]]]
+)
+def test_what_is_no_token_id_is_not_rounded_to_one(tokens):
+    from octet_client._tensors import to_inputs
+
+    with pytest.raises(ValueError, match="sequence of integers"):
+        to_inputs(tokens=tokens)
 
 
 def test_scheme_names_that_do_not_exist_are_answered_with_those_that_do():
