@@ -11,6 +11,7 @@
 #include "kernels/float_activation.h"
 #include "kernels/float_tasks.h"
 #include "kernels/onednn_gemm.h"
+#include "kernels/shape_check.h"
 #include "kernels/status_macros.h"
 
 namespace octet::kernels {
@@ -122,13 +123,6 @@ void AddResidual(MatrixView<const float> residual, MatrixView<float> y) {
   }
 }
 
-absl::Status ShapeError(std::string_view field, size_t rows, size_t cols,
-                        std::string_view expected) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(std::string(field), " has shape [", rows, ", ", cols,
-                   "]; it must be ", std::string(expected)));
-}
-
 }  // namespace
 
 class FloatLinear::Impl {
@@ -136,11 +130,15 @@ class FloatLinear::Impl {
   template <typename T>
   absl::Status CheckShapes(MatrixView<const T> w,
                            absl::Span<const float> bias) {
-    if (w.data == nullptr || w.rows == 0 || w.cols == 0) {
-      return ShapeError("weight", w.rows, w.cols, "at least [1, 1]");
+    if (w.rows == 0 || w.cols == 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("weight has shape [", w.rows, ", ", w.cols,
+                       "]; expected at least [1, 1]"));
     }
+    RETURN_IF_ERROR(CheckShape("weight", w, w.rows, w.cols));
     if (!bias.empty() && bias.size() != w.rows) {
-      return ShapeError("bias", bias.size(), 1, absl::StrCat("[", w.rows, "]"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "bias holds ", bias.size(), " values; weight has ", w.rows, " rows"));
     }
     n_ = w.rows;
     k_ = w.cols;
@@ -179,19 +177,10 @@ class FloatLinear::Impl {
 
   absl::Status CheckCall(MatrixView<const float> x, MatrixView<float> y,
                          const LinearCall& call) const {
-    if (x.cols != k_) {
-      return ShapeError("x", x.rows, x.cols, absl::StrCat("[M, ", k_, "]"));
-    }
-    const std::string expected = absl::StrCat("[", x.rows, ", ", n_, "]");
-    if (y.rows != x.rows || y.cols != n_) {
-      return ShapeError("y", y.rows, y.cols, expected);
-    }
-    const MatrixView<const float>& residual = call.residual;
-    if (residual.data != nullptr &&
-        (residual.rows != x.rows || residual.cols != n_)) {
-      return ShapeError("residual", residual.rows, residual.cols, expected);
-    }
-    return absl::OkStatus();
+    RETURN_IF_ERROR(CheckShape("x", x, x.rows, k_));
+    RETURN_IF_ERROR(CheckShape("y", y, x.rows, n_));
+    if (call.residual.data == nullptr) return absl::OkStatus();
+    return CheckShape("residual", call.residual, x.rows, n_);
   }
 
   absl::Status Run(MatrixView<const float> x, MatrixView<float> y,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -26,7 +27,9 @@ Int8Layer::Int8Layer(const Kernel& kernel, const Int8LinearSpec& spec)
   std::transform(spec.bias.begin(), spec.bias.end(), bias.begin(),
                  [](float b) { return b + 0.0F; });
   coding.coding = spec.coding;
-  coding.input_scale = spec.input_scale;
+  // As coded: InverseScale has the same floor.
+  coding.input_scale =
+      std::max(spec.input_scale, std::numeric_limits<float>::min());
   coding.input_zero_point = spec.input_zero_point;
   coding.code_offset = kernel.code_offset;
   coding.hadamard_block = spec.hadamard_block;

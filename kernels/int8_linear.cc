@@ -24,6 +24,7 @@
 #include "kernels/onednn_gemm.h"
 #include "kernels/phase_clock.h"
 #include "kernels/registry.h"
+#include "kernels/shape_check.h"
 #include "kernels/status_macros.h"
 #include "kernels/thread_pool.h"
 
@@ -31,22 +32,6 @@ namespace octet::kernels {
 namespace {
 
 constexpr size_t kMaxK = size_t{1} << 24;  // column sums stay in int32
-
-// Of a MatrixView, a LinearInput or a LinearOutput.
-template <typename View>
-absl::Status CheckShape(absl::string_view field, const View& view, size_t rows,
-                        size_t cols) {
-  if (view.rows == rows && view.cols == cols && view.stride >= view.cols &&
-      (view.data != nullptr || rows == 0)) {
-    return absl::OkStatus();
-  }
-  if (view.data == nullptr && rows != 0) {
-    return absl::InvalidArgumentError(absl::StrCat(field, " has no data"));
-  }
-  return absl::InvalidArgumentError(absl::StrCat(
-      field, " has shape [", view.rows, ", ", view.cols, "] and stride ",
-      view.stride, "; expected shape [", rows, ", ", cols, "]"));
-}
 
 absl::Status CheckScale(absl::string_view field, float scale) {
   if (scale > 0.0F && std::isfinite(scale)) return absl::OkStatus();

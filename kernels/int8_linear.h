@@ -105,8 +105,9 @@ class Int8Linear {
   Int8Linear& operator=(Int8Linear&&) noexcept;
   ~Int8Linear();
 
-  // x [M, K], y [M, N]; any M >= 0. A row of x with a NaN or an infinity gives
-  // a row of NaN; callers that must refuse it look first (AllFinite).
+  // x [M, K], y [M, N]; any M >= 0; y does not overlap x: tasks read all of a
+  // row of x while others write y. A row of x with a NaN or an infinity gives a
+  // row of NaN; callers that must refuse it look first (AllFinite).
   // Errors: INVALID_ARGUMENT when a shape does not fit.
   absl::Status Run(MatrixView<const float> x, MatrixView<float> y,
                    const LinearCall& call) const;

@@ -42,17 +42,22 @@ Panel PackedWeights::panel(size_t index) const {
 
 void PackedWeights::PackPanel(const Panel& panel,
                               MatrixView<const int8_t> codes) {
-  int8_t* out = codes_.As<int8_t>() + (panel.codes - codes_.As<int8_t>());
+  int8_t* packed = codes_.As<int8_t>() + (panel.codes - codes_.As<int8_t>());
   for (size_t c = 0; c < panel.columns; ++c) {
     const int8_t* row = codes.row(panel.begin + c);
+    int8_t* group = packed + c * kr_;
     int32_t sum = 0;
-    for (size_t k = 0; k < k_; ++k) {
-      out[(k / kr_ * panel.width + c) * kr_ + k % kr_] =
-          static_cast<int8_t>(row[k] + offset_);
-      sum += row[k];
+    int8_t minimum = 0;
+    for (size_t k = 0; k < k_; k += kr_, group += panel.width * kr_) {
+      const size_t count = std::min(kr_, k_ - k);
+      for (size_t i = 0; i < count; ++i) {
+        const int8_t code = row[k + i];
+        group[i] = static_cast<int8_t>(code + offset_);
+        sum += code;
+        minimum = std::min(minimum, code);
+      }
     }
     column_sums_[panel.begin + c] = sum;
-    const int8_t minimum = *std::min_element(row, row + k_);
     if (minimum == std::numeric_limits<int8_t>::min()) {
       max_exact_k_ = kMaxExactKWithMinimum;
     }

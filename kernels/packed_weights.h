@@ -7,7 +7,7 @@
 //                 kernel's weight_offset added
 //   seed[n]       (code_offset - zero_point) * sum_k W[n, k]
 //
-// A product of more than MaxExactK() terms could leave the int32 accumulator:
+// A product of more than max_exact_k() terms could leave the int32 accumulator:
 // then the caller splits K and adds the parts in 64 bits, seed included.
 
 #ifndef OCTET_KERNELS_PACKED_WEIGHTS_H_

@@ -314,6 +314,23 @@ void ExpectRefused(const Int8LinearSpec& spec, const std::string& message) {
   EXPECT_THAT(std::string(linear.status().message()), HasSubstr(message));
 }
 
+// What is coded by the floor of InverseScale is scaled back by it, too.
+TEST(Int8Linear, AScaleBelowTheNormalNumbersIsTheLeastOfThem) {
+  const int8_t code = 1;
+  const float scale = 1.0F;
+  Int8LinearSpec spec;
+  spec.codes = {&code, 1, 1};
+  spec.scales = {&scale, 1};
+  spec.coding = ActivationCoding::kStaticAffine;
+  spec.input_scale = 1e-39F;
+  const auto linear = Int8Linear::Create(spec);
+  ASSERT_TRUE(linear.ok()) << linear.status();
+  const float x = 1e-37F;
+  float y = 0.0F;
+  ASSERT_TRUE(linear->Run({&x, 1, 1}, {&y, 1, 1}, {}).ok());
+  EXPECT_NEAR(y, x, std::numeric_limits<float>::min());
+}
+
 TEST(Int8Linear, RefusesWhatDoesNotFitByName) {
   Layer layer(2, 4, 5, /*seed=*/1);
   layer.SetOutliers({1, 3}, 6.0F);

@@ -169,8 +169,28 @@ TEST(FloatLinear, ShapesThatDoNotFitAreNamed) {
   const auto linear = FloatLinear::Create(w.view(), {});
   ASSERT_TRUE(linear.ok());
   TestMatrix x(2, 5), y(2, 3);
-  EXPECT_THAT(std::string(linear->Run(x.view(), y.view(), {}).message()),
-              HasSubstr("x has shape [2, 5]; it must be [M, 4]"));
+  EXPECT_THAT(
+      std::string(linear->Run(x.view(), y.view(), {}).message()),
+      HasSubstr("x has shape [2, 5] and stride 5; expected shape [2, 4]"));
+}
+
+TEST(FloatLinear, RowsThatOverlapAndMissingDataAreNamed) {
+  const TestMatrix w = Normal(3, 4, 1);
+  MatrixView<const float> weight = w.view();
+  weight.stride = 3;
+  EXPECT_THAT(std::string(FloatLinear::Create(weight, {}).status().message()),
+              HasSubstr("weight has shape [3, 4] and stride 3"));
+  const auto linear = FloatLinear::Create(w.view(), {});
+  ASSERT_TRUE(linear.ok());
+  TestMatrix x(2, 4), y(2, 3);
+  MatrixView<const float> no_x = x.view();
+  no_x.data = nullptr;
+  EXPECT_THAT(std::string(linear->Run(no_x, y.view(), {}).message()),
+              HasSubstr("x has no data"));
+  MatrixView<float> narrow = y.view();
+  narrow.stride = 2;
+  EXPECT_THAT(std::string(linear->Run(x.view(), narrow, {}).message()),
+              HasSubstr("y has shape [2, 3] and stride 2"));
 }
 
 TEST(FloatLinear, SixteenBitWeightsStaySixteenBit) {
