@@ -5,6 +5,10 @@
 #include <memory>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "server/telemetry/build_info.h"
 
 namespace octet {
@@ -54,6 +58,48 @@ rpc::Reflection ParseReflection(const std::string& word) {
   return word == "open" ? rpc::Reflection::kOpen : rpc::Reflection::kOn;
 }
 
+// CLI::Range lets NaN through, for which no comparison is true.
+CLI::Validator Between(double low, double high) {
+  return {
+      [=](const std::string& text) -> std::string {
+        double value = 0.0;
+        if (absl::SimpleAtod(text, &value) && value >= low && value <= high) {
+          return "";
+        }
+        return absl::StrFormat("Value %s not in range %g to %g", text, low,
+                               high);
+      },
+      absl::StrFormat("FLOAT in [%g - %g]", low, high)};
+}
+
+// gRPC would listen on some port of its own choice where it cannot read one.
+// civetweb, behind /metrics, knows neither IPv6 here nor sockets with a path.
+std::string AddressProblem(const std::string& address, bool http) {
+  if (!http && absl::StartsWith(address, "unix:")) return "";
+  const size_t colon = address.rfind(':');
+  const std::string host = address.substr(0, colon);
+  uint32_t port = 0;
+  if (colon == std::string::npos || host.empty() ||
+      !absl::SimpleAtoi(address.substr(colon + 1), &port) || port > 65535) {
+    return absl::StrCat("'", address,
+                        "' is not HOST:PORT with a port of 0 to 65535");
+  }
+  const bool ipv6 = host.front() == '[' && host.back() == ']';
+  if (!ipv6 && absl::StrContains(host, ':')) {
+    return absl::StrCat("'", address, "': an IPv6 address stands in brackets");
+  }
+  if (ipv6 && http) {
+    return absl::StrCat("'", address,
+                        "' is IPv6; metrics are served over IPv4 alone");
+  }
+  return "";
+}
+
+CLI::Validator ListenAddress(bool http) {
+  return {[=](const std::string& text) { return AddressProblem(text, http); },
+          ""};
+}
+
 // A flag of the form --name with the environment variable OCTET_NAME.
 template <typename T>
 CLI::Option* Add(CLI::App& app, const std::string& name, T& value,
@@ -70,9 +116,11 @@ CLI::Option* Add(CLI::App& app, const std::string& name, T& value,
 void AddFlags(CLI::App& app, Raw& raw) {
   rpc::ServerOptions& server = raw.flags.server;
   Add(app, "grpc-address", server.grpc_address,
-      "Where gRPC listens, HOST:PORT; port 0 takes a free one");
+      "Where gRPC listens, HOST:PORT or unix:PATH; port 0 takes a free one")
+      ->check(ListenAddress(/*http=*/false));
   Add(app, "metrics-address", server.metrics_address,
-      "Where /metrics is served over HTTP, HOST:PORT; port 0 takes a free one");
+      "Where /metrics is served over HTTP, HOST:PORT; port 0 takes a free one")
+      ->check(ListenAddress(/*http=*/true));
   Add(app, "tls-certificate", server.security.tls.chain,
       "Certificate chain of the gRPC port, PEM; without it the port speaks "
       "plaintext. Read again when it changes");
@@ -116,7 +164,7 @@ void AddFlags(CLI::App& app, Raw& raw) {
       ->check(CLI::Range(1, 1'000'000));
   Add(app, "batch-wait-ms", raw.batch_wait_ms,
       "How long fewer rows than that wait for more; 0 never waits")
-      ->check(CLI::Range(0.0, 10'000.0));
+      ->check(Between(0.0, 10'000.0));
   Add(app, "max-message-bytes", server.max_message_bytes,
       "Largest request message")
       ->check(CLI::Range(int64_t{1} << 10,
@@ -127,7 +175,7 @@ void AddFlags(CLI::App& app, Raw& raw) {
       ->check(CLI::Range(uint64_t{1}, uint64_t{2047}));
   Add(app, "max-upload-bytes", server.max_upload_bytes,
       "Largest checkpoint or bundle upload")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 60));
   Add(app, "client-max-calls", server.client_limits.calls,
       "Calls that one client may have in flight; 0: any number")
       ->check(CLI::Range(0, 10'000'000));
@@ -140,11 +188,11 @@ void AddFlags(CLI::App& app, Raw& raw) {
       ->check(CLI::Range(1, 1'000'000));
   Add(app, "max-connection-idle-seconds", raw.idle_seconds,
       "A connection without calls is closed after that long; 0: never")
-      ->check(CLI::Range(0.0, 1e6));
+      ->check(Between(0.0, 1e6));
   Add(app, "max-connection-age-seconds", raw.age_seconds,
       "A connection takes no more calls after that long, so that clients look "
       "for servers anew; 0: never")
-      ->check(CLI::Range(0.0, 1e6));
+      ->check(Between(0.0, 1e6));
   Add(app, "max-metadata-bytes", server.transport.max_metadata_bytes,
       "Headers of one call")
       ->check(CLI::Range(size_t{1} << 10, size_t{1} << 20));
@@ -178,15 +226,15 @@ void AddFlags(CLI::App& app, Raw& raw) {
   Add(app, "grace-seconds", raw.grace_seconds,
       "After a signal: how long to go on accepting calls while health says "
       "NOT_SERVING, so that load balancers look elsewhere")
-      ->check(CLI::Range(0.0, 3600.0));
+      ->check(Between(0.0, 3600.0));
   Add(app, "drain-seconds", raw.drain_seconds,
       "After that: how long admitted calls and quantizations may take to "
       "finish before they are cancelled")
-      ->check(CLI::Range(0.0, 86400.0));
+      ->check(Between(0.0, 86400.0));
   Add(app, "slow-request-seconds", raw.slow_seconds,
       "Unary calls, and requests of streams, that take as long are logged, "
       "besides those that fail")
-      ->check(CLI::Range(0.0, 1e6));
+      ->check(Between(0.0, 1e6));
   Add(app, "log-level", raw.flags.log_level, "How much is logged, to stderr")
       ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}));
 }

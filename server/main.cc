@@ -9,6 +9,8 @@
 #include <thread>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "server/flags.h"
 #include "server/rpc/server.h"
 #include "server/telemetry/build_info.h"
@@ -23,8 +25,10 @@ void LogToStderr(const std::string& level) {
   spdlog::set_level(spdlog::level::from_str(level));
 }
 
-std::string HostOf(const std::string& address) {
-  return address.substr(0, address.rfind(':'));
+// `asked` with the port that was bound.
+std::string Bound(const std::string& asked, int port) {
+  if (absl::StartsWith(asked, "unix:")) return asked;
+  return absl::StrCat(asked.substr(0, asked.rfind(':')), ":", port);
 }
 
 // Signals arrive where they are waited for: every thread started later
@@ -74,10 +78,9 @@ int main(int argc, char** argv) {
                      std::string(server.status().message()));
     return EXIT_FAILURE;
   }
-  spdlog::info("ready grpc={}:{} metrics={}:{}",
-               HostOf(flags->server.grpc_address), (*server)->grpc_port(),
-               HostOf(flags->server.metrics_address),
-               (*server)->metrics_port());
+  spdlog::info("ready grpc={} metrics={}",
+               Bound(flags->server.grpc_address, (*server)->grpc_port()),
+               Bound(flags->server.metrics_address, (*server)->metrics_port()));
 
   int signal = 0;
   sigwait(&signals, &signal);

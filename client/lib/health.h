@@ -9,7 +9,7 @@
 
 namespace octet::client {
 
-enum class Health { kUnknown = 0, kServing = 1, kNotServing = 2 };
+enum class Health { kUnknown, kServing, kNotServing };
 
 // `service` is a full name such as "octet.v1.InferenceService"; empty asks for
 // the whole server. NOT_FOUND when it does not know the service.

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from google.protobuf import descriptor_pool
 from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
@@ -47,7 +48,11 @@ def test_health_and_reflection_know_the_service(prepared):
     )
     assert health.status == health_pb2.HealthCheckResponse.SERVING
     database = ProtoReflectionDescriptorDatabase(prepared.channel)
-    assert SERVICE in database.get_services()
+    listed = set(database.get_services())
+    assert {SERVICE, "grpc.health.v1.Health"} <= listed
+    pool = descriptor_pool.DescriptorPool(database)
+    for service in listed:
+        assert pool.FindServiceByName(service).methods
 
 
 def test_models_are_ready_when_they_are_loaded(oip):
