@@ -6,6 +6,9 @@
 namespace octet::kernels {
 namespace {
 
+// std::max keeps a NaN or drops it by where it stands.
+float Larger(float a, float b) { return b > a || std::isnan(b) ? b : a; }
+
 void PoolOne(PoolingKind kind, MatrixView<const float> x, float* y) {
   std::copy_n(x.row(0), x.cols, y);
   if (kind == PoolingKind::kFirst) return;
@@ -14,7 +17,7 @@ void PoolOne(PoolingKind kind, MatrixView<const float> x, float* y) {
     if (kind == PoolingKind::kMean) {
       for (size_t n = 0; n < x.cols; ++n) y[n] += row[n];
     } else {
-      for (size_t n = 0; n < x.cols; ++n) y[n] = std::max(y[n], row[n]);
+      for (size_t n = 0; n < x.cols; ++n) y[n] = Larger(y[n], row[n]);
     }
   }
   if (kind == PoolingKind::kMean) {

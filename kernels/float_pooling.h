@@ -16,7 +16,8 @@ namespace octet::kernels {
 
 enum class PoolingKind : uint8_t { kMean, kFirst, kMax };
 
-// x [sum(lengths), N], y [lengths.size(), N]; every length is at least 1.
+// x [sum(lengths), N], y [lengths.size(), N]; every length is at least 1. A NaN
+// of a sequence, but for kFirst, is a NaN of its row, wherever it stands.
 void Pool(PoolingKind kind, MatrixView<const float> x,
           absl::Span<const int32_t> lengths, MatrixView<float> y);
 

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "tests/kernels_float/test_data.h"
 
 namespace octet::kernels {
@@ -10,6 +12,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::FloatEq;
+using testing::IsNan;
 
 TestMatrix ThreeTokens() {
   TestMatrix x(3, 2);
@@ -33,6 +36,19 @@ TEST(Pool, FirstIsTheFirstToken) {
 
 TEST(Pool, MaxIsTakenColumnByColumn) {
   EXPECT_THAT(Pooled(PoolingKind::kMax), ElementsAre(3, -2, 10, 5));
+}
+
+TEST(Pool, ANaNWinsWhereverItStands) {
+  for (const PoolingKind kind : {PoolingKind::kMean, PoolingKind::kMax}) {
+    for (size_t at = 0; at < 4; ++at) {
+      TestMatrix x(4, 1);
+      x.data = {1.0F, 2.0F, 3.0F, 4.0F};
+      x.data[at] = std::numeric_limits<float>::quiet_NaN();
+      TestMatrix y(1, 1);
+      Pool(kind, x.view(), {4}, y.view());
+      EXPECT_THAT(y.data, ElementsAre(IsNan())) << at;
+    }
+  }
 }
 
 TEST(NormalizeL2, RowsGetUnitLength) {
