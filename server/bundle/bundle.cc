@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "server/bundle/compressed_tensors_import.h"
 #include "server/bundle/directory_store.h"
 #include "server/bundle/io.h"
+#include "server/bundle/json.h"
 #include "server/bundle/safetensors.h"
 #include "server/bundle/sha256.h"
 #include "server/model/str_cat.h"
@@ -23,7 +25,8 @@ namespace {
 
 constexpr std::string_view kManifest = "octet.json";
 constexpr uint64_t kMaxManifestBytes = uint64_t{64} << 20;
-constexpr uint64_t kMaxConfigBytes = uint64_t{1} << 20;
+// Labels of 20,000 classes, by number and by name, take 2 MiB.
+constexpr uint64_t kMaxConfigBytes = uint64_t{8} << 20;  // all configs
 constexpr size_t kMaxConfigs = 64;
 
 absl::Status CheckFile(const fs::path& directory, const std::string& path,
@@ -66,23 +69,42 @@ absl::Status CheckFiles(const fs::path& directory, const Manifest& manifest,
   return absl::OkStatus();
 }
 
+// What importers read; the rest (a tokenizer.json, say) is not looked at.
+bool IsConfig(std::string_view path) {
+  return path == "modules.json" || path == "config.json" ||
+         path.ends_with("/config.json");
+}
+
+// Adds the file, and its length to `bytes`.
+absl::Status ReadConfig(const fs::path& directory, const std::string& path,
+                        uint64_t& bytes, model::ConfigFiles& configs) {
+  if (configs.size() == kMaxConfigs) {
+    return absl::InvalidArgumentError(model::StrCat(
+        "the checkpoint has more than ", kMaxConfigs, " config.json files"));
+  }
+  absl::StatusOr<std::string> text =
+      ReadSmallFile(directory / path, kMaxConfigBytes - bytes);
+  if (absl::IsResourceExhausted(text.status())) {
+    return absl::InvalidArgumentError(
+        model::StrCat(Quoted(path), " is too long: the configs of a model may ",
+                      "have ", kMaxConfigBytes, " bytes in all"));
+  }
+  RETURN_IF_ERROR(text.status());
+  RETURN_IF_ERROR(CheckJson(path, *text));
+  bytes += text->size();
+  configs[path] = *std::move(text);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<ModelFiles> OpenModelFiles(const fs::path& directory) {
   ModelFiles files;
   ASSIGN_OR_RETURN(const std::vector<std::string> paths, ListFiles(directory));
+  uint64_t bytes = 0;
   for (const std::string& path : paths) {
-    std::error_code error;
-    const fs::path file = directory / path;
-    if (!path.ends_with(".json") || path.front() == '.' || path == kManifest ||
-        fs::file_size(file, error) > kMaxConfigBytes) {
-      continue;
-    }
-    if (files.configs.size() == kMaxConfigs) {
-      return absl::InvalidArgumentError(model::StrCat(
-          "the checkpoint has more than ", kMaxConfigs, " .json files"));
-    }
-    ASSIGN_OR_RETURN(files.configs[path], ReadSmallFile(file, kMaxConfigBytes));
+    if (!IsConfig(path)) continue;
+    RETURN_IF_ERROR(ReadConfig(directory, path, bytes, files.configs));
   }
   ASSIGN_OR_RETURN(files.tensors, OpenSafetensors(directory));
   return files;

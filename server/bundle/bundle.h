@@ -25,7 +25,9 @@ struct ModelFiles {
   model::Plan plan;
 };
 
-// Reads every *.json of at most 1 MiB below `directory` and maps the tensors.
+// Reads modules.json and every config.json below `directory`, checked by
+// CheckJson, and maps the tensors. INVALID_ARGUMENT naming the file where the
+// configs have more than 8 MiB together.
 absl::StatusOr<ModelFiles> OpenModelFiles(
     const std::filesystem::path& directory);
 

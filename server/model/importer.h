@@ -16,7 +16,8 @@
 namespace octet::model {
 
 // The small text files of a checkpoint by relative path: "config.json",
-// "modules.json", "1_Pooling/config.json".
+// "modules.json", "1_Pooling/config.json". Importers recurse into what they
+// hold: its depth was bounded before (server/bundle/json.h).
 using ConfigFiles = std::map<std::string, std::string>;
 
 // Chooses the importer by config.json's `model_type` ("bert", "mlp",

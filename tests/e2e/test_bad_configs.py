@@ -16,6 +16,13 @@ def bert_config(**changes):
     return with_config(BERT | changes, checkpoints.bert)
 
 
+def with_modules(text):
+    return upload(checkpoints.bert() | {"modules.json": text})
+
+
+# Well formed; a parser that recurses over it overflows its stack.
+DEEP = b"[" * 500_000 + b"]" * 500_000
+
 CONFIG = [
     Case(
         "config-is-not-json",
@@ -31,9 +38,47 @@ CONFIG = [
     ),
     Case(
         "config-is-nested-deeply",
+        with_config(b'{"model_type":"mlp","x":' + DEEP + b"}"),
+        CODE.INVALID_ARGUMENT,
+        ("config.json", "32 levels"),
+    ),
+    Case(
+        "config-is-nested-deeply-and-has-no-end",
         with_config(b'{"model_type":' + b"[" * 100_000),
         CODE.INVALID_ARGUMENT,
         ("config.json",),
+    ),
+    Case(
+        "config-has-a-key-twice",
+        with_config(b'{"model_type":"bert",' + json_bytes(MLP)[1:]),
+        CODE.INVALID_ARGUMENT,
+        ("config.json", "model_type", "twice"),
+    ),
+    Case(
+        "config-is-too-long",
+        with_config(MLP | {"x": "x" * (8 << 20)}),
+        CODE.INVALID_ARGUMENT,
+        ("config.json", str(8 << 20)),
+    ),
+    Case(
+        "modules-are-nested-deeply",
+        with_modules(
+            b'[{"idx":0,"path":"","type":"x.Transformer","x":' + DEEP + b"}]"
+        ),
+        CODE.INVALID_ARGUMENT,
+        ("modules.json", "32 levels"),
+    ),
+    Case(
+        "modules-have-a-key-twice",
+        with_modules(b'[{"path":"","type":"x.Transformer","path":""}]'),
+        CODE.INVALID_ARGUMENT,
+        ("modules.json", "path", "twice"),
+    ),
+    Case(
+        "pooling-is-nested-deeply",
+        upload(checkpoints.bert() | {"1_Pooling/config.json": DEEP}),
+        CODE.INVALID_ARGUMENT,
+        ("1_Pooling/config.json", "32 levels"),
     ),
     Case(
         "config-is-binary",

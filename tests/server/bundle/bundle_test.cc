@@ -52,8 +52,7 @@ TEST(OpenBundle, ReadsWhatWasWritten) {
   const auto bundle = OpenBundle(dir.path(), Verify::kDigests);
   ASSERT_THAT(bundle, IsOk());
   EXPECT_EQ(bundle->manifest.files.size(), 3);
-  EXPECT_EQ(bundle->files.configs.size(), 2);
-  EXPECT_TRUE(bundle->files.configs.contains("sub/notes.json"));
+  EXPECT_TRUE(bundle->files.configs.contains("config.json"));
   EXPECT_TRUE(bundle->files.tensors->Contains("fc.weight"));
 }
 
@@ -116,16 +115,52 @@ TEST(OpenBundle, SizesAloneDoNotReadTheFiles) {
   EXPECT_THAT(OpenBundle(dir.path(), Verify::kSizes), IsOk());
 }
 
-TEST(OpenModelFiles, LeavesLargeAndHiddenFilesOut) {
+TEST(OpenModelFiles, ReadsWhatImportersReadAndNothingElse) {
   const TempDir dir;
   MakeBundle(dir);
-  WriteFile(dir / "tokenizer.json", std::string((1 << 20) + 1, ' '));
-  WriteFile(dir / ".hidden.json", "{}");
+  WriteFile(dir / "modules.json", "[]");
+  WriteFile(dir / "1_Pooling/config.json", "{}");
+  WriteFile(dir / "tokenizer.json", std::string(9 << 20, ' '));
   const auto files = OpenModelFiles(dir.path());
   ASSERT_THAT(files, IsOk());
-  EXPECT_FALSE(files->configs.contains("tokenizer.json"));
-  EXPECT_FALSE(files->configs.contains(".hidden.json"));
-  EXPECT_FALSE(files->configs.contains("octet.json"));
+  std::vector<std::string> paths;
+  for (const auto& [path, text] : files->configs) paths.push_back(path);
+  EXPECT_THAT(paths, testing::ElementsAre("1_Pooling/config.json",
+                                          "config.json", "modules.json"));
+}
+
+TEST(OpenModelFiles, RefusesConfigsThatAreTooLong) {
+  const TempDir dir;
+  MakeBundle(dir);
+  const std::string labels = R"({"model_type":"linear_set","id2label":")";
+  WriteFile(dir / "config.json", labels + std::string(7 << 20, 'x') + "\"}");
+  EXPECT_THAT(OpenModelFiles(dir.path()), IsOk());
+  WriteFile(dir / "sub/config.json",
+            labels + std::string(1 << 20, 'x') + "\"}");
+  EXPECT_THAT(OpenModelFiles(dir.path()),
+              Fails(StatusCode::kInvalidArgument,
+                    "'sub/config.json' is too long: the configs of a model may "
+                    "have 8388608 bytes in all"));
+}
+
+TEST(OpenModelFiles, RefusesConfigsThatAreDeepOrHaveAKeyTwice) {
+  const std::string deep(33, '[');
+  const std::pair<std::string, const char*> wrong[] = {
+      {deep + std::string(33, ']'), "nested deeper than 32 levels"},
+      {R"({"a":1,"a":2})", "the key 'a' occurs twice"},
+      {deep, "nested deeper"},
+      {"{", "not JSON"}};
+  for (const char* path :
+       {"config.json", "modules.json", "1_Pooling/config.json"}) {
+    for (const auto& [text, problem] : wrong) {
+      const TempDir dir;
+      MakeBundle(dir);
+      WriteFile(dir / path, text);
+      EXPECT_THAT(OpenModelFiles(dir.path()),
+                  Fails(StatusCode::kInvalidArgument,
+                        std::string(path) + ": " + problem));
+    }
+  }
 }
 
 TEST(LoadModel, ThePlanAndTheFamilyMustFitTheGraph) {
