@@ -5,6 +5,7 @@
 #include <variant>
 
 #include "kernels/status_macros.h"
+#include "server/bundle/compressed_tensors_import.h"
 #include "server/bundle/json.h"
 #include "server/model/str_cat.h"
 
@@ -83,7 +84,7 @@ absl::StatusOr<CompressedTensorsConfig> DescribeAsCompressedTensors(
   if (!config.is_object()) {
     return absl::InvalidArgumentError("config.json: must be an object");
   }
-  if (config.contains("quantization_config")) {
+  if (IsQuantizedConfig(config_json)) {
     return absl::InvalidArgumentError(
         "config.json: quantization_config: the checkpoint is quantized "
         "already");

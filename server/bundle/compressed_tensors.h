@@ -32,8 +32,8 @@ struct CompressedTensorsConfig {
 
 // `linears` names every linear of the checkpoint, those that the graph does
 // not run included (a pooler that sentence embedding leaves out): the "Linear"
-// target means them too. INVALID_ARGUMENT when config.json is not an object or
-// already has a quantization_config.
+// target means them too. INVALID_ARGUMENT when config.json is not an object, or
+// says already that the checkpoint is quantized.
 absl::StatusOr<CompressedTensorsConfig> DescribeAsCompressedTensors(
     std::string_view config_json, const std::vector<std::string>& linears,
     const model::Plan& plan);

@@ -31,7 +31,8 @@ struct QuantizedCheckpoint {
   std::unique_ptr<model::TensorSource> tensors;
 };
 
-// config.json has a `quantization_config`.
+// config.json has a `quantization_config`, and not null: some write that of a
+// float checkpoint.
 bool IsQuantizedConfig(std::string_view config_json);
 
 absl::StatusOr<QuantizedCheckpoint> ImportCompressedTensors(

@@ -89,6 +89,9 @@ absl::StatusOr<bundle::Manifest> WriteBundle(
   for (const auto& [layer, layer_plan] : plan.layers) {
     manifest.plan[layer] = layer_plan.scheme;
   }
+  // Before the tensors: what is wrong here shows before they take their time.
+  RETURN_IF_ERROR(CopyCompanionFiles(job.checkpoint, job.output));
+  RETURN_IF_ERROR(WriteConfig(job, checkpoint, graph, manifest));
   bundle::QuantizationReport& report = manifest.report;
   report.warnings = plan.warnings;
   if (job.calibration != nullptr) {
@@ -101,8 +104,6 @@ absl::StatusOr<bundle::Manifest> WriteBundle(
   RETURN_IF_ERROR(CountBytes(*checkpoint.tensors, tensors, report));
   SortByExecution(graph, report.layers);
   DescribeInputs(calibration, plan.layers, report);
-  RETURN_IF_ERROR(CopyCompanionFiles(job.checkpoint, job.output));
-  RETURN_IF_ERROR(WriteConfig(job, checkpoint, graph, manifest));
   return manifest;
 }
 

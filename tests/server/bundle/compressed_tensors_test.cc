@@ -1,6 +1,7 @@
 #include "server/bundle/compressed_tensors.h"
 
 #include "nlohmann/json.hpp"
+#include "server/bundle/compressed_tensors_import.h"
 #include "server/bundle/safetensors.h"
 #include "tests/server/bundle/support.h"
 
@@ -98,6 +99,15 @@ TEST(CompressedTensors, AFloatPlanNeedsNoWords) {
   ASSERT_THAT(config, IsOk());
   EXPECT_EQ(config->why_not, "");
   EXPECT_EQ(config->config_json, kConfig);
+}
+
+TEST(CompressedTensors, ANullIsNoQuantization) {
+  constexpr char kNull[] = R"({"quantization_config":null})";
+  EXPECT_FALSE(IsQuantizedConfig(kNull));
+  const auto config = DescribeAsCompressedTensors(
+      kNull, kLinears, {{"a", {Scheme::kW8A8Dynamic}}});
+  ASSERT_THAT(config, IsOk());
+  EXPECT_TRUE(IsQuantizedConfig(config->config_json));
 }
 
 TEST(CompressedTensors, RefusesConfigsItCanNotExtend) {
