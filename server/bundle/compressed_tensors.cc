@@ -50,6 +50,7 @@ std::set<Scheme> Int8Schemes(const model::Plan& plan) {
 }
 
 std::string WhyNot(const model::Plan& plan, const std::set<Scheme>& schemes) {
+  if (schemes.empty()) return "no layer is INT8";
   for (const auto& [layer, linear] : plan) {
     if (!model::IsInt8(linear.scheme)) continue;
     if (linear.smoothed || linear.hadamard_block != 0) {
@@ -92,7 +93,7 @@ absl::StatusOr<CompressedTensorsConfig> DescribeAsCompressedTensors(
   const std::set<Scheme> schemes = Int8Schemes(plan);
   CompressedTensorsConfig result{std::string(config_json),
                                  WhyNot(plan, schemes)};
-  if (!result.why_not.empty() || schemes.empty()) return result;
+  if (!result.why_not.empty()) return result;
   std::vector<std::string> ignore;
   for (const std::string& linear : linears) {
     const auto it = plan.find(linear);

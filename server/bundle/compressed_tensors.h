@@ -4,6 +4,7 @@
 // is one `config_groups` entry over all "Linear" modules, with the float ones
 // in `ignore`; `torch_dtype` is float32, which is what Octet computes in
 // between the linears. Anything else can not be said:
+//   - no INT8 linear: config.json stays that of a float checkpoint;
 //   - two INT8 schemes in one plan: engines take activations from one group;
 //   - llm_int8: the format has no outlier columns;
 //   - inputs that are rotated, or smoothed where nothing before them could do

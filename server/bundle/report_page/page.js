@@ -86,7 +86,7 @@ function fillOrigin() {
     provenance.create_time.replace('T', ' ').replace(/(Z|\+00:00)$/, ' UTC'));
   const obstacle = DATA.compressed_tensors;
   const text = `${parts.join(', ')}. ` + (obstacle
-    ? `Only Octet loads it: ${obstacle}.`
+    ? `It has no compressed-tensors form: ${obstacle}.`
     : 'Other engines load it as compressed-tensors.');
   document.getElementById('origin').textContent = text;
   if (report.warnings.length > 0) {

@@ -94,11 +94,14 @@ TEST(CompressedTensors, SaysWhyNot) {
   EXPECT_THAT(rotated->why_not, testing::HasSubstr("transforms"));
 }
 
-TEST(CompressedTensors, AFloatPlanNeedsNoWords) {
-  const auto config = DescribeAsCompressedTensors(kConfig, kLinears, {});
-  ASSERT_THAT(config, IsOk());
-  EXPECT_EQ(config->why_not, "");
-  EXPECT_EQ(config->config_json, kConfig);
+TEST(CompressedTensors, AFloatPlanHasNoSuchForm) {
+  for (const model::Plan& plan :
+       {model::Plan(), model::Plan{{"a", {Scheme::kFp16}}}}) {
+    const auto config = DescribeAsCompressedTensors(kConfig, kLinears, plan);
+    ASSERT_THAT(config, IsOk());
+    EXPECT_EQ(config->why_not, "no layer is INT8");
+    EXPECT_EQ(config->config_json, kConfig);
+  }
 }
 
 TEST(CompressedTensors, ANullIsNoQuantization) {

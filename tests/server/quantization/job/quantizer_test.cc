@@ -162,6 +162,14 @@ TEST_F(QuantizeMlp, ConfigSaysTheQuantizationWhereItCan) {
             "compressed-tensors");
 }
 
+TEST_F(QuantizeMlp, AFloatBundleIsNoneOfCompressedTensors) {
+  QuantizeJob job = Job();
+  job.request.scheme = Scheme::kFp16;
+  const auto manifest = Quantize(job);
+  ASSERT_THAT(manifest, IsOk());
+  EXPECT_EQ(manifest->compressed_tensors, "no layer is INT8");
+}
+
 TEST(Quantize, BertKeepsIntegersAndMeasuresEveryLayer) {
   const TemporaryDirectory checkpoint;
   const TemporaryDirectory output;
