@@ -75,6 +75,19 @@ bool IsConfig(std::string_view path) {
          path.ends_with("/config.json");
 }
 
+// A directory where a bundle of the checkpoint would have a file.
+absl::Status CheckDirectories(const fs::path& checkpoint) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> paths, ListFiles(checkpoint));
+  for (const std::string& path : paths) {
+    const size_t slash = path.find('/');
+    if (slash == path.npos || !IsBundleFile(path.substr(0, slash))) continue;
+    return absl::InvalidArgumentError(
+        model::StrCat(Quoted(path), " is in a directory that is called like a ",
+                      "file of a bundle; give it another name"));
+  }
+  return absl::OkStatus();
+}
+
 // Adds the file, and its length to `bytes`.
 absl::Status ReadConfig(const fs::path& directory, const std::string& path,
                         uint64_t& bytes, model::ConfigFiles& configs) {
@@ -98,6 +111,12 @@ absl::Status ReadConfig(const fs::path& directory, const std::string& path,
 
 }  // namespace
 
+bool IsBundleFile(std::string_view path) {
+  return path == kManifest || path == "config.json" ||
+         path == "model.safetensors.index.json" ||
+         (path.ends_with(".safetensors") && path.find('/') == path.npos);
+}
+
 absl::StatusOr<ModelFiles> OpenModelFiles(const fs::path& directory) {
   ModelFiles files;
   ASSIGN_OR_RETURN(const std::vector<std::string> paths, ListFiles(directory));
@@ -111,6 +130,7 @@ absl::StatusOr<ModelFiles> OpenModelFiles(const fs::path& directory) {
 }
 
 absl::StatusOr<ModelFiles> OpenCheckpoint(const fs::path& directory) {
+  RETURN_IF_ERROR(CheckDirectories(directory));
   ASSIGN_OR_RETURN(ModelFiles files, OpenModelFiles(directory));
   const auto config = files.configs.find("config.json");
   if (config == files.configs.end() || !IsQuantizedConfig(config->second)) {

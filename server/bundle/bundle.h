@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -25,6 +26,10 @@ struct ModelFiles {
   model::Plan plan;
 };
 
+// Whether quantization may write a file of this path into a bundle, whatever
+// the checkpoint has.
+bool IsBundleFile(std::string_view path);
+
 // Reads modules.json and every config.json below `directory`, checked by
 // CheckJson, and maps the tensors. INVALID_ARGUMENT naming the file where the
 // configs have more than 8 MiB together.
@@ -32,6 +37,7 @@ absl::StatusOr<ModelFiles> OpenModelFiles(
     const std::filesystem::path& directory);
 
 // The same of a checkpoint; one that says to be quantized is taken as it is.
+// INVALID_ARGUMENT where a directory has the name of a bundle's file.
 absl::StatusOr<ModelFiles> OpenCheckpoint(
     const std::filesystem::path& directory);
 

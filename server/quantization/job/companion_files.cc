@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/status_macros.h"
+#include "server/bundle/bundle.h"
 #include "server/bundle/io.h"
 #include "server/model/str_cat.h"
 
@@ -20,14 +21,13 @@ namespace {
 bool IsCompanionFile(const fs::path& path) {
   static constexpr std::array<std::string_view, 6> kExtensions = {
       ".json", ".txt", ".model", ".jinja", ".md", ""};
-  static constexpr std::array<std::string_view, 3> kWritten = {
-      "config.json", "octet.json", "model.safetensors.index.json"};
-  const auto is_in = [](const auto& list, const std::string& text) {
-    return std::find(list.begin(), list.end(), text) != list.end();
+  const auto is_hidden = [](const fs::path& name) {
+    return name.string().starts_with('.');
   };
-  return !path.filename().string().starts_with('.') &&
-         !is_in(kWritten, path.string()) &&
-         is_in(kExtensions, path.extension().string());
+  return std::none_of(path.begin(), path.end(), is_hidden) &&
+         !bundle::IsBundleFile(path.string()) &&
+         std::find(kExtensions.begin(), kExtensions.end(),
+                   path.extension().string()) != kExtensions.end();
 }
 
 }  // namespace

@@ -11,7 +11,8 @@
 namespace octet::quantization {
 
 // Weights in other formats stay behind, since they would still be the float
-// ones.
+// ones; and so does what is hidden (.git, .cache, names of ours for half of a
+// file).
 absl::Status CopyCompanionFiles(const std::filesystem::path& checkpoint,
                                 const std::filesystem::path& bundle);
 

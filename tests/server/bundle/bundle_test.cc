@@ -163,6 +163,25 @@ TEST(OpenModelFiles, RefusesConfigsThatAreDeepOrHaveAKeyTwice) {
   }
 }
 
+TEST(OpenCheckpoint, RefusesDirectoriesWhereABundleHasFiles) {
+  for (const char* path :
+       {"octet.json/a.json", "config.json/a/b", "model.safetensors/README.md",
+        "model.safetensors.index.json/a",
+        "model-00001-of-00002.safetensors/a"}) {
+    const TempDir dir;
+    MakeBundle(dir);
+    std::filesystem::remove(dir / "octet.json");
+    EXPECT_THAT(OpenCheckpoint(dir.path()), IsOk());
+    const std::filesystem::path file = dir / path;
+    const auto name = *std::filesystem::path(path).begin();
+    std::filesystem::remove(dir / name.string());
+    WriteFile(file, "{}");
+    EXPECT_THAT(OpenCheckpoint(dir.path()),
+                Fails(StatusCode::kInvalidArgument,
+                      "'" + std::string(path) + "' is in a directory"));
+  }
+}
+
 TEST(LoadModel, ThePlanAndTheFamilyMustFitTheGraph) {
   const TempDir dir;
   MakeBundle(dir);

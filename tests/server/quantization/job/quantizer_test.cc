@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -168,6 +170,21 @@ TEST_F(QuantizeMlp, AFloatBundleIsNoneOfCompressedTensors) {
   const auto manifest = Quantize(job);
   ASSERT_THAT(manifest, IsOk());
   EXPECT_EQ(manifest->compressed_tensors, "no layer is INT8");
+}
+
+TEST_F(QuantizeMlp, HiddenFilesStayBehind) {
+  for (const char* path : {"notes/a.txt", ".git/config", "notes/.b.json",
+                           ".octet.json.tmp/a.json"}) {
+    const auto file = checkpoint_.path() / path;
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream(file) << "{}";
+  }
+  const auto manifest = Quantize(Job());
+  ASSERT_THAT(manifest, IsOk());
+  std::vector<std::string> paths;
+  for (const auto& [path, digest] : manifest->files) paths.push_back(path);
+  EXPECT_THAT(paths,
+              ElementsAre("config.json", "model.safetensors", "notes/a.txt"));
 }
 
 TEST(Quantize, BertKeepsIntegersAndMeasuresEveryLayer) {
