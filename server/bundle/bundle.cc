@@ -1,6 +1,6 @@
 #include "server/bundle/bundle.h"
 
-#include <algorithm>
+#include <set>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -167,11 +167,12 @@ absl::StatusOr<std::unique_ptr<const model::Model>> LoadModel(
         model::StrCat("octet.json: family: ", Quoted(bundle.manifest.family),
                       "; config.json describes ", Quoted(graph.family)));
   }
-  const std::vector<const model::Linear*> linears = graph.Linears();
+  std::set<std::string_view> layers;
+  for (const model::Linear* linear : graph.Linears()) {
+    layers.insert(linear->layer);
+  }
   for (const auto& [layer, scheme] : bundle.manifest.plan) {
-    if (std::none_of(
-            linears.begin(), linears.end(),
-            [&layer = layer](const auto* l) { return l->layer == layer; })) {
+    if (!layers.contains(layer)) {
       return absl::InvalidArgumentError(model::StrCat(
           "octet.json: plan: the model has no linear ", Quoted(layer)));
     }

@@ -284,13 +284,10 @@ Executor::Executor(const Graph& graph, FindLayer find,
 }
 
 size_t Executor::KindOf(std::string_view layer) {
-  const std::string kind = LayerKind(layer);
-  const auto known = std::find(kinds_.begin(), kinds_.end(), kind);
-  if (known != kinds_.end()) {
-    return static_cast<size_t>(known - kinds_.begin());
-  }
-  kinds_.push_back(kind);
-  return kinds_.size() - 1;
+  const auto [kind, is_new] =
+      kind_numbers_.emplace(LayerKind(layer), kinds_.size());
+  if (is_new) kinds_.push_back(kind->first);
+  return kind->second;
 }
 
 void Executor::Prepare(const Linear& op, Prepared& prepared) {

@@ -4,6 +4,7 @@
 #define OCTET_SERVER_MODEL_EXECUTOR_H_
 
 #include <cstddef>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -66,6 +67,7 @@ class Executor {
   const Parameters& parameters_;
   std::vector<Prepared> prepared_;  // of each operator
   std::vector<std::string> kinds_;
+  std::map<std::string, size_t> kind_numbers_;  // in kinds_
   std::optional<ValueLayout> output_;
   std::optional<ValueLayout> hidden_;
   mutable Workspaces workspaces_;

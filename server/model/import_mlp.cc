@@ -2,7 +2,8 @@
 //   {"model_type": "mlp", "layers": ["fc1", "fc2"], "hidden_act": "relu"}
 // Widths come from the weights.
 
-#include <algorithm>
+#include <set>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "kernels/status_macros.h"
@@ -24,10 +25,10 @@ absl::StatusOr<Graph> ImportMlp(const ConfigFiles& configs,
   Graph graph;
   graph.family = "mlp";
   graph.input = InputKind::kFeatures;
+  std::set<std::string_view> seen;
   for (size_t i = 0; i < layers.size(); ++i) {
     // Statistics and plans go by layer name: one layer, one place.
-    if (std::find(layers.begin(), layers.begin() + i, layers[i]) !=
-        layers.begin() + i) {
+    if (!seen.insert(layers[i]).second) {
       return config.Error("layers", StrCat("names '", layers[i], "' twice"));
     }
     ASSIGN_OR_RETURN(Linear linear, InferLinear(tensors, layers[i]));

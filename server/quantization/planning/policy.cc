@@ -234,11 +234,12 @@ absl::StatusOr<std::map<std::string, LayerRequest>> ResolveRequest(
     const model::Graph& graph, const PlanRequest& request) {
   RETURN_IF_ERROR(CheckRequest(graph, request));
   const std::vector<InputGroup> groups = GroupByInput(graph);
+  const std::vector<const Linear*> linears = graph.Linears();
   std::map<std::string, LayerRequest> layers;
   for (const InputGroup& group : groups) {
     for (const Linear* linear : group) {
       const Place place{.is_first = &group == &groups.front(),
-                        .is_last = linear == graph.Linears().back()};
+                        .is_last = linear == linears.back()};
       layers[linear->layer] = ResolveLayer(request, *linear, place);
     }
   }
