@@ -76,18 +76,16 @@ class ThreadPool::Workers {
   explicit Workers(size_t count)
       : looks_out_(count < AffinityCpus()), allowed_(count) {
     threads_.reserve(count);
-    for (size_t i = 0; i < count; ++i)
-      threads_.emplace_back([this] { Loop(); });
+    try {
+      for (size_t i = 0; i < count; ++i)
+        threads_.emplace_back([this] { Loop(); });
+    } catch (...) {  // the system starts no more
+      Stop();
+      throw;
+    }
   }
 
-  ~Workers() {
-    {
-      const std::scoped_lock lock(mutex_);
-      stopping_ = true;
-    }
-    wake_.notify_all();
-    for (std::thread& thread : threads_) thread.join();
-  }
+  ~Workers() { Stop(); }
 
   uint64_t opened() const { return opened_.load(std::memory_order_relaxed); }
   size_t allowed() const { return allowed_.load(std::memory_order_relaxed); }
@@ -120,6 +118,15 @@ class ThreadPool::Workers {
   }
 
  private:
+  void Stop() {
+    {
+      const std::scoped_lock lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+  }
+
   // The link that holds `job`; the last link for nullptr.
   Job** LinkTo(const Job* job) {
     Job** link = &oldest_;

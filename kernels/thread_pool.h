@@ -30,7 +30,8 @@ namespace octet::kernels {
 class ThreadPool {
  public:
   // `threads` counts the calling thread: 1 starts no worker. 0 = UsableCpus()
-  // (usable_cpus.h).
+  // (usable_cpus.h). Throws std::system_error where the system does not start
+  // that many; none is left then.
   explicit ThreadPool(size_t threads = 0);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

@@ -6,6 +6,8 @@
 #include <array>
 #include <chrono>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -21,6 +23,7 @@
 #include "grpcpp/server_builder.h"
 #include "kernels/status_macros.h"
 #include "kernels/thread_pool.h"
+#include "kernels/usable_cpus.h"
 #include "server/model/str_cat.h"
 #include "server/quantization/job/operations.h"
 #include "server/rpc/calls/call_gate.h"
@@ -90,6 +93,16 @@ serving::SchedulerOptions ScheduleOf(const ServerOptions& options,
   schedule.batch_rows = options.batch_rows;
   schedule.batch_wait = options.batch_wait;
   return schedule;
+}
+
+absl::Status TooFewThreads(const ServerOptions& options,
+                           std::string_view problem) {
+  const size_t threads =
+      options.threads == 0 ? kernels::UsableCpus() : options.threads;
+  return absl::ResourceExhaustedError(model::StrCat(
+      "--threads: the system does not start all the threads that ", threads,
+      " take (", problem,
+      "): ask for fewer, or raise its limits (ulimit -u and -v, pids.max)"));
 }
 
 }  // namespace
@@ -291,9 +304,13 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
     const ServerOptions& options) {
   ASSIGN_OR_RETURN(DataDirectory data,
                    DataDirectory::Open(options.data_directory));
-  auto impl = std::make_unique<Impl>(std::move(data), options);
-  RETURN_IF_ERROR(impl->Start(options));
-  return std::unique_ptr<Server>(new Server(std::move(impl)));
+  try {
+    auto impl = std::make_unique<Impl>(std::move(data), options);
+    RETURN_IF_ERROR(impl->Start(options));
+    return std::unique_ptr<Server>(new Server(std::move(impl)));
+  } catch (const std::system_error& error) {  // of a std::thread
+    return TooFewThreads(options, error.what());
+  }
 }
 
 int Server::grpc_port() const { return impl_->grpc_port(); }

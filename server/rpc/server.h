@@ -61,7 +61,8 @@ class Server {
   // both ports and loads the models that were loaded. Health says NOT_SERVING
   // until that is done. A model that cannot be loaded again is logged.
   // Errors: FAILED_PRECONDITION when another server uses the directory,
-  // UNAVAILABLE when a port cannot be bound, those of Security::Open.
+  // UNAVAILABLE when a port cannot be bound, RESOURCE_EXHAUSTED when the system
+  // starts too few threads, those of Security::Open.
   static absl::StatusOr<std::unique_ptr<Server>> Start(
       const ServerOptions& options);
   ~Server();  // Shutdown at once, if it was not called

@@ -57,15 +57,17 @@ class Scheduler::Impl {
       metrics_->Workers(options_.workers);
     }
     threads_.reserve(options_.workers);
-    for (size_t i = 0; i < options_.workers; ++i) {
-      threads_.emplace_back([this] { Serve(); });
+    try {
+      for (size_t i = 0; i < options_.workers; ++i) {
+        threads_.emplace_back([this] { Serve(); });
+      }
+    } catch (...) {  // the system starts no more
+      Stop();
+      throw;
     }
   }
 
-  ~Impl() {
-    Drain(absl::InfiniteFuture());
-    for (std::thread& thread : threads_) thread.join();
-  }
+  ~Impl() { Stop(); }
 
   const SchedulerOptions& options() const { return options_; }
 
@@ -114,6 +116,11 @@ class Scheduler::Impl {
  private:
   using Queues =
       std::map<std::string, std::unique_ptr<ModelQueue>, std::less<>>;
+
+  void Stop() {
+    Drain(absl::InfiniteFuture());
+    for (std::thread& thread : threads_) thread.join();
+  }
 
   // Work that will not run, and why.
   struct Discarded {

@@ -98,7 +98,8 @@ struct SchedulerOptions {
 // turns with other work. Models get equal shares of the multiply-adds.
 class Scheduler {
  public:
-  // `metrics` may be nullptr and must outlive the scheduler.
+  // `metrics` may be nullptr and must outlive the scheduler. Throws
+  // std::system_error where the system starts no more threads.
   Scheduler(const SchedulerOptions& options, telemetry::Metrics* metrics);
   ~Scheduler();  // drains: what was admitted is finished
 

@@ -19,15 +19,17 @@ class WorkQueue::Impl {
       : capacity_(std::max<size_t>(capacity, 1)) {
     const size_t threads = std::max<size_t>(workers, 1);
     threads_.reserve(threads);
-    for (size_t i = 0; i < threads; ++i) {
-      threads_.emplace_back([this] { Serve(); });
+    try {
+      for (size_t i = 0; i < threads; ++i) {
+        threads_.emplace_back([this] { Serve(); });
+      }
+    } catch (...) {  // the system starts no more
+      Stop();
+      throw;
     }
   }
 
-  ~Impl() {
-    Drain(absl::InfiniteFuture());
-    for (std::thread& thread : threads_) thread.join();
-  }
+  ~Impl() { Stop(); }
 
   absl::Status Submit(Work work) {
     std::lock_guard lock(mutex_);
@@ -67,6 +69,11 @@ class WorkQueue::Impl {
     Work work;
     absl::Time since;
   };
+
+  void Stop() {
+    Drain(absl::InfiniteFuture());
+    for (std::thread& thread : threads_) thread.join();
+  }
 
   bool Idle() const { return waiting_.empty() && running_ == 0; }
 

@@ -28,7 +28,8 @@ struct Work {
 class WorkQueue {
  public:
   // At most `capacity` requests wait, besides the `workers` that run; both are
-  // at least 1.
+  // at least 1. Throws std::system_error where the system starts no more
+  // threads.
   WorkQueue(size_t workers, size_t capacity);
   ~WorkQueue();  // drains: what was admitted is finished
 

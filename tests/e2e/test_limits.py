@@ -1,7 +1,9 @@
 """What is bounded, each bound met by a real client: what one client has in
-flight, streams of a connection, headers, memory. Answers: test_answer_limits.
+flight, streams of a connection, headers, memory; and what the system bounds,
+threads. Answers: test_answer_limits.
 """
 
+import os
 import threading
 
 import grpc
@@ -14,11 +16,13 @@ from support import checkpoints, wait
 from support.api import error_details, pb
 from support.client import Client, feature_inputs, tensor
 from support.errors import detail_in, details_of
+from support.paths import binary
 from support.prometheus_text import Samples
 from support.resting import Resting
 
 MIB = 1 << 20
 EXHAUSTED = StatusCode.RESOURCE_EXHAUSTED
+SANITIZED = "san" in os.environ.get("OCTET_BUILD_DIR", "")
 
 
 def serve(start_server, *flags, **models):
@@ -208,3 +212,18 @@ def test_memory_of_grpc_is_bounded_and_the_server_lives(start_server):
         assert most - before < 400 * MIB
         y = client.matmul("mlp", "fc1", np.ones((3, 48), np.float32))
         assert y.shape == (3, 64)
+
+
+# 8 GiB are the stacks of one's pool; 3 those of the other's, and as much its
+# scheduler's.
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer takes the address space")
+@pytest.mark.parametrize("threads", [1024, 400])
+def test_more_threads_than_the_system_starts(start_server, threads):
+    limited = 'ulimit -s 8192; ulimit -v 6000000; exec "$@"'
+    says = rf"exited with 1 (.|\n)*--threads: .*all the threads that {threads}"
+    with pytest.raises(RuntimeError, match=says):
+        start_server(
+            None,
+            f"--threads={threads}",
+            command=["bash", "-c", limited, "bash", binary("octet-server")],
+        )

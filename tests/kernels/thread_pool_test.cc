@@ -2,11 +2,14 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
+#include <mutex>
 #include <thread>
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "kernels/usable_cpus.h"
 
 namespace octet::kernels {
 namespace {
@@ -63,6 +66,45 @@ TEST(ThreadPool, FindsItsWorkersAwakeOrAsleep) {
       ASSERT_EQ(results, (std::vector<int>{round, round})) << pause_us;
       std::this_thread::sleep_for(std::chrono::microseconds(pause_us));
     }
+  }
+}
+
+// Both tasks wait until the other has begun, which one thread can not do.
+bool TwoThreadsMeet(ThreadPool& pool) {
+  std::mutex mutex;
+  std::condition_variable came;
+  int here = 0;
+  int met = 0;
+  pool.ParallelFor(2, [&](size_t) {
+    std::unique_lock lock(mutex);
+    ++here;
+    came.notify_all();
+    met += came.wait_for(lock, std::chrono::seconds(30),
+                         [&] { return here == 2; });
+  });
+  return met == 2;
+}
+
+// A pool of more threads than CPUs never looks out.
+TEST(ThreadPool, WorkersHelpAwakeOrAsleep) {
+  for (const size_t threads : {size_t{2}, AffinityCpus() + 1}) {
+    ThreadPool pool(threads);
+    for (const int pause_us : {0, 20, 50, 80, 1000}) {
+      for (int round = 0; round < 20; ++round) {
+        ASSERT_TRUE(TwoThreadsMeet(pool)) << threads << " " << pause_us;
+        std::this_thread::sleep_for(std::chrono::microseconds(pause_us));
+      }
+    }
+  }
+}
+
+TEST(ThreadPool, WorkersHelpAgainWhenTheyMay) {
+  ThreadPool pool(2);
+  for (int round = 0; round < 20; ++round) {
+    pool.LetHelp(0);
+    pool.ParallelFor(2, [](size_t) {});
+    pool.LetHelp(1);
+    ASSERT_TRUE(TwoThreadsMeet(pool)) << round;
   }
 }
 
