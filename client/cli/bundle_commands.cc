@@ -108,7 +108,9 @@ void AddTransfers(CLI::App* group, Session& session,
   });
 
   CLI::App* upload =
-      group->add_subcommand("upload", "Bring a tar file or a directory");
+      group->add_subcommand("upload",
+                            "Bring a tar file, or a directory, which is packed "
+                            "in TMPDIR (/tmp) first");
   upload->add_option("SOURCE", arguments->path)
       ->required()
       ->check(CLI::ExistingPath);

@@ -5,10 +5,9 @@
 #include <system_error>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
-#include "absl/strings/str_cat.h"
 #include "client/lib/archive.h"
 #include "client/lib/file_streams.h"
+#include "client/lib/scratch_directory.h"
 #include "client/lib/status_macros.h"
 
 namespace octet::client {
@@ -17,14 +16,6 @@ using Stub = v1::BundleService::Stub;
 namespace fs = std::filesystem;
 
 namespace {
-
-// `target` with `suffix` after its last name, trailing slash or not.
-fs::path Beside(const fs::path& target, absl::string_view suffix) {
-  fs::path clean = target.lexically_normal();
-  if (!clean.has_filename()) clean = clean.parent_path();
-  clean += std::string(suffix);
-  return clean;
-}
 
 absl::Status DownloadTar(Connection& connection, absl::string_view id,
                          const fs::path& path, int64_t about_bytes,
@@ -38,15 +29,6 @@ absl::Status DownloadTar(Connection& connection, absl::string_view id,
       call, *stream, path, [&](const auto& /*chunk*/, int64_t received) {
         if (progress) progress(received, std::max(about_bytes, received));
       });
-}
-
-absl::Status Rename(const fs::path& from, const fs::path& to) {
-  std::error_code error;
-  fs::rename(from, to, error);
-  if (!error) return absl::OkStatus();
-  return absl::UnknownError(absl::StrCat("cannot rename ", from.string(),
-                                         " to ", to.string(), ": ",
-                                         error.message()));
 }
 
 absl::StatusOr<v1::Bundle> SendTar(Connection& connection, const fs::path& path,
@@ -69,24 +51,17 @@ absl::StatusOr<v1::Bundle> SendTar(Connection& connection, const fs::path& path,
 absl::Status DownloadBundle(Connection& connection, absl::string_view id,
                             const fs::path& target, BundleForm form,
                             const ProgressFn& progress) {
-  std::error_code error;
-  if (fs::exists(target, error)) {
-    return absl::AlreadyExistsError(
-        absl::StrCat(target.string(), " exists already"));
-  }
+  ASSIGN_OR_RETURN(const ScratchDirectory aside,
+                   ScratchDirectory::Beside(target));
   ASSIGN_OR_RETURN(const v1::Bundle bundle, GetBundle(connection, id));
   int64_t bytes = 0;
   for (const v1::BundleFile& file : bundle.files()) bytes += file.size_bytes();
-  const fs::path tar = Beside(target, ".part.tar");
-  const fs::path unpacked = Beside(target, ".part");
-  const absl::Cleanup remove = [&] {
-    fs::remove(tar, error);
-    fs::remove_all(unpacked, error);
-  };
+  const fs::path tar = aside.path() / "tar";
   RETURN_IF_ERROR(DownloadTar(connection, id, tar, bytes, progress));
-  if (form == BundleForm::kTar) return Rename(tar, Beside(target, ""));
+  if (form == BundleForm::kTar) return MoveTo(tar, target);
+  const fs::path unpacked = aside.path() / "unpacked";
   RETURN_IF_ERROR(Unpack(tar, unpacked));
-  return Rename(unpacked, Beside(target, ""));
+  return MoveTo(unpacked, target);
 }
 
 absl::StatusOr<v1::Bundle> UploadBundle(Connection& connection,
@@ -97,8 +72,9 @@ absl::StatusOr<v1::Bundle> UploadBundle(Connection& connection,
   if (!fs::is_directory(source, error)) {
     return SendTar(connection, source, id, progress);
   }
-  const fs::path tar = Beside(source, ".part.tar");
-  const absl::Cleanup remove = [&] { fs::remove(tar, error); };
+  ASSIGN_OR_RETURN(const ScratchDirectory scratch,
+                   ScratchDirectory::Temporary());
+  const fs::path tar = scratch.path() / "tar";
   RETURN_IF_ERROR(Pack(source, tar));
   return SendTar(connection, tar, id, progress);
 }

@@ -14,15 +14,15 @@ namespace octet::client {
 
 enum class BundleForm { kTar, kDirectory };
 
-// Downloads a bundle to `target`, as a tar file or unpacked. Written aside as
-// `target`.part and renamed: `target` is whole or does not exist.
+// Downloads a bundle to `target`, as a tar file or unpacked. Written aside, in
+// a new directory beside it, and renamed: `target` is whole or does not exist.
 // ALREADY_EXISTS when it exists; DATA_LOSS when a chunk is damaged or missing.
 absl::Status DownloadBundle(Connection& connection, absl::string_view id,
                             const std::filesystem::path& target,
                             BundleForm form, const ProgressFn& progress);
 
-// Uploads a bundle: a tar file, or a directory, which is packed first (beside
-// it, as `source`.part.tar).
+// Uploads a bundle: a tar file, or a directory, which is packed first, in the
+// system's temporary directory (TMPDIR).
 absl::StatusOr<v1::Bundle> UploadBundle(Connection& connection,
                                         const std::filesystem::path& source,
                                         absl::string_view id,

@@ -1,12 +1,10 @@
 #include "client/lib/calibration_files.h"
 
 #include <string>
-#include <system_error>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
-#include "absl/strings/str_cat.h"
 #include "client/lib/file_streams.h"
+#include "client/lib/scratch_directory.h"
 #include "client/lib/status_macros.h"
 
 namespace octet::client {
@@ -33,18 +31,11 @@ absl::Status DownloadTo(Connection& connection, absl::string_view id,
 absl::Status DownloadCalibration(Connection& connection, absl::string_view id,
                                  const fs::path& target,
                                  const ProgressFn& progress) {
-  std::error_code error;
-  if (fs::exists(target, error)) {
-    return absl::AlreadyExistsError(
-        absl::StrCat(target.string(), " exists already"));
-  }
-  fs::path part = target;
-  part += ".part";
-  const absl::Cleanup remove = [&] { fs::remove(part, error); };
-  RETURN_IF_ERROR(DownloadTo(connection, id, part, progress));
-  fs::rename(part, target, error);
-  if (!error) return absl::OkStatus();
-  return absl::UnknownError(absl::StrCat("cannot write ", target.string()));
+  ASSIGN_OR_RETURN(const ScratchDirectory aside,
+                   ScratchDirectory::Beside(target));
+  const fs::path whole = aside.path() / "calibration";
+  RETURN_IF_ERROR(DownloadTo(connection, id, whole, progress));
+  return MoveTo(whole, target);
 }
 
 absl::StatusOr<v1::Calibration> UploadCalibration(Connection& connection,

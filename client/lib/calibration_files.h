@@ -12,9 +12,9 @@
 
 namespace octet::client {
 
-// Written aside as `target`.part and renamed: `target` is whole or does not
-// exist. ALREADY_EXISTS when it exists; DATA_LOSS when a chunk is damaged or
-// missing.
+// Written aside, in a new directory beside it, and renamed: `target` is whole
+// or does not exist. ALREADY_EXISTS when it exists; DATA_LOSS when a chunk is
+// damaged or missing.
 absl::Status DownloadCalibration(Connection& connection, absl::string_view id,
                                  const std::filesystem::path& target,
                                  const ProgressFn& progress);

@@ -203,6 +203,27 @@ def test_bundle_goes_out_and_comes_back(job, tmp_path, as_json, directory):
     job("bundle", "delete", "once-more")
 
 
+def test_transfers_touch_no_file_but_theirs(job, tmp_path):
+    """Not even what an interrupted download of an earlier version left."""
+    target, file = tmp_path / "bundle", tmp_path / "texts"
+    mine = {tmp_path / "texts.part", tmp_path / "bundle.part.tar"}
+    for path in mine:
+        path.write_text("mine")
+    left = tmp_path / "bundle.part"
+    left.mkdir()
+    (left / "stale.safetensors").write_text("stale")
+    job("bundle", "download", "mlp-int8", target, "--unpack")
+    assert not (target / "stale.safetensors").exists()
+    job("bundle", "upload", target, "untouched")
+    job("bundle", "delete", "untouched")
+    job("calibration", "export", "texts", file)
+    failed = ("bundle", "download", "nowhere", tmp_path / "nowhere")
+    assert job(*failed, check=False).returncode == NOT_FOUND
+    assert (left / "stale.safetensors").exists()
+    assert all(path.read_text() == "mine" for path in mine)
+    assert set(tmp_path.iterdir()) == {target, file, left, *mine}
+
+
 def test_operation_commands(job, as_json):
     started = as_json("quantize", "mlp", "--bundle", "later", "--no-wait")
     operation = started["name"]
