@@ -1,11 +1,15 @@
 #include "client/lib/credentials.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
 #include <fstream>
 #include <iterator>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "client/lib/status_macros.h"
 #include "grpcpp/security/credentials.h"
 
@@ -41,6 +45,23 @@ absl::Status CheckForm(const std::string& token, const std::string& file) {
   return absl::OkStatus();
 }
 
+// Whether what is sent to `server` stays on this machine. An address is read as
+// one: "127.example.org" is a name that DNS answers.
+bool IsLocal(absl::string_view server) {
+  if (absl::StartsWith(server, "unix:")) return true;
+  absl::string_view host = server.substr(0, server.rfind(':'));
+  if (host == "localhost") return true;
+  // Without brackets, gRPC takes "::1:8001" for an address and no port.
+  if (absl::ConsumePrefix(&host, "[") && absl::ConsumeSuffix(&host, "]")) {
+    in6_addr v6{};
+    return inet_pton(AF_INET6, std::string(host).c_str(), &v6) == 1 &&
+           IN6_IS_ADDR_LOOPBACK(&v6);
+  }
+  in_addr v4{};
+  return inet_pton(AF_INET, std::string(host).c_str(), &v4) == 1 &&
+         ntohl(v4.s_addr) >> 24 == 127;
+}
+
 }  // namespace
 
 absl::StatusOr<Credentials> LoadCredentials(const CredentialFiles& files) {
@@ -67,9 +88,7 @@ absl::Status CheckToken(const Credentials& credentials,
   if (credentials.token.empty() || credentials.channel != nullptr) {
     return absl::OkStatus();
   }
-  for (const char* local : {"127.", "localhost:", "[::1]:", "unix:"}) {
-    if (absl::StartsWith(server, local)) return absl::OkStatus();
-  }
+  if (IsLocal(server)) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat("the token would be sent to ", server,
                    " in plaintext: use TLS, or allow plaintext tokens"));

@@ -36,7 +36,8 @@ struct Credentials {
 // Errors name the file.
 absl::StatusOr<Credentials> LoadCredentials(const CredentialFiles& files);
 
-// FAILED_PRECONDITION when a token would cross a network in plaintext.
+// FAILED_PRECONDITION when a token would cross a network in plaintext: `server`
+// is neither localhost, nor an address in 127/8 or ::1, nor unix:.
 absl::Status CheckToken(const Credentials& credentials,
                         absl::string_view server);
 

@@ -66,9 +66,15 @@ def _is_local(server: str) -> bool:
     """Whether what is sent to `server` stays on this machine."""
     if server.startswith("unix:"):
         return True
-    host = server.rpartition(":")[0].strip("[]")
+    host = server.rpartition(":")[0]
+    if host == "localhost":
+        return True
+    # Without brackets, gRPC takes "::1:8001" for an address and no port.
+    bracketed = host.startswith("[") and host.endswith("]")
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        if bracketed:
+            return ipaddress.IPv6Address(host[1:-1]).is_loopback
+        return ipaddress.IPv4Address(host).is_loopback
     except ValueError:
         return False
 

@@ -16,7 +16,12 @@ def test_a_token_may_stay_on_this_machine_in_plaintext(server, tmp_path):
 
 @pytest.mark.parametrize(
     "server",
-    ["10.0.0.1:8001", "127.example.org:8001", "localhost.example.org:8001"],
+    [
+        "10.0.0.1:8001",
+        "127.example.org:8001",
+        "localhost.example.org:8001",
+        "::1:8001",
+    ],
 )
 def test_a_token_is_not_sent_elsewhere_in_plaintext(server, tmp_path):
     import octet_client
