@@ -78,7 +78,8 @@ int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape)
     return octet::cli::kExitUsage;
   } catch (const CLI::ParseError& error) {
     // CLI11 has an exit code per kind of mistake; scripts need one.
-    return app.exit(error) == 0 ? 0 : octet::cli::kExitUsage;
+    return app.exit(error) == 0 ? session.End(absl::OkStatus())
+                                : octet::cli::kExitUsage;
   }
   return session.Run();
 }

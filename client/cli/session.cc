@@ -2,7 +2,9 @@
 
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -14,12 +16,27 @@
 
 namespace octet::cli {
 
+namespace {
+
+// What was printed has to be written, to a disk that may be full. `error` is
+// the errno of a write that failed before, if any.
+absl::Status FlushOutput(int error) {
+  errno = 0;
+  const bool flushed = std::fflush(stdout) == 0;
+  if (flushed && std::ferror(stdout) == 0) return absl::OkStatus();
+  if (error == 0) error = errno;
+  // CLI11 prints --version, and its errno is lost.
+  return absl::UnknownError(
+      absl::StrCat("cannot write the output",
+                   error != 0 ? absl::StrCat(": ", std::strerror(error)) : ""));
+}
+
+}  // namespace
+
 int Session::Run() {
   if (absl::Status status = Connect(); !status.ok()) return End(status);
   interrupt_.Watch([this] { connection_->Cancel(); });
-  const absl::Status status = action_(*this);
-  std::fflush(stdout);
-  return End(status);
+  return End(action_(*this));
 }
 
 absl::Status Session::Connect() {
@@ -37,7 +54,8 @@ absl::Status Session::Connect() {
   return absl::OkStatus();
 }
 
-int Session::End(const absl::Status& status) const {
+int Session::End(absl::Status status) const {
+  status.Update(FlushOutput(print_error_));
   if (status.ok()) return 0;
   absl::FPrintF(stderr, "octet: %s\n", client::Describe(status));
   if (interrupted() && absl::IsCancelled(status)) return kExitInterrupted;
@@ -71,11 +89,12 @@ absl::Status Session::Done(const absl::Status& status, absl::string_view what) {
               [&] { Print(absl::StrCat(what, "\n")); });
 }
 
-void Session::Print(absl::string_view text) const {
-  std::fwrite(text.data(), 1, text.size(), stdout);
+void Session::Print(absl::string_view text) {
+  const size_t written = std::fwrite(text.data(), 1, text.size(), stdout);
+  if (written < text.size() && print_error_ == 0) print_error_ = errno;
 }
 
-void Session::Print(const Table& table) const {
+void Session::Print(const Table& table) {
   Print(table.Render(TerminalWidth(STDOUT_FILENO)));
 }
 

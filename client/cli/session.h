@@ -42,6 +42,8 @@ class Session {
   void Choose(Action action) { action_ = std::move(action); }
   // Connects, runs the chosen command, reports its error; the exit code.
   int Run();
+  // Reports an error, and output that could not be written; the exit code.
+  int End(absl::Status status) const;
 
   client::Connection& connection() { return *connection_; }
 
@@ -60,19 +62,19 @@ class Session {
   // Says that something without a result was done; nothing with --json but {}.
   absl::Status Done(const absl::Status& status, absl::string_view what);
 
-  void Print(absl::string_view text) const;
-  void Print(const Table& table) const;
+  // A failure shows in End.
+  void Print(absl::string_view text);
+  void Print(const Table& table);
   Progress StartProgress(absl::string_view label, Unit unit) const;
 
  private:
   absl::Status Connect();
-  // Reports an error; the exit code.
-  int End(const absl::Status& status) const;
 
   GlobalFlags flags_;
   Action action_;
   std::unique_ptr<client::Connection> connection_;
   Interrupt interrupt_;
+  int print_error_ = 0;  // errno of the first Print that failed
 };
 
 }  // namespace octet::cli

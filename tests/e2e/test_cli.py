@@ -352,6 +352,30 @@ def test_help_names_every_exit_code(job):
         assert f"\n  {code} " in text
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--json", "bundle", "list"),
+        ("--json", "calibration", "get", "texts"),  # more than is buffered
+        ("--help",),
+        ("--version",),
+    ],
+)
+def test_output_that_is_lost_is_an_error(job, server, arguments):
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [binary("octet"), "--server", server.address, *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert result.returncode == 1
+    assert "cannot write the output" in result.stderr
+    if arguments != ("--version",):
+        assert "No space left on device" in result.stderr
+
+
 def test_broken_npy_is_the_users_mistake(job, tmp_path):
     path = tmp_path / "x.npy"
     for data in (b"", b"\x93NUMPY", b"not an array"):
