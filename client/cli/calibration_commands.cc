@@ -1,6 +1,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "CLI/CLI.hpp"
@@ -133,12 +134,21 @@ absl::StatusOr<std::optional<v1::UploadCalibrationBatchesRequest>> NextBatch(
 
 absl::Status Upload(Session& session, const CalibrationArguments& arguments) {
   ASSIGN_OR_RETURN(const auto reader, InputReader::Open(arguments.file));
+  // Looked at before the server is: it would not know which file.
+  ASSIGN_OR_RETURN(auto first, NextBatch(*reader, arguments));
+  if (!first.has_value()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("no samples in ", arguments.file));
+  }
   absl::StatusOr<v1::UploadCalibrationBatchesResponse> response;
   {
     Progress progress = session.StartProgress("batches", Unit::kSteps);
     response = client::UploadCalibrationBatches(
         session.connection(), arguments.id,
-        [&] { return NextBatch(*reader, arguments); },
+        [&]() -> decltype(NextBatch(*reader, arguments)) {
+          if (first.has_value()) return std::exchange(first, std::nullopt);
+          return NextBatch(*reader, arguments);
+        },
         [&](int64_t done, int64_t total) { progress.Update(done, total); });
   }
   return session.Show(

@@ -1,12 +1,16 @@
 #include "client/cli/inputs.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <filesystem>
 #include <iostream>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/cli/npy.h"
+#include "client/lib/file_errors.h"
 #include "client/lib/status_macros.h"
 
 namespace octet::cli {
@@ -22,10 +26,12 @@ absl::StatusOr<std::unique_ptr<InputReader>> InputReader::Open(
     reader->lines_.emplace(std::cin);
     return reader;
   }
-  reader->file_.open(path);
-  if (!reader->file_) {
-    return absl::NotFoundError(absl::StrCat("cannot read ", path));
+  if (std::error_code error; std::filesystem::is_directory(path, error)) {
+    return absl::InvalidArgumentError(absl::StrCat(path, " is a directory"));
   }
+  errno = 0;
+  reader->file_.open(path);
+  if (!reader->file_) return client::CannotRead(path, errno);
   reader->lines_.emplace(reader->file_);
   return reader;
 }

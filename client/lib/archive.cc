@@ -4,12 +4,15 @@
 #include <archive_entry.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <fstream>
 #include <memory>
 #include <system_error>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "client/lib/checkpoint_files.h"
+#include "client/lib/file_errors.h"
 #include "client/lib/status_macros.h"
 
 namespace octet::client {
@@ -42,37 +45,44 @@ absl::StatusOr<std::vector<fs::path>> RegularFiles(const fs::path& directory) {
        it.increment(error)) {
     if (it->is_regular_file(error)) files.push_back(it->path());
   }
-  if (error) {
-    return absl::NotFoundError(absl::StrCat("cannot read ", directory.string(),
-                                            ": ", error.message()));
-  }
+  if (error) return CannotRead(directory, error.value());
   std::sort(files.begin(), files.end());
   return files;
 }
 
-absl::Status AddFile(archive* out, const fs::path& directory,
-                     const fs::path& path) {
-  std::error_code error;
+// For a full disk, say.
+absl::Status CannotPack(archive* out, const fs::path& path) {
+  const char* text = archive_error_string(out);
+  const int error = archive_errno(out);
+  return absl::Status(
+      absl::ErrnoToStatusCode(error != 0 ? error : EIO),
+      absl::StrCat("cannot pack ", path.string(), ": ",
+                   text != nullptr ? text : "the tar cannot be written"));
+}
+
+absl::Status AddHeader(archive* out, const fs::path& name, int64_t size) {
   const EntryPtr entry(archive_entry_new());
-  archive_entry_set_pathname(
-      entry.get(), path.lexically_relative(directory).generic_string().c_str());
-  archive_entry_set_size(entry.get(),
-                         static_cast<la_int64_t>(fs::file_size(path, error)));
+  archive_entry_set_pathname(entry.get(), name.generic_string().c_str());
+  archive_entry_set_size(entry.get(), size);
   archive_entry_set_filetype(entry.get(), AE_IFREG);
   archive_entry_set_perm(entry.get(), 0644);
-  if (archive_write_header(out, entry.get()) != ARCHIVE_OK) {
-    return ArchiveError(out, path);
-  }
-  std::ifstream file(path, std::ios::binary);
-  std::vector<char> block(kBlock);
-  while (file) {
-    file.read(block.data(), static_cast<std::streamsize>(block.size()));
-    const auto size = static_cast<size_t>(file.gcount());
-    if (size > 0 && archive_write_data(out, block.data(), size) < 0) {
-      return ArchiveError(out, path);
+  return archive_write_header(out, entry.get()) == ARCHIVE_OK
+             ? absl::OkStatus()
+             : CannotPack(out, name);
+}
+
+absl::Status AddFile(archive* out, const fs::path& directory,
+                     const fs::path& path) {
+  ASSIGN_OR_RETURN(const int64_t size, SizeOf(path));
+  RETURN_IF_ERROR(AddHeader(out, path.lexically_relative(directory), size));
+  absl::Status written;
+  RETURN_IF_ERROR(ReadChunks(path, 0, size, [&](const Chunk& chunk) {
+    if (archive_write_data(out, chunk.data.data(), chunk.data.size()) < 0) {
+      written = CannotPack(out, path);
     }
-  }
-  return absl::OkStatus();
+    return written.ok();
+  }));
+  return written;
 }
 
 bool SafePath(const fs::path& path) {
@@ -115,13 +125,13 @@ absl::Status Pack(const fs::path& directory, const fs::path& path) {
   const ArchivePtr out(archive_write_new());
   archive_write_set_format_pax_restricted(out.get());
   if (archive_write_open_filename(out.get(), path.c_str()) != ARCHIVE_OK) {
-    return ArchiveError(out.get(), path);
+    return CannotPack(out.get(), path);
   }
   for (const fs::path& file : files) {
     RETURN_IF_ERROR(AddFile(out.get(), directory, file));
   }
   if (archive_write_close(out.get()) != ARCHIVE_OK) {
-    return ArchiveError(out.get(), path);
+    return CannotPack(out.get(), path);
   }
   return absl::OkStatus();
 }

@@ -9,7 +9,8 @@
 
 namespace octet::client {
 
-// Writes every regular file below `directory` into a POSIX tar.
+// Writes every regular file below `directory` into a POSIX tar. An error names
+// the file that cannot be read; DATA_LOSS when one shrinks meanwhile.
 absl::Status Pack(const std::filesystem::path& directory,
                   const std::filesystem::path& archive);
 

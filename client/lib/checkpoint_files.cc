@@ -1,6 +1,7 @@
 #include "client/lib/checkpoint_files.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <fstream>
 #include <system_error>
 #include <utility>
@@ -8,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/lib/digest.h"
+#include "client/lib/file_errors.h"
 #include "client/lib/status_macros.h"
 
 namespace octet::client {
@@ -42,10 +44,7 @@ absl::StatusOr<std::vector<fs::path>> Walk(const fs::path& directory) {
       found.push_back(it->path());
     }
   }
-  if (error) {
-    return absl::NotFoundError(absl::StrCat("cannot read ", directory.string(),
-                                            ": ", error.message()));
-  }
+  if (error) return CannotRead(directory, error.value());
   std::sort(found.begin(), found.end());
   return found;
 }
@@ -75,14 +74,10 @@ absl::StatusOr<std::vector<v1::UploadedFile>> ListCheckpointFiles(
   ASSIGN_OR_RETURN(const std::vector<fs::path> paths, Walk(directory));
   std::vector<v1::UploadedFile> files;
   for (const fs::path& path : paths) {
-    std::error_code error;
     v1::UploadedFile file;
     file.set_path(path.lexically_relative(directory).generic_string());
-    file.set_size_bytes(static_cast<int64_t>(fs::file_size(path, error)));
-    if (error) {
-      return absl::NotFoundError(
-          absl::StrCat("cannot read ", path.string(), ": ", error.message()));
-    }
+    ASSIGN_OR_RETURN(const int64_t size, SizeOf(path));
+    file.set_size_bytes(size);
     ASSIGN_OR_RETURN(*file.mutable_sha256(), Sha256OfFile(path));
     files.push_back(std::move(file));
   }
@@ -90,12 +85,18 @@ absl::StatusOr<std::vector<v1::UploadedFile>> ListCheckpointFiles(
   return files;
 }
 
+absl::StatusOr<int64_t> SizeOf(const fs::path& path) {
+  std::error_code error;
+  const auto size = static_cast<int64_t>(fs::file_size(path, error));
+  if (!error) return size;
+  return CannotRead(path, error.value());
+}
+
 absl::Status ReadChunks(const fs::path& path, int64_t offset, int64_t size,
                         ChunkSink sink) {
+  errno = 0;
   std::ifstream file(path, std::ios::binary);
-  if (!file || !file.seekg(offset)) {
-    return absl::NotFoundError(absl::StrCat("cannot open ", path.string()));
-  }
+  if (!file || !file.seekg(offset)) return CannotRead(path, errno);
   while (offset < size) {
     Chunk chunk;
     chunk.offset = offset;

@@ -29,6 +29,9 @@ inline constexpr size_t kChunkBytes = size_t{1} << 20;
 absl::StatusOr<std::vector<v1::UploadedFile>> ListCheckpointFiles(
     const std::filesystem::path& directory);
 
+// NOT_FOUND, PERMISSION_DENIED and the like for a file that cannot be read.
+absl::StatusOr<int64_t> SizeOf(const std::filesystem::path& path);
+
 struct Chunk {
   int64_t offset = 0;
   std::string data;
@@ -38,8 +41,9 @@ struct Chunk {
 // Receives a chunk; false stops the reading.
 using ChunkSink = absl::FunctionRef<bool(Chunk chunk)>;
 
-// Reads a file from `offset` to `size` in chunks. DATA_LOSS when the file is
-// shorter than that. OK when the sink stopped it.
+// Reads a file from `offset` to `size` in chunks. An error as from SizeOf when
+// it cannot be opened, DATA_LOSS when it is shorter than that. OK when the sink
+// stopped it.
 absl::Status ReadChunks(const std::filesystem::path& path, int64_t offset,
                         int64_t size, ChunkSink sink);
 

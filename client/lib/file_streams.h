@@ -8,11 +8,9 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
-#include <system_error>
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "client/lib/checkpoint_files.h"
 #include "client/lib/connection.h"
@@ -92,16 +90,6 @@ absl::Status SendFile(Call& call, Stream& stream, Request request,
   const absl::Status finished = FromGrpc(stream.Finish());
   RETURN_IF_ERROR(read);
   return finished;
-}
-
-// NOT_FOUND for a file that cannot be read.
-inline absl::StatusOr<int64_t> SizeOf(const std::filesystem::path& path) {
-  std::error_code error;
-  const auto size =
-      static_cast<int64_t>(std::filesystem::file_size(path, error));
-  if (!error) return size;
-  return absl::NotFoundError(
-      absl::StrCat("cannot read ", path.string(), ": ", error.message()));
 }
 
 }  // namespace octet::client

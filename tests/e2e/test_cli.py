@@ -263,6 +263,20 @@ def test_calibrations_are_exported_and_imported(job, as_json, directory):
     job("calibration", "delete", "copy")
 
 
+def test_samples_that_are_not_there(job, tmp_path):
+    empty, rows = tmp_path / "empty.jsonl", tmp_path / "empty.npy"
+    empty.write_text("\n")
+    np.save(rows, np.zeros((0, 32), np.float32))
+    for path, says in (
+        (empty, f"no samples in {empty}"),
+        (rows, f"no samples in {rows}"),
+        (tmp_path, f"{tmp_path} is a directory"),
+    ):
+        result = job("calibration", "upload", "texts", path, check=False)
+        assert result.returncode == INVALID, result.stderr
+        assert says in result.stderr
+
+
 def test_calibrators_are_shown_for_each_input(job):
     shown = job("calibration", "get", "texts", "--calibrators").stdout
     for calibrator in ("min_max", "moving_average", "entropy", "mse"):

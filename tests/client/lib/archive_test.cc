@@ -2,6 +2,7 @@
 
 #include <archive.h>
 #include <archive_entry.h>
+#include <unistd.h>
 
 #include <string>
 
@@ -40,6 +41,24 @@ TEST(Archive, UnpackGivesBackWhatPackTook) {
   EXPECT_EQ(ReadAll(scratch.path() / "out/octet.json"), "{}");
   EXPECT_EQ(ReadAll(scratch.path() / "out/1_Pooling/config.json"), "[]");
   EXPECT_EQ(ReadAll(scratch.path() / "out/model.safetensors"), big);
+}
+
+TEST(Archive, PackNamesTheFileItCannotRead) {
+  using std::filesystem::perms;
+  const TemporaryDirectory source;
+  const TemporaryDirectory scratch;
+  const auto locked = source.Write("weights", "w");
+  std::filesystem::permissions(locked, perms::none);
+  // Root reads everything, so this is tried as somebody else.
+  std::filesystem::permissions(source.path(), perms::all);
+  std::filesystem::permissions(scratch.path(), perms::all);
+  const bool root = geteuid() == 0;
+  ASSERT_EQ(root ? seteuid(65534) : 0, 0);
+  const absl::Status status = Pack(source.path(), scratch.path() / "b.tar");
+  ASSERT_EQ(root ? seteuid(0) : 0, 0);
+  EXPECT_TRUE(absl::IsPermissionDenied(status)) << status;
+  EXPECT_EQ(status.message(),
+            "cannot read " + locked.string() + ": Permission denied");
 }
 
 TEST(Archive, UnpackWritesNothingOutsideItsDirectory) {
