@@ -133,7 +133,9 @@ absl::StatusOr<std::optional<v1::UploadCalibrationBatchesRequest>> NextBatch(
 }
 
 absl::Status Upload(Session& session, const CalibrationArguments& arguments) {
-  ASSIGN_OR_RETURN(const auto reader, InputReader::Open(arguments.file));
+  ASSIGN_OR_RETURN(const auto reader, InputReader::Open(arguments.file, [&] {
+                     return session.interrupted();
+                   }));
   // Looked at before the server is: it would not know which file.
   ASSIGN_OR_RETURN(auto first, NextBatch(*reader, arguments));
   if (!first.has_value()) {

@@ -88,8 +88,12 @@ void ShowList(Session& session, const v1::ListCheckpointsResponse& list) {
 absl::Status Upload(Session& session, const CheckpointArguments& arguments) {
   absl::StatusOr<v1::Checkpoint> uploaded;
   {
+    Progress hashing = session.StartProgress("hashing", Unit::kBytes);
     Progress progress = session.StartProgress("uploading", Unit::kBytes);
     client::UploadOptions options;
+    options.hashing = [&](int64_t done, int64_t total) {
+      hashing.Update(done, total);
+    };
     options.progress = [&](int64_t done, int64_t total) {
       progress.Update(done, total);
     };

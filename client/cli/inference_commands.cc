@@ -69,7 +69,7 @@ absl::Status ShowOutput(Session& session, const InferenceArguments& arguments,
 }
 
 absl::StatusOr<v1::ModelInputs> ForwardInputs(
-    const InferenceArguments& arguments) {
+    Session& session, const InferenceArguments& arguments) {
   v1::ModelInputs inputs;
   if (!arguments.ids.empty()) {
     inputs.mutable_tokens()->mutable_ids()->Assign(arguments.ids.begin(),
@@ -78,7 +78,9 @@ absl::StatusOr<v1::ModelInputs> ForwardInputs(
         static_cast<int32_t>(arguments.ids.size()));
     return inputs;
   }
-  ASSIGN_OR_RETURN(const auto reader, InputReader::Open(arguments.input));
+  ASSIGN_OR_RETURN(const auto reader, InputReader::Open(arguments.input, [&] {
+                     return session.interrupted();
+                   }));
   ASSIGN_OR_RETURN(auto all, reader->Next(std::numeric_limits<int32_t>::max()));
   if (!all.has_value()) {
     return absl::InvalidArgumentError(
@@ -92,7 +94,8 @@ absl::Status RunForward(Session& session, const InferenceArguments& arguments) {
   request.set_model(arguments.model);
   request.set_output(arguments.hidden_states ? v1::OUTPUT_KIND_HIDDEN_STATES
                                              : v1::OUTPUT_KIND_MODEL);
-  ASSIGN_OR_RETURN(*request.mutable_inputs(), ForwardInputs(arguments));
+  ASSIGN_OR_RETURN(*request.mutable_inputs(),
+                   ForwardInputs(session, arguments));
   ASSIGN_OR_RETURN(const v1::ForwardResponse response,
                    client::Forward(session.connection(), std::move(request)));
   return ShowOutput(session, arguments, response, response.output(),

@@ -1,38 +1,25 @@
 #include "client/cli/inputs.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <filesystem>
-#include <iostream>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
 #include "client/cli/npy.h"
-#include "client/lib/file_errors.h"
 #include "client/lib/status_macros.h"
 
 namespace octet::cli {
 
 absl::StatusOr<std::unique_ptr<InputReader>> InputReader::Open(
-    const std::string& path) {
+    const std::string& path, std::function<bool()> interrupted) {
   std::unique_ptr<InputReader> reader(new InputReader());
   if (absl::EndsWith(path, ".npy")) {
     ASSIGN_OR_RETURN(reader->rows_, ReadNpy(path));
     return reader;
   }
-  if (path == "-") {
-    reader->lines_.emplace(std::cin);
-    return reader;
-  }
-  if (std::error_code error; std::filesystem::is_directory(path, error)) {
-    return absl::InvalidArgumentError(absl::StrCat(path, " is a directory"));
-  }
-  errno = 0;
-  reader->file_.open(path);
-  if (!reader->file_) return client::CannotRead(path, errno);
-  reader->lines_.emplace(reader->file_);
+  ASSIGN_OR_RETURN(reader->buffer_,
+                   InputBuffer::Open(path, std::move(interrupted)));
+  reader->stream_.rdbuf(reader->buffer_.get());
+  reader->lines_.emplace(reader->stream_);
   return reader;
 }
 
@@ -40,7 +27,10 @@ absl::StatusOr<std::optional<v1::ModelInputs>> InputReader::Next(
     size_t max_samples) {
   v1::ModelInputs inputs;
   if (lines_.has_value()) {
-    ASSIGN_OR_RETURN(*inputs.mutable_tokens(), lines_->Next(max_samples));
+    absl::StatusOr<v1::TokenBatch> batch = lines_->Next(max_samples);
+    // Before what is wrong with a line that was cut off.
+    RETURN_IF_ERROR(buffer_->status());
+    ASSIGN_OR_RETURN(*inputs.mutable_tokens(), std::move(batch));
     if (inputs.tokens().lengths().empty()) return std::nullopt;
     return inputs;
   }

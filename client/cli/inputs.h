@@ -4,13 +4,14 @@
 #define OCTET_CLIENT_CLI_INPUTS_H_
 
 #include <cstddef>
-#include <fstream>
+#include <functional>
 #include <istream>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "client/cli/input_buffer.h"
 #include "client/cli/token_lines.h"
 #include "client/lib/inference.h"
 #include "octet/v1/tensor.pb.h"
@@ -21,8 +22,9 @@ namespace octet::cli {
 // included, gives tokens.
 class InputReader {
  public:
+  // CANCELLED from Next once `interrupted`, which ends the waiting for a pipe.
   static absl::StatusOr<std::unique_ptr<InputReader>> Open(
-      const std::string& path);
+      const std::string& path, std::function<bool()> interrupted);
 
   // At most `max_samples` sequences or rows; nothing at the end.
   absl::StatusOr<std::optional<v1::ModelInputs>> Next(size_t max_samples);
@@ -30,7 +32,8 @@ class InputReader {
  private:
   InputReader() = default;
 
-  std::ifstream file_;
+  std::unique_ptr<InputBuffer> buffer_;
+  std::istream stream_{nullptr};
   std::optional<TokenLineReader> lines_;
   std::optional<client::Matrix> rows_;
   int64_t next_row_ = 0;

@@ -80,7 +80,7 @@ std::string RenderProgress(const ProgressState& given, size_t width) {
 }
 
 Progress::Progress(absl::string_view label, Unit unit, bool enabled)
-    : enabled_(enabled), started_(absl::Now()) {
+    : enabled_(enabled) {
   state_.label = std::string(label);
   state_.unit = unit;
 }
@@ -91,9 +91,12 @@ Progress::~Progress() {
 
 void Progress::Update(int64_t done, int64_t total, absl::string_view note) {
   if (!enabled_) return;
-  if (first_) state_.start = done;
-  first_ = false;
   const absl::Time now = absl::Now();
+  if (first_) {
+    state_.start = done;
+    started_ = now;
+  }
+  first_ = false;
   if (now - drawn_ < kRedraw) return;
   drawn_ = now;
   state_.done = done;

@@ -44,7 +44,7 @@ class Progress {
 
  private:
   const bool enabled_;
-  const absl::Time started_;
+  absl::Time started_;  // of the first Update
   absl::Time drawn_ = absl::InfinitePast();
   bool first_ = true;
   ProgressState state_;

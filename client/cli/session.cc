@@ -57,8 +57,11 @@ absl::Status Session::Connect() {
 int Session::End(absl::Status status) const {
   status.Update(FlushOutput(print_error_));
   if (status.ok()) return 0;
+  if (interrupted() && absl::IsCancelled(status)) {
+    absl::FPrintF(stderr, "octet: interrupted\n");
+    return kExitInterrupted;
+  }
   absl::FPrintF(stderr, "octet: %s\n", client::Describe(status));
-  if (interrupted() && absl::IsCancelled(status)) return kExitInterrupted;
   const std::string hint = Hint(status, flags_.server);
   if (!hint.empty()) absl::FPrintF(stderr, "%s\n", hint);
   return ExitCode(status);

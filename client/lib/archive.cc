@@ -12,7 +12,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/lib/checkpoint_files.h"
-#include "client/lib/file_errors.h"
 #include "client/lib/status_macros.h"
 
 namespace octet::client {
@@ -72,17 +71,19 @@ absl::Status AddHeader(archive* out, const fs::path& name, int64_t size) {
 }
 
 absl::Status AddFile(archive* out, const fs::path& directory,
-                     const fs::path& path) {
+                     const fs::path& path, BlockFn on_block) {
   ASSIGN_OR_RETURN(const int64_t size, SizeOf(path));
   RETURN_IF_ERROR(AddHeader(out, path.lexically_relative(directory), size));
-  absl::Status written;
+  absl::Status status;
   RETURN_IF_ERROR(ReadChunks(path, 0, size, [&](const Chunk& chunk) {
     if (archive_write_data(out, chunk.data.data(), chunk.data.size()) < 0) {
-      written = CannotPack(out, path);
+      status = CannotPack(out, path);
+    } else {
+      status = on_block(static_cast<int64_t>(chunk.data.size()));
     }
-    return written.ok();
+    return status.ok();
   }));
-  return written;
+  return status;
 }
 
 bool SafePath(const fs::path& path) {
@@ -92,7 +93,7 @@ bool SafePath(const fs::path& path) {
 }
 
 absl::Status ExtractFile(archive* in, archive_entry* entry,
-                         const fs::path& directory) {
+                         const fs::path& directory, BlockFn on_block) {
   const char* name = archive_entry_pathname(entry);
   const fs::path path(name != nullptr ? name : "");
   if (archive_entry_filetype(entry) == AE_IFDIR) return absl::OkStatus();
@@ -109,6 +110,7 @@ absl::Status ExtractFile(archive* in, archive_entry* entry,
   la_ssize_t size = 0;
   while ((size = archive_read_data(in, block.data(), block.size())) > 0) {
     file.write(block.data(), size);
+    RETURN_IF_ERROR(on_block(size));
   }
   if (size < 0) return ArchiveError(in, path);
   if (!file.flush()) {
@@ -120,7 +122,8 @@ absl::Status ExtractFile(archive* in, archive_entry* entry,
 
 }  // namespace
 
-absl::Status Pack(const fs::path& directory, const fs::path& path) {
+absl::Status Pack(const fs::path& directory, const fs::path& path,
+                  BlockFn on_block) {
   ASSIGN_OR_RETURN(const std::vector<fs::path> files, RegularFiles(directory));
   const ArchivePtr out(archive_write_new());
   archive_write_set_format_pax_restricted(out.get());
@@ -128,7 +131,7 @@ absl::Status Pack(const fs::path& directory, const fs::path& path) {
     return CannotPack(out.get(), path);
   }
   for (const fs::path& file : files) {
-    RETURN_IF_ERROR(AddFile(out.get(), directory, file));
+    RETURN_IF_ERROR(AddFile(out.get(), directory, file, on_block));
   }
   if (archive_write_close(out.get()) != ARCHIVE_OK) {
     return CannotPack(out.get(), path);
@@ -136,7 +139,8 @@ absl::Status Pack(const fs::path& directory, const fs::path& path) {
   return absl::OkStatus();
 }
 
-absl::Status Unpack(const fs::path& path, const fs::path& directory) {
+absl::Status Unpack(const fs::path& path, const fs::path& directory,
+                    BlockFn on_block) {
   const ArchivePtr in(archive_read_new());
   archive_read_support_format_tar(in.get());
   if (archive_read_open_filename(in.get(), path.c_str(), kBlock) !=
@@ -148,7 +152,7 @@ absl::Status Unpack(const fs::path& path, const fs::path& directory) {
   archive_entry* entry = nullptr;
   int result = ARCHIVE_OK;
   while ((result = archive_read_next_header(in.get(), &entry)) == ARCHIVE_OK) {
-    RETURN_IF_ERROR(ExtractFile(in.get(), entry, directory));
+    RETURN_IF_ERROR(ExtractFile(in.get(), entry, directory, on_block));
   }
   return result == ARCHIVE_EOF ? absl::OkStatus()
                                : ArchiveError(in.get(), path);

@@ -60,7 +60,8 @@ absl::Status DownloadBundle(Connection& connection, absl::string_view id,
   RETURN_IF_ERROR(DownloadTar(connection, id, tar, bytes, progress));
   if (form == BundleForm::kTar) return MoveTo(tar, target);
   const fs::path unpacked = aside.path() / "unpacked";
-  RETURN_IF_ERROR(Unpack(tar, unpacked));
+  const auto on_block = [&](int64_t) { return connection.CheckCancelled(); };
+  RETURN_IF_ERROR(Unpack(tar, unpacked, on_block));
   return MoveTo(unpacked, target);
 }
 
@@ -75,7 +76,8 @@ absl::StatusOr<v1::Bundle> UploadBundle(Connection& connection,
   ASSIGN_OR_RETURN(const ScratchDirectory scratch,
                    ScratchDirectory::Temporary());
   const fs::path tar = scratch.path() / "tar";
-  RETURN_IF_ERROR(Pack(source, tar));
+  const auto on_block = [&](int64_t) { return connection.CheckCancelled(); };
+  RETURN_IF_ERROR(Pack(source, tar, on_block));
   return SendTar(connection, tar, id, progress);
 }
 

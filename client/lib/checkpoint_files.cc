@@ -9,7 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/lib/digest.h"
-#include "client/lib/file_errors.h"
+#include "client/lib/local_files.h"
 #include "client/lib/status_macros.h"
 
 namespace octet::client {
@@ -67,10 +67,25 @@ absl::Status CheckComplete(const fs::path& directory,
   return absl::OkStatus();
 }
 
+absl::Status HashAll(const fs::path& directory, HashingFn on_hashed,
+                     std::vector<v1::UploadedFile>* files) {
+  int64_t done = 0;
+  int64_t total = 0;
+  for (const v1::UploadedFile& file : *files) total += file.size_bytes();
+  for (v1::UploadedFile& file : *files) {
+    ASSIGN_OR_RETURN(*file.mutable_sha256(),
+                     Sha256OfFile(directory / file.path(), [&](int64_t bytes) {
+                       done += bytes;
+                       return on_hashed(done, total);
+                     }));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<v1::UploadedFile>> ListCheckpointFiles(
-    const fs::path& directory) {
+    const fs::path& directory, HashingFn on_hashed) {
   ASSIGN_OR_RETURN(const std::vector<fs::path> paths, Walk(directory));
   std::vector<v1::UploadedFile> files;
   for (const fs::path& path : paths) {
@@ -78,10 +93,10 @@ absl::StatusOr<std::vector<v1::UploadedFile>> ListCheckpointFiles(
     file.set_path(path.lexically_relative(directory).generic_string());
     ASSIGN_OR_RETURN(const int64_t size, SizeOf(path));
     file.set_size_bytes(size);
-    ASSIGN_OR_RETURN(*file.mutable_sha256(), Sha256OfFile(path));
     files.push_back(std::move(file));
   }
   RETURN_IF_ERROR(CheckComplete(directory, files));
+  RETURN_IF_ERROR(HashAll(directory, on_hashed, &files));
   return files;
 }
 

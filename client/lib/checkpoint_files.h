@@ -24,10 +24,13 @@ namespace octet::client {
 // proto/octet/v1: "about 1 MiB is a good size, 4 MiB the limit".
 inline constexpr size_t kChunkBytes = size_t{1} << 20;
 
+// Hears how many bytes of all files have been hashed; an error ends it.
+using HashingFn = absl::FunctionRef<absl::Status(int64_t done, int64_t total)>;
+
 // Relative paths with sizes and SHA-256, sorted. INVALID_ARGUMENT when there is
 // no *.safetensors or no config.json.
 absl::StatusOr<std::vector<v1::UploadedFile>> ListCheckpointFiles(
-    const std::filesystem::path& directory);
+    const std::filesystem::path& directory, HashingFn on_hashed);
 
 // NOT_FOUND, PERMISSION_DENIED and the like for a file that cannot be read.
 absl::StatusOr<int64_t> SizeOf(const std::filesystem::path& path);

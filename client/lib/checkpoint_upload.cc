@@ -179,7 +179,11 @@ absl::StatusOr<v1::Checkpoint> Uploader::Run() {
 absl::StatusOr<v1::Checkpoint> UploadCheckpoint(
     Connection& connection, const std::filesystem::path& directory,
     absl::string_view id, const UploadOptions& options) {
-  ASSIGN_OR_RETURN(Files files, ListCheckpointFiles(directory));
+  const auto on_hashed = [&](int64_t done, int64_t total) {
+    if (options.hashing) options.hashing(done, total);
+    return connection.CheckCancelled();
+  };
+  ASSIGN_OR_RETURN(Files files, ListCheckpointFiles(directory, on_hashed));
   return Uploader(connection, directory, id, std::move(files), options).Run();
 }
 

@@ -15,6 +15,7 @@ namespace octet::client {
 
 struct UploadOptions {
   RetryPolicy retry;
+  ProgressFn hashing;   // bytes, before anything is sent
   ProgressFn progress;  // bytes
 };
 

@@ -45,11 +45,18 @@ void Connection::Resume() {
   cancelled_ = false;
 }
 
-absl::Status Connection::Sleep(absl::Duration duration) {
+absl::Status Connection::CheckCancelled() {
   absl::MutexLock lock(&mutex_);
-  mutex_.AwaitWithTimeout(absl::Condition(&cancelled_), duration);
   return cancelled_ ? absl::CancelledError("cancelled by the caller")
                     : absl::OkStatus();
+}
+
+absl::Status Connection::Sleep(absl::Duration duration) {
+  {
+    absl::MutexLock lock(&mutex_);
+    mutex_.AwaitWithTimeout(absl::Condition(&cancelled_), duration);
+  }
+  return CheckCancelled();
 }
 
 Call::Call(Connection& connection, Cancellation cancellation)

@@ -58,6 +58,8 @@ class Connection {
   void Cancel();
   // Lets calls through again.
   void Resume();
+  // CANCELLED between Cancel and Resume: for work between calls.
+  absl::Status CheckCancelled();
   // Sleeps, or returns CANCELLED as soon as Cancel is called.
   absl::Status Sleep(absl::Duration duration);
 

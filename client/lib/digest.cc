@@ -12,7 +12,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "client/lib/file_errors.h"
+#include "client/lib/status_macros.h"
 
 namespace octet::client {
 
@@ -32,7 +32,8 @@ uint32_t Crc32c(absl::string_view data) {
   return ~crc;
 }
 
-absl::StatusOr<std::string> Sha256OfFile(const std::filesystem::path& path) {
+absl::StatusOr<std::string> Sha256OfFile(const std::filesystem::path& path,
+                                         BlockFn on_block) {
   errno = 0;
   std::ifstream file(path, std::ios::binary);
   if (!file) return CannotRead(path, errno);
@@ -47,6 +48,7 @@ absl::StatusOr<std::string> Sha256OfFile(const std::filesystem::path& path) {
     file.read(buffer.data(), static_cast<std::streamsize>(buffer.size()));
     EVP_DigestUpdate(context.get(), buffer.data(),
                      static_cast<size_t>(file.gcount()));
+    RETURN_IF_ERROR(on_block(file.gcount()));
   }
   if (file.bad()) {
     return absl::DataLossError(absl::StrCat("cannot read ", path.string()));

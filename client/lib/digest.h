@@ -10,13 +10,15 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "client/lib/local_files.h"
 
 namespace octet::client {
 
 // Crc32c("123456789") == 0xE3069283.
 uint32_t Crc32c(absl::string_view data);
 
-absl::StatusOr<std::string> Sha256OfFile(const std::filesystem::path& path);
+absl::StatusOr<std::string> Sha256OfFile(const std::filesystem::path& path,
+                                         BlockFn on_block);
 
 }  // namespace octet::client
 

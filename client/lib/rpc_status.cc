@@ -75,7 +75,10 @@ std::optional<absl::Duration> RetryDelay(const absl::Status& status) {
 
 std::string Describe(const absl::Status& status) {
   std::string text = absl::StatusCodeToString(status.code());
-  if (!status.message().empty()) absl::StrAppend(&text, ": ", status.message());
+  // gRPC's own "CANCELLED" says no more.
+  if (!status.message().empty() && status.message() != text) {
+    absl::StrAppend(&text, ": ", status.message());
+  }
   for (const FieldViolation& violation : FieldViolations(status)) {
     if (absl::StrContains(status.message(), violation.field) &&
         absl::StrContains(status.message(), violation.description)) {

@@ -1,16 +1,20 @@
 """The octet command: every subcommand against a real server, --json that
 parses, exit codes that mean something."""
 
+import fcntl
 import io
 import json
 import os
+import pty
 import signal
+import struct
 import subprocess
+import termios
 
 import numpy as np
 import pytest
 
-from support import archives, checkpoints
+from support import archives, checkpoints, wait
 from support.paths import binary
 
 USAGE, NOT_FOUND, INVALID, EXISTS, RETRY, DATA_LOSS = 2, 3, 4, 5, 6, 7
@@ -429,3 +433,52 @@ def test_interrupted_quantize_cancels_its_operation(
         pytest.skip("it was faster than Ctrl-C")
     assert process.returncode == 130
     assert state == "STATE_CANCELLED"
+
+
+def test_interrupted_while_it_hashes(job, server, tmp_path):
+    """A file with more zeros than any test has time to hash."""
+    (tmp_path / "config.json").write_text("{}")
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        file.truncate(1 << 40)
+    terminal, stderr = pty.openpty()
+    process = subprocess.Popen(
+        [
+            *(binary("octet"), "--server", server.address),
+            *("checkpoint", "upload", tmp_path, "zeros"),
+        ],
+        stderr=stderr,
+    )
+    os.close(stderr)
+    shown = b""
+    while b"hashing" not in shown:
+        shown += os.read(terminal, 4096)
+    process.send_signal(signal.SIGINT)
+    while b"octet: interrupted" not in shown:
+        shown += os.read(terminal, 4096)
+    os.close(terminal)
+    assert process.wait(60) == 130
+
+
+def test_interrupted_while_it_waits_for_a_pipe(job, as_json, server):
+    process = subprocess.Popen(
+        [
+            *(binary("octet"), "--server", server.address),
+            *("calibration", "upload", "texts", "-"),
+        ],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    before = as_json("calibration", "get", "texts")["sample_count"]
+    process.stdin.write(b'{"ids": [1, 2, 3]}\n')
+    process.stdin.flush()
+
+    def unread():
+        count = fcntl.ioctl(process.stdin, termios.FIONREAD, bytes(4))
+        return struct.unpack("i", count)[0]
+
+    wait.until(lambda: unread() == 0, "it does not read")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert process.stderr.read() == b"octet: interrupted\n"
+    process.stdin.close()
+    assert as_json("calibration", "get", "texts")["sample_count"] == before

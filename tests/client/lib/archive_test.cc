@@ -36,11 +36,29 @@ TEST(Archive, UnpackGivesBackWhatPackTook) {
   source.Write("1_Pooling/config.json", "[]");
   source.Write("model.safetensors", big);
   const TemporaryDirectory scratch;
-  ASSERT_TRUE(Pack(source.path(), scratch.path() / "b.tar").ok());
-  ASSERT_TRUE(Unpack(scratch.path() / "b.tar", scratch.path() / "out").ok());
+  ASSERT_TRUE(Pack(source.path(), scratch.path() / "b.tar", GoOn).ok());
+  ASSERT_TRUE(
+      Unpack(scratch.path() / "b.tar", scratch.path() / "out", GoOn).ok());
   EXPECT_EQ(ReadAll(scratch.path() / "out/octet.json"), "{}");
   EXPECT_EQ(ReadAll(scratch.path() / "out/1_Pooling/config.json"), "[]");
   EXPECT_EQ(ReadAll(scratch.path() / "out/model.safetensors"), big);
+}
+
+TEST(Archive, IsCancelledBetweenBlocks) {
+  const TemporaryDirectory source;
+  const TemporaryDirectory scratch;
+  source.Write("weights", std::string(5 << 20, 'w'));
+  const auto tar = scratch.path() / "b.tar";
+  ASSERT_TRUE(Pack(source.path(), tar, GoOn).ok());
+  int blocks = 0;
+  const auto cancel = [&](int64_t) {
+    return ++blocks < 2 ? absl::OkStatus() : absl::CancelledError("enough");
+  };
+  EXPECT_TRUE(absl::IsCancelled(Unpack(tar, scratch.path() / "out", cancel)));
+  EXPECT_EQ(blocks, 2);
+  blocks = 0;
+  EXPECT_TRUE(absl::IsCancelled(Pack(source.path(), tar, cancel)));
+  EXPECT_EQ(blocks, 2);
 }
 
 TEST(Archive, PackNamesTheFileItCannotRead) {
@@ -54,7 +72,8 @@ TEST(Archive, PackNamesTheFileItCannotRead) {
   std::filesystem::permissions(scratch.path(), perms::all);
   const bool root = geteuid() == 0;
   ASSERT_EQ(root ? seteuid(65534) : 0, 0);
-  const absl::Status status = Pack(source.path(), scratch.path() / "b.tar");
+  const absl::Status status =
+      Pack(source.path(), scratch.path() / "b.tar", GoOn);
   ASSERT_EQ(root ? seteuid(0) : 0, 0);
   EXPECT_TRUE(absl::IsPermissionDenied(status)) << status;
   EXPECT_EQ(status.message(),
@@ -66,7 +85,8 @@ TEST(Archive, UnpackWritesNothingOutsideItsDirectory) {
   const auto tar = scratch.path() / "b.tar";
   for (const char* name : {"../escaped", "/tmp/octet-escaped", "a/../../e"}) {
     WriteTar(tar, name, AE_IFREG);
-    EXPECT_TRUE(absl::IsInvalidArgument(Unpack(tar, scratch.path() / "out")))
+    EXPECT_TRUE(
+        absl::IsInvalidArgument(Unpack(tar, scratch.path() / "out", GoOn)))
         << name;
   }
   EXPECT_FALSE(std::filesystem::exists(scratch.path() / "escaped"));
@@ -76,9 +96,11 @@ TEST(Archive, UnpackRefusesLinksAndGarbage) {
   const TemporaryDirectory scratch;
   const auto tar = scratch.path() / "b.tar";
   WriteTar(tar, "link", AE_IFLNK);
-  EXPECT_TRUE(absl::IsInvalidArgument(Unpack(tar, scratch.path() / "out")));
+  EXPECT_TRUE(
+      absl::IsInvalidArgument(Unpack(tar, scratch.path() / "out", GoOn)));
   const auto garbage = scratch.Write("g.tar", std::string(4096, 'g'));
-  EXPECT_TRUE(absl::IsInvalidArgument(Unpack(garbage, scratch.path() / "out")));
+  EXPECT_TRUE(
+      absl::IsInvalidArgument(Unpack(garbage, scratch.path() / "out", GoOn)));
 }
 
 }  // namespace

@@ -20,6 +20,8 @@ std::vector<std::string> Paths(const std::vector<v1::UploadedFile>& files) {
   return paths;
 }
 
+absl::Status Hashed(int64_t, int64_t) { return absl::OkStatus(); }
+
 TEST(CheckpointFiles, TakesWeightsConfigurationAndTokenizerOnly) {
   const TemporaryDirectory directory;
   for (const char* name :
@@ -28,7 +30,7 @@ TEST(CheckpointFiles, TakesWeightsConfigurationAndTokenizerOnly) {
         "1_Pooling/config.json", "onnx/deep/er.json"}) {
     directory.Write(name, name);
   }
-  const auto files = ListCheckpointFiles(directory.path());
+  const auto files = ListCheckpointFiles(directory.path(), Hashed);
   ASSERT_TRUE(files.ok()) << files.status();
   EXPECT_THAT(Paths(*files), ElementsAre("1_Pooling/config.json", "config.json",
                                          "model.safetensors", "vocab.txt"));
@@ -42,7 +44,7 @@ TEST(CheckpointFiles, FollowsTheLinksOfTheHuggingFaceCache) {
   snapshot.Write("config.json", "{}");
   std::filesystem::create_symlink(blobs.Write("8f3a", "weights"),
                                   snapshot.path() / "model.safetensors");
-  const auto files = ListCheckpointFiles(snapshot.path());
+  const auto files = ListCheckpointFiles(snapshot.path(), Hashed);
   ASSERT_TRUE(files.ok()) << files.status();
   EXPECT_EQ((*files)[1].size_bytes(), 7);
 }
@@ -51,9 +53,32 @@ TEST(CheckpointFiles, SaysWhatACheckpointLacks) {
   const TemporaryDirectory directory;
   directory.Write("model.safetensors", "");
   EXPECT_THAT(
-      std::string(ListCheckpointFiles(directory.path()).status().message()),
+      std::string(
+          ListCheckpointFiles(directory.path(), Hashed).status().message()),
       HasSubstr("config.json"));
-  EXPECT_FALSE(ListCheckpointFiles(directory.path() / "nowhere").ok());
+  EXPECT_FALSE(ListCheckpointFiles(directory.path() / "nowhere", Hashed).ok());
+}
+
+TEST(CheckpointFiles, SaysHowFarHashingIsAndStopsWhenTold) {
+  const TemporaryDirectory directory;
+  directory.Write("config.json", "{}");
+  directory.Write("model.safetensors", std::string(5 << 20, 'w'));
+  const int64_t all = (5 << 20) + 2;
+  std::vector<int64_t> seen;
+  const auto files =
+      ListCheckpointFiles(directory.path(), [&](int64_t done, int64_t total) {
+        EXPECT_EQ(total, all);
+        seen.push_back(done);
+        return absl::OkStatus();
+      });
+  ASSERT_TRUE(files.ok()) << files.status();
+  EXPECT_GT(seen.size(), 5u);
+  EXPECT_TRUE(std::is_sorted(seen.begin(), seen.end()));
+  EXPECT_EQ(seen.back(), all);
+  EXPECT_TRUE(absl::IsCancelled(
+      ListCheckpointFiles(directory.path(), [](int64_t, int64_t) {
+        return absl::CancelledError("enough");
+      }).status()));
 }
 
 TEST(ReadChunks, CoversTheFileFromTheOffsetInOrder) {

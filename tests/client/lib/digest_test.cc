@@ -18,12 +18,25 @@ TEST(Digest, Crc32cHasTheCheckValueOfTheStandard) {
 
 TEST(Digest, Sha256IsLowerCaseHexadecimalOfTheWholeFile) {
   const TemporaryDirectory directory;
-  EXPECT_EQ(*Sha256OfFile(directory.Write("abc", "abc")),
+  EXPECT_EQ(*Sha256OfFile(directory.Write("abc", "abc"), GoOn),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-  EXPECT_EQ(*Sha256OfFile(directory.Write("empty", "")),
+  EXPECT_EQ(*Sha256OfFile(directory.Write("empty", ""), GoOn),
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   EXPECT_TRUE(
-      absl::IsNotFound(Sha256OfFile(directory.path() / "none").status()));
+      absl::IsNotFound(Sha256OfFile(directory.path() / "none", GoOn).status()));
+}
+
+TEST(Digest, Sha256IsCancelledBetweenBlocks) {
+  const TemporaryDirectory directory;
+  const auto path = directory.Write("weights", std::string(5 << 20, 'w'));
+  int64_t seen = 0;
+  const auto cancelled = Sha256OfFile(path, [&](int64_t bytes) {
+    seen += bytes;
+    return absl::CancelledError("enough");
+  });
+  EXPECT_TRUE(absl::IsCancelled(cancelled.status()));
+  EXPECT_GT(seen, 0);
+  EXPECT_LT(seen, 5 << 20);
 }
 
 }  // namespace

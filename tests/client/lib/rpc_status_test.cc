@@ -49,6 +49,7 @@ TEST(RpcStatus, LivesWithStrangeAnswers) {
   const absl::Status garbage =
       FromGrpc({grpc::StatusCode::INTERNAL, "oops", "\xFF\xFF garbage"});
   EXPECT_EQ(Describe(garbage), "INTERNAL: oops");
+  EXPECT_EQ(Describe(absl::CancelledError("CANCELLED")), "CANCELLED");
   EXPECT_FALSE(RetryDelay(garbage).has_value());
   EXPECT_TRUE(absl::IsUnknown(
       FromGrpc({static_cast<grpc::StatusCode>(31), "from the future"})));

@@ -10,6 +10,8 @@
 #include <iterator>
 #include <string>
 
+#include "absl/status/status.h"
+
 namespace octet::client {
 
 class TemporaryDirectory {
@@ -36,6 +38,9 @@ class TemporaryDirectory {
  private:
   std::filesystem::path path_;
 };
+
+// A BlockFn that lets everything happen.
+inline absl::Status GoOn(int64_t) { return absl::OkStatus(); }
 
 inline std::string ReadAll(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
