@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Every test of the project, on a bare Debian 12, as root or with sudo.
+# The tests of the project, on a bare Debian 12, as root or with sudo.
 #
-# usage: tests/run.sh [part ...]       default: all
+# usage: tests/run.sh [part ...]       default: all, which is the first six
 #   unit       release build, unit tests
 #   onednn3    what asks oneDNN, built against 3.x instead of Debian's 2.6
 #   emulated   the kernels for AVX-512 and AVX-VNNI, computed with AVX2, where the
@@ -268,7 +268,8 @@ if ((${#parts[@]} == 0)) || [[ ${parts[0]} == all ]]; then
 fi
 for part in "${parts[@]}"; do
   declare -F "part_$part" > /dev/null ||
-    { echo "no part '$part'; there are: ${all[*]}" >&2; exit 2; }
+    { echo "no part '$part'; there are:" $(compgen -A function part_ |
+        sed s/^part_//) "and all (${all[*]})" >&2; exit 2; }
 done
 
 [[ " ${parts[*]} " != *" arm "* ]] || test_packages+=("${arm_packages[@]}")

@@ -5,8 +5,8 @@ Protocol. Everybody shares one machine, the load generator included, and takes
 turns; what is printed are medians of the turns. Rivals run behind grpcio's
 asyncio server, each with the batching that suits it best (load/rival_engines).
 NVIDIA's perf_analyzer measures Octet once more, with the same texts in turn.
-Octet's plan is the fastest that `auto` finds with a mean cosine of 0.999 to
-FP32, unless --plan names another of quality/plans.py.
+Octet's plan is the fastest that `auto` finds with a mean cosine of 0.9992
+to FP32, unless --plan names another of quality/plans.py.
 """
 
 import argparse
