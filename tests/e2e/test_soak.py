@@ -27,6 +27,7 @@ def test_mixed_load_gives_right_answers_and_loses_nothing(start_server):
     growth = server.resident_bytes() - before
     print(f"{SECONDS:.0f} s: {soak.done}; grew by {growth >> 20} MiB")
     assert not soak.errors
+    assert set(soak.done) == {job.__name__ for job in soak.jobs()}
     assert server.stop() == 0
     log = server.log_text()
     assert not REPORTS.search(log), log

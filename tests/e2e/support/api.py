@@ -1,9 +1,12 @@
 """octet.v1 as Python: generated from proto/ on import, into a directory that
-goes when the process does. `pb` holds every message and enum value of the
-package, `stub(channel, "ModelService")` a client of one service."""
+goes when the process does. A child takes its parent's, `stubs`, when
+OCTET_STUBS names it, and leaves nothing when it is killed. `pb` holds every
+message and enum value of the package, `stub(channel, "ModelService")` a client
+of one service."""
 
 import atexit
 import importlib
+import os
 import pathlib
 import shutil
 import sys
@@ -55,9 +58,9 @@ def _collect(directory: str):
     return messages, services
 
 
-_directory = _generate()
-sys.path.insert(0, _directory)
-pb, _services = _collect(_directory)
+stubs = os.environ.get("OCTET_STUBS") or _generate()
+sys.path.insert(0, stubs)
+pb, _services = _collect(stubs)
 
 error_details = importlib.import_module("google.rpc.error_details_pb2")
 rpc_status = importlib.import_module("google.rpc.status_pb2")

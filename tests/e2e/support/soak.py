@@ -13,7 +13,6 @@ import contextlib
 import os
 import queue
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -25,7 +24,7 @@ import tritonclient.grpc as triton
 from tritonclient.utils import shared_memory as shm
 
 from support import checkpoints, oip
-from support.api import pb
+from support.api import pb, stubs
 from support.client import Client, tensor, token_inputs
 from support.shared_memory import in_region, memory, to_region
 
@@ -106,7 +105,18 @@ class Soak:
 
     def run(self):
         self.end = time.monotonic() + self.seconds
-        jobs = [
+        threads = [
+            threading.Thread(target=self._repeat, args=(job, seed))
+            for seed, job in enumerate(self.jobs())
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def jobs(self):
+        """What runs at once; `done` counts them by name."""
+        return [
             self.forward,
             self.forward,
             self.product,
@@ -120,14 +130,6 @@ class Soak:
             self.quantizations,
             self.scrapes,
         ]
-        threads = [
-            threading.Thread(target=self._repeat, args=(job, seed))
-            for seed, job in enumerate(jobs)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
 
     def _repeat(self, job, seed):
         rng = random.Random(seed)
@@ -250,11 +252,15 @@ class Soak:
         process = subprocess.Popen(
             [sys.executable, "-c", VANISHING, HERE, self.server.address],
             stdout=subprocess.PIPE,
+            env={**os.environ, "OCTET_STUBS": stubs},
         )
-        process.stdout.readline()
-        time.sleep(rng.random())
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            time.sleep(rng.random())
+            assert process.poll() is None, "it ended by itself"
+        finally:
+            process.kill()
+            process.communicate()
 
     def swaps(self, client, rng):
         client.load("bert", rng.choice(SOURCES))
