@@ -1,7 +1,8 @@
 # octet-server and the octet client on Debian 12. Nothing is fetched but Debian
 # packages; deploy/container/verify.sh builds this and serves a request from it.
 #
-#   docker build -t octet .
+#   docker build -t octet \
+#     --build-arg OCTET_REVISION="$(git rev-parse --short=12 HEAD)" .
 #   docker run -p 8001:8001 -p 8002:8002 -v octet-data:/data octet
 
 FROM debian:bookworm-slim AS build
@@ -17,7 +18,9 @@ COPY proto proto
 COPY kernels kernels
 COPY server server
 COPY client client
-RUN cmake --preset release \
+# What octet_build_info says; .git does not come along.
+ARG OCTET_REVISION=
+RUN cmake --preset release -DOCTET_REVISION="${OCTET_REVISION}" \
       -DOCTET_BUILD_TESTS=OFF -DOCTET_BUILD_BENCHMARKS=OFF \
  && cmake --build --preset release --target octet-server octet \
  && install -D -s -t /out build/release/bin/octet-server build/release/bin/octet
@@ -53,7 +56,8 @@ ENV OCTET_DATA_DIR=/data
 VOLUME /data
 # gRPC; metrics.
 EXPOSE 8001 8002
-# 0 while the server says SERVING. It asks 127.0.0.1:8001, or OCTET_SERVER.
+# 0 while the server says SERVING. It asks 127.0.0.1:8001, or OCTET_SERVER; with
+# TLS it needs OCTET_CLIENT_TLS_CA and more (deploy/README.md).
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
   CMD ["octet", "health"]
 ENTRYPOINT ["octet-server"]

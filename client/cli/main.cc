@@ -27,6 +27,10 @@ void AddGlobalFlags(CLI::App& app, octet::cli::GlobalFlags& flags) {
       ->envname("OCTET_CLIENT_TLS_CERT");
   app.add_option("--tls-key", files.key, "Its key, PEM")
       ->envname("OCTET_CLIENT_TLS_KEY");
+  app.add_option("--tls-server-name", files.server_name,
+                 "Name on the server's certificate, where it does not name the "
+                 "address of --server")
+      ->envname("OCTET_CLIENT_TLS_SERVER_NAME");
   app.add_option("--token-file", files.token, "File with our bearer token")
       ->envname("OCTET_CLIENT_TOKEN_FILE");
   app.add_flag("--allow-plaintext-tokens", flags.allow_plaintext_tokens,

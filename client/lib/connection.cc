@@ -15,6 +15,9 @@ std::shared_ptr<grpc::Channel> OpenChannel(const ConnectOptions& options) {
   std::shared_ptr<grpc::ChannelCredentials> credentials =
       options.credentials.channel;
   if (credentials == nullptr) credentials = grpc::InsecureChannelCredentials();
+  if (!options.credentials.server_name.empty()) {
+    arguments.SetSslTargetNameOverride(options.credentials.server_name);
+  }
   return grpc::CreateCustomChannel(options.server, credentials, arguments);
 }
 

@@ -77,6 +77,12 @@ absl::StatusOr<Credentials> LoadCredentials(const CredentialFiles& files) {
     RETURN_IF_ERROR(ReadInto(files.key, &options.pem_private_key));
     result.channel = grpc::SslCredentials(options);
   }
+  if (!files.server_name.empty() && result.channel == nullptr) {
+    return absl::InvalidArgumentError(
+        "a name of the server is checked with TLS only: turn TLS on, or name "
+        "its authority");
+  }
+  result.server_name = files.server_name;
   RETURN_IF_ERROR(ReadInto(files.token, &result.token));
   absl::StripAsciiWhitespace(&result.token);
   RETURN_IF_ERROR(CheckForm(result.token, files.token));

@@ -25,11 +25,14 @@ struct CredentialFiles {
   std::string ca;           // PEM: who signs servers; means TLS
   std::string certificate;  // PEM: of this client, for mutual TLS
   std::string key;          // its key
+  std::string server_name;  // on the server's certificate, where the address's
+                            // name is not; only with TLS
   std::string token;        // one line: the token itself
 };
 
 struct Credentials {
   std::shared_ptr<grpc::ChannelCredentials> channel;  // nullptr: plaintext
+  std::string server_name;                            // empty: the address's
   std::string token;                                  // empty: none is sent
 };
 

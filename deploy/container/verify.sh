@@ -12,6 +12,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 ((EUID == 0)) || { echo "verify.sh: must run as root" >&2; exit 1; }
 
+revision=0123456789ab  # this tree may have none
 base_image=docker.io/library/debian:bookworm-slim
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/octet-container.XXXXXX")
 export BUILDAH_ISOLATION=chroot STORAGE_DRIVER=vfs
@@ -97,6 +98,15 @@ folder.mkdir()
 PY
 }
 
+# revision ADDRESS: what octet_build_info at that address says.
+revision() {
+  no_proxy=127.0.0.1 python3 - "$1" <<'PY'
+import re, sys, urllib.request
+page = urllib.request.urlopen(f"http://{sys.argv[1]}/metrics").read().decode()
+print(re.search(r'octet_build_info{.*revision="([^"]*)"', page)[1])
+PY
+}
+
 serve_one_request() {
   local root=$1 log=$work/server.log
   # As the container's user: no right, no group, no environment of root's.
@@ -114,6 +124,9 @@ serve_one_request() {
   local address
   address=$(grep -oP 'ready grpc=\K\S+' "$log")
   expect "server's user" "$(stat -c %u "/proc/$server")" 65532
+
+  expect "revision" "$(revision "$(grep -oP 'metrics=\K\S+' "$log")")" \
+    "$revision"
 
   make_checkpoint "$root/tmp/checkpoint"
   local octet=(chroot --userspec=65532:65532 "$root" /usr/local/bin/octet
@@ -145,6 +158,7 @@ cache=$(ccache --get-config cache_dir 2> /dev/null) || cache=$work/ccache
 mkdir -p "$cache"
 # Docker's format: OCI's has no room for a health check.
 buildah bud -q --format docker --pull-never --layers=false -t octet \
+  --build-arg OCTET_REVISION="$revision" \
   --volume "$cache:/ccache" -f Dockerfile . \
   > "$work/build.log" 2>&1 || { tail -n 60 "$work/build.log" >&2; exit 1; }
 

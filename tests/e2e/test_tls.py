@@ -113,6 +113,40 @@ def test_mutual_tls_wants_a_certificate_of_its_authority(
     )
 
 
+def test_health_where_the_certificate_does_not_name_the_address(
+    start_server, tmp_path, authority
+):
+    """As the container asks itself: by environment, at its own loopback."""
+    files = Files(tmp_path, authority.issue("octet", hosts="DNS:octet.test"))
+    server = start_server(
+        None, *files.flags(), f"--tls-client-ca={authority.file}"
+    )
+    own = authority.issue("health")
+    environment = {
+        "OCTET_SERVER": server.address,
+        "OCTET_CLIENT_TLS_CA": str(authority.file),
+        "OCTET_CLIENT_TLS_CERT": str(own.certificate),
+        "OCTET_CLIENT_TLS_KEY": str(own.key),
+    }
+
+    def ask(**more):
+        return subprocess.run(
+            [binary("octet"), "health"],
+            env=environment | more,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    unnamed = ask()
+    assert unnamed.returncode == 6, unnamed.stderr
+    named = ask(OCTET_CLIENT_TLS_SERVER_NAME="octet.test")
+    assert named.returncode == 0, named.stderr
+    assert "SERVING" in named.stdout
+    wrong = ask(OCTET_CLIENT_TLS_SERVER_NAME="other.test")
+    assert wrong.returncode == 6, wrong.stderr
+
+
 def test_new_connections_see_a_new_certificate_and_old_ones_go_on(
     start_server, files, authority
 ):

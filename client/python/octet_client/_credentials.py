@@ -90,6 +90,7 @@ def open_channel(
     tls_ca: Optional[Path],
     tls_cert: Optional[Path],
     tls_key: Optional[Path],
+    tls_server_name: Optional[str],
     token_file: Optional[Path],
     allow_plaintext_tokens: bool,
 ) -> grpc.Channel:
@@ -98,6 +99,11 @@ def open_channel(
     if (tls_cert is None) != (tls_key is None):
         raise ValueError("tls_cert and tls_key go together")
     encrypted = tls or tls_ca is not None or tls_cert is not None
+    if tls_server_name is not None:
+        if not encrypted:
+            raise ValueError("tls_server_name needs tls=True or tls_ca")
+        name = ("grpc.ssl_target_name_override", tls_server_name)
+        options = [*options, name]
     if encrypted:
         credentials = grpc.ssl_channel_credentials(
             _read(tls_ca), _read(tls_key), _read(tls_cert)

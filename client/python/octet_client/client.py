@@ -56,6 +56,8 @@ class Client(Calibrations, Quantizations):
     tls:      encrypt, trusting the authorities that gRPC trusts
     tls_ca:   the same with the authorities in this PEM file
     tls_cert, tls_key: our certificate for mutual TLS, PEM files
+    tls_server_name: the name on the server's certificate, where it does not
+        name the host of `server`
     token_file: file with our bearer token, sent with every call
     allow_plaintext_tokens: also without TLS to another machine
     """
@@ -69,6 +71,7 @@ class Client(Calibrations, Quantizations):
         tls_ca: Path | None = None,
         tls_cert: Path | None = None,
         tls_key: Path | None = None,
+        tls_server_name: str | None = None,
         token_file: Path | None = None,
         allow_plaintext_tokens: bool = False,
     ):
@@ -84,6 +87,7 @@ class Client(Calibrations, Quantizations):
             tls_ca,
             tls_cert,
             tls_key,
+            tls_server_name,
             token_file,
             allow_plaintext_tokens,
         )

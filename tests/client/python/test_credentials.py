@@ -1,5 +1,6 @@
 """A token goes over the network encrypted, or not at all."""
 
+import grpc
 import pytest
 
 
@@ -33,3 +34,20 @@ def test_a_token_is_not_sent_elsewhere_in_plaintext(server, tmp_path):
     octet_client.Client(
         server, token_file=token, allow_plaintext_tokens=True
     ).close()
+
+
+def test_the_name_on_the_certificate_may_be_said(monkeypatch):
+    import octet_client
+
+    opened = []
+    secure_channel = grpc.secure_channel
+
+    def remember(target, credentials, options):
+        opened.append(options)
+        return secure_channel(target, credentials, options)
+
+    monkeypatch.setattr(grpc, "secure_channel", remember)
+    octet_client.Client(tls=True, tls_server_name="octet.test").close()
+    assert ("grpc.ssl_target_name_override", "octet.test") in opened[0]
+    with pytest.raises(ValueError, match="tls_server_name"):
+        octet_client.Client(tls_server_name="octet.test")

@@ -43,12 +43,15 @@ class Authority:
         )
         return pair
 
-    def issue(self, name: str) -> Pair:
-        """For a server on 127.0.0.1, or a client called `name`."""
+    def issue(
+        self, name: str, hosts: str = "IP:127.0.0.1,DNS:localhost"
+    ) -> Pair:
+        """For a server on 127.0.0.1 or other `hosts`, or a client called
+        `name`."""
         pair = self._paths(name)
         request = self.directory / f"{name}.csr"
         extensions = self.directory / f"{name}.ext"
-        extensions.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+        extensions.write_text(f"subjectAltName={hosts}\n")
         _openssl(
             *("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
             *("-nodes", "-keyout", pair.key, "-out", request),
