@@ -169,8 +169,12 @@ absl::StatusOr<fs::path> DirectoryStore::Stage(std::string_view id) const {
   return staged;
 }
 
-bool DirectoryStore::IsStaged(std::string_view id) const {
-  return ValidateId("id", id).ok() && IsDirectory(StagingOf(root_) / id);
+absl::StatusOr<fs::path> DirectoryStore::FindStaged(std::string_view id) const {
+  RETURN_IF_ERROR(ValidateId(model::StrCat(kind_, "_id"), id));
+  fs::path staged = StagingOf(root_) / id;
+  if (IsDirectory(staged)) return staged;
+  return absl::NotFoundError(
+      model::StrCat(kind_, " '", id, "' is not being written"));
 }
 
 std::vector<std::string> DirectoryStore::ListStaged() const {
@@ -178,12 +182,7 @@ std::vector<std::string> DirectoryStore::ListStaged() const {
 }
 
 absl::Status DirectoryStore::Publish(std::string_view id) const {
-  RETURN_IF_ERROR(ValidateId(model::StrCat(kind_, "_id"), id));
-  const fs::path staged = StagingOf(root_) / id;
-  if (!IsDirectory(staged)) {
-    return absl::NotFoundError(
-        model::StrCat(kind_, " '", id, "' is not being written"));
-  }
+  ASSIGN_OR_RETURN(const fs::path staged, FindStaged(id));
   RETURN_IF_ERROR(SyncTree(staged));
   if (const int error = RenameNew(staged, root_ / id); error == EEXIST) {
     return absl::AlreadyExistsError(

@@ -35,7 +35,9 @@ class DirectoryStore {
   // Makes (or finds again) the staging directory of `id`. ALREADY_EXISTS when
   // `id` is published.
   absl::StatusOr<std::filesystem::path> Stage(std::string_view id) const;
-  bool IsStaged(std::string_view id) const;
+  // The staging directory, which is not made: NOT_FOUND without one.
+  absl::StatusOr<std::filesystem::path> FindStaged(std::string_view id) const;
+  bool IsStaged(std::string_view id) const { return FindStaged(id).ok(); }
   std::vector<std::string> ListStaged() const;
 
   // Syncs the staged files and directories and renames. ALREADY_EXISTS,

@@ -65,7 +65,7 @@ absl::Status FillActive(const bundle::DirectoryStore& store,
 
 absl::Status FillUploading(const bundle::DirectoryStore& store,
                            std::string_view id, v1::Checkpoint* out) {
-  ASSIGN_OR_RETURN(const auto staged, store.Stage(id));
+  ASSIGN_OR_RETURN(const auto staged, store.FindStaged(id));
   ASSIGN_OR_RETURN(const auto files, bundle::Upload::Inspect(staged));
   out->set_name(ResourceName(kCheckpoints, id));
   out->set_state(v1::Checkpoint::STATE_UPLOADING);
@@ -222,10 +222,14 @@ class CheckpointService final : public v1::CheckpointService::CallbackService {
     const std::string name = ResourceName(kCheckpoints, id);
     ASSIGN_OR_RETURN(const Lease lease, backend_.leases.Acquire(name));
     absl::WriterMutexLock lock(&backend_.dependencies);
-    if (backend_.checkpoints.IsStaged(id)) {
-      return backend_.checkpoints.Discard(id);
+    const bool abandoned = backend_.checkpoints.IsStaged(id);
+    RETURN_IF_ERROR(backend_.checkpoints.Discard(id));
+    // One that is published can have a staging directory too, which a crash
+    // left: it goes with it.
+    if (const absl::Status found = backend_.checkpoints.Find(id).status();
+        !found.ok()) {
+      return abandoned ? absl::OkStatus() : found;
     }
-    RETURN_IF_ERROR(backend_.checkpoints.Find(id).status());
     if (backend_.models->Uses(name)) {
       return absl::FailedPreconditionError(model::StrCat(
           "checkpoint '", id, "' is in use: a model is loaded from it"));

@@ -91,6 +91,19 @@ TEST(DirectoryStore, StagedDirectoriesSurviveAReopen) {
   EXPECT_THAT(store->ListStaged(), IsEmpty());
 }
 
+TEST(DirectoryStore, LookingForAStagedDirectoryMakesNone) {
+  const TempDir dir;
+  const auto store = DirectoryStore::Open(dir.path(), "checkpoint");
+  ASSERT_THAT(store, IsOk());
+  EXPECT_THAT(store->FindStaged("c"), Fails(StatusCode::kNotFound, "'c'"));
+  EXPECT_TRUE(std::filesystem::is_empty(dir / ".staging"));
+  const auto staged = store->Stage("c");
+  ASSERT_THAT(staged, IsOk());
+  ASSERT_THAT(store->FindStaged("c"), IsOk());
+  EXPECT_EQ(*store->FindStaged("c"), *staged);
+  EXPECT_THAT(store->FindStaged(".."), Fails(StatusCode::kInvalidArgument, ""));
+}
+
 TEST(DirectoryStore, RemovesAndTakesTheNameAgain) {
   const TempDir dir;
   const auto store = DirectoryStore::Open(dir.path(), "bundle");

@@ -1,5 +1,6 @@
 // Uploads, health and what survives: the server as a whole, on a real port.
 
+#include <filesystem>
 #include <limits>
 #include <string>
 #include <vector>
@@ -21,6 +22,14 @@ class Uploads : public ServerTest {
     v1::GetCheckpointRequest request;
     request.set_name("checkpoints/" + id);
     return checkpoints_->GetCheckpoint(&context, request, checkpoint);
+  }
+
+  grpc::Status Delete(const std::string& id) {
+    grpc::ClientContext context;
+    v1::DeleteCheckpointRequest request;
+    request.set_name("checkpoints/" + id);
+    google::protobuf::Empty empty;
+    return checkpoints_->DeleteCheckpoint(&context, request, &empty);
   }
 
   // One stream with exactly these messages.
@@ -163,18 +172,24 @@ TEST_F(Uploads, OfAVanishedClientCanBeResumed) {
 TEST_F(Uploads, CanBeAbandonedAndDeleted) {
   v1::Checkpoint checkpoint;
   EXPECT_FALSE(Upload("tiny", Mlp(), &checkpoint, 1000, 1000).ok());
+  EXPECT_THAT(Delete("tiny"), Ok());
+  EXPECT_THAT(Delete("tiny"), Fails(StatusCode::NOT_FOUND, "checkpoint 'tiny'"));
   v1::DeleteCheckpointRequest request;
   google::protobuf::Empty empty;
-  request.set_name("checkpoints/tiny");
-  grpc::ClientContext abandon;
-  EXPECT_THAT(checkpoints_->DeleteCheckpoint(&abandon, request, &empty), Ok());
-  grpc::ClientContext again;
-  EXPECT_THAT(checkpoints_->DeleteCheckpoint(&again, request, &empty),
-              Fails(StatusCode::NOT_FOUND, "checkpoint 'tiny'"));
   request.set_name("tiny");
   grpc::ClientContext wrong;
   EXPECT_THAT(checkpoints_->DeleteCheckpoint(&wrong, request, &empty),
               Fails(StatusCode::INVALID_ARGUMENT, "name: "));
+}
+
+TEST_F(Uploads, AreDeletedWithTheirLeftovers) {
+  MustUpload("tiny", Mlp());
+  const auto root = directory_.path() / "checkpoints";
+  std::filesystem::create_directory(root / ".staging/tiny");
+  EXPECT_THAT(Delete("tiny"), Ok());
+  EXPECT_FALSE(std::filesystem::exists(root / "tiny"));
+  EXPECT_FALSE(std::filesystem::exists(root / ".staging/tiny"));
+  EXPECT_THAT(Delete("tiny"), Fails(StatusCode::NOT_FOUND, "'tiny'"));
 }
 
 // Health and reflection are called by their wire form: a field 1 of text.
