@@ -28,13 +28,12 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::string_view kState = ".upload.json";
 constexpr uint64_t kMaxStateBytes = uint64_t{8} << 20;
 
 absl::Status ValidateFile(const std::string& field, const UploadFile& file) {
   RETURN_IF_ERROR(
       ValidateRelativePath(model::StrCat(field, ".path"), file.path));
-  if (file.path.starts_with(kState)) {
+  if (file.path.starts_with(kUploadState)) {
     return absl::InvalidArgumentError(model::StrCat(
         field, ".path: the name ", Quoted(file.path), " is reserved"));
   }
@@ -105,7 +104,7 @@ std::string StateText(const std::vector<UploadFile>& files) {
 absl::StatusOr<std::vector<UploadFile>> ParseState(std::string_view text) {
   const absl::Status damaged =
       absl::DataLossError("the upload's saved state is damaged");
-  const absl::StatusOr<nlohmann::json> state = ParseJson(kState, text);
+  const absl::StatusOr<nlohmann::json> state = ParseJson(kUploadState, text);
   if (!state.ok() || !state->is_object() || !state->contains("files") ||
       !(*state)["files"].is_array()) {
     return damaged;
@@ -211,7 +210,7 @@ absl::StatusOr<Upload> Upload::Begin(const fs::path& staged,
   }
   if (!absl::IsNotFound(old.status())) return old.status();
   RETURN_IF_ERROR(Empty(staged));
-  RETURN_IF_ERROR(WriteFileAtomically(staged / kState, StateText(files)));
+  RETURN_IF_ERROR(WriteFileAtomically(staged / kUploadState, StateText(files)));
   RETURN_IF_ERROR(CreateFiles(staged, files));
   for (UploadFile& file : files) file.received_bytes = 0;
   return Upload(staged, std::move(files));
@@ -220,7 +219,7 @@ absl::StatusOr<Upload> Upload::Begin(const fs::path& staged,
 absl::StatusOr<std::vector<UploadFile>> Upload::Inspect(
     const fs::path& staged) {
   absl::StatusOr<std::string> text =
-      ReadSmallFile(staged / kState, kMaxStateBytes);
+      ReadSmallFile(staged / kUploadState, kMaxStateBytes);
   if (absl::IsNotFound(text.status())) {
     return absl::NotFoundError("there is no upload under way");
   }
@@ -279,7 +278,7 @@ bool Upload::complete() const {
   });
 }
 
-absl::Status Upload::Finish() {
+absl::Status Upload::Verify() {
   RETURN_IF_ERROR(Measure(staged_, files_));
   for (const UploadFile& file : files_) {
     if (file.received_bytes != file.size_bytes) {
@@ -302,10 +301,13 @@ absl::Status Upload::Finish() {
         "the file ", Quoted(file.path), " has SHA-256 ", actual, "; ",
         file.sha256, " was declared; send the file again from offset 0"));
   }
-  if (unlink((staged_ / kState).c_str()) != 0) {
-    return ErrnoStatus("remove", staged_ / kState);
-  }
   return absl::OkStatus();
+}
+
+absl::Status Upload::Forget(const fs::path& published) {
+  const fs::path state = published / kUploadState;
+  if (unlink(state.c_str()) == 0 || errno == ENOENT) return absl::OkStatus();
+  return ErrnoStatus("remove", state);
 }
 
 uint32_t Crc32c(std::string_view data) {

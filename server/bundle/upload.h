@@ -3,6 +3,9 @@
 // The declared files are kept in `<staged>/.upload.json`; how far each one got
 // is its length on disk, so a resumed upload starts there. Chunks of a file
 // come in order; files may come in any order.
+//
+// The state goes after the directory is published, not before: until then the
+// upload can be resumed, whatever happens.
 
 #ifndef OCTET_SERVER_BUNDLE_UPLOAD_H_
 #define OCTET_SERVER_BUNDLE_UPLOAD_H_
@@ -17,6 +20,10 @@
 #include "absl/status/statusor.h"
 
 namespace octet::bundle {
+
+// Where a staged directory keeps the declaration. A crash can leave it in a
+// published one, of whose files it is none.
+inline constexpr std::string_view kUploadState = ".upload.json";
 
 struct UploadFile {
   std::string path;  // relative, validated
@@ -51,9 +58,12 @@ class Upload {
   bool complete() const;
   const std::vector<UploadFile>& files() const { return files_; }
 
-  // All bytes came and every given SHA-256 holds; removes `.upload.json`.
-  // FAILED_PRECONDITION names the first incomplete file; DATA_LOSS a digest.
-  absl::Status Finish();
+  // All bytes came and every given SHA-256 holds. FAILED_PRECONDITION names
+  // the first incomplete file; DATA_LOSS a digest, whose file is emptied.
+  absl::Status Verify();
+
+  // Removes `.upload.json`, if it is there, from a published directory.
+  static absl::Status Forget(const std::filesystem::path& published);
 
  private:
   Upload(std::filesystem::path staged, std::vector<UploadFile> files);

@@ -89,11 +89,9 @@ class UploadStream final : public StreamHandler<v1::UploadCheckpointRequest> {
 
   absl::Status OnEnd() override {
     if (!upload_) return FieldViolation("header", "the stream ended before it");
-    RETURN_IF_ERROR(upload_->Finish());
-    if (absl::Status status = Publish(); !status.ok()) {
-      backend_.checkpoints.Discard(id_).IgnoreError();
-      return status;
-    }
+    RETURN_IF_ERROR(upload_->Verify());
+    RETURN_IF_ERROR(Validate());
+    RETURN_IF_ERROR(Publish());
     return FillActive(backend_.checkpoints, id_, response_);
   }
 
@@ -134,9 +132,22 @@ class UploadStream final : public StreamHandler<v1::UploadCheckpointRequest> {
                            chunk.data(), chunk.crc32c());
   }
 
-  absl::Status Publish() {
-    RETURN_IF_ERROR(ValidateCheckpoint(staged_));
-    return backend_.checkpoints.Publish(id_);
+  // What is wrong with the upload itself stays wrong. After an error of the
+  // server (no space, no descriptors) it can be resumed, with nothing to send.
+  absl::Status Validate() const {
+    absl::Status status = ValidateCheckpoint(staged_);
+    if (absl::IsInvalidArgument(status) || absl::IsUnimplemented(status)) {
+      backend_.checkpoints.Discard(id_).IgnoreError();
+    }
+    return status;
+  }
+
+  absl::Status Publish() const {
+    RETURN_IF_ERROR(backend_.checkpoints.Publish(id_));
+    ASSIGN_OR_RETURN(const auto published, backend_.checkpoints.Find(id_));
+    // It is published, state or not; the next start tries again.
+    bundle::Upload::Forget(published).IgnoreError();
+    return absl::OkStatus();
   }
 
   Backend& backend_;

@@ -118,6 +118,7 @@ absl::StatusOr<std::vector<bundle::UploadFile>> Files(
                    bundle::ListFiles(directory));
   std::vector<bundle::UploadFile> files;
   for (const std::string& path : paths) {
+    if (path == bundle::kUploadState) continue;
     std::error_code error;
     const uint64_t size = fs::file_size(directory / path, error);
     if (error) return absl::DataLossError(error.message());
@@ -150,6 +151,20 @@ absl::StatusOr<CheckpointSummary> DescribeCheckpoint(
   ASSIGN_OR_RETURN(summary.create_time, ModificationTime(directory));
   ASSIGN_OR_RETURN(summary.files, Files(directory));
   return summary;
+}
+
+absl::Status RecoverUploads(const bundle::DirectoryStore& checkpoints) {
+  for (const std::string& id : checkpoints.List()) {
+    ASSIGN_OR_RETURN(const fs::path published, checkpoints.Find(id));
+    RETURN_IF_ERROR(bundle::Upload::Forget(published));
+  }
+  for (const std::string& id : checkpoints.ListStaged()) {
+    ASSIGN_OR_RETURN(const fs::path staged, checkpoints.FindStaged(id));
+    const auto files = bundle::Upload::Inspect(staged);
+    if (!absl::IsNotFound(files.status())) continue;
+    RETURN_IF_ERROR(checkpoints.Discard(id));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace octet::rpc

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/bundle/directory_store.h"
 #include "server/bundle/upload.h"
 #include "server/model/graph.h"
 
@@ -29,6 +30,10 @@ struct CheckpointSummary {
 
 absl::StatusOr<CheckpointSummary> DescribeCheckpoint(
     const std::filesystem::path& directory);
+
+// To be called at start. Finishes the publishing that a crash interrupted, and
+// discards staging directories that no upload can be resumed from.
+absl::Status RecoverUploads(const bundle::DirectoryStore& checkpoints);
 
 }  // namespace octet::rpc
 

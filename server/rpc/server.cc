@@ -28,6 +28,7 @@
 #include "server/quantization/job/operations.h"
 #include "server/rpc/calls/call_gate.h"
 #include "server/rpc/calls/reactors.h"
+#include "server/rpc/checkpoints.h"
 #include "server/rpc/listeners.h"
 #include "server/rpc/oip/service.h"
 #include "server/rpc/operation_metrics.h"
@@ -195,6 +196,7 @@ class Server::Impl {
         bundle::DirectoryStore::Open(data_.checkpoints(), "checkpoint"));
     ASSIGN_OR_RETURN(bundle::DirectoryStore bundles,
                      bundle::DirectoryStore::Open(data_.bundles(), "bundle"));
+    RETURN_IF_ERROR(RecoverUploads(checkpoints));
     for (const std::string& id : bundles.ListStaged()) {
       RETURN_IF_ERROR(bundles.Discard(id));
     }

@@ -168,6 +168,47 @@ def test_upload_interrupted_midway_resumes_from_what_the_server_holds(
     kept_is_kept(server)
 
 
+def test_crash_after_the_last_byte_costs_nothing(crashing_server, wide_files):
+    """While what came is digested, checked, synced and published."""
+    server = crashing_server
+    held = threading.Event()
+
+    def messages(name):
+        yield from upload_messages(name, wide_files)
+        held.wait(60)
+
+    def is_whole(client, name):
+        try:
+            files = client.get_checkpoint(name).files
+        except grpc.RpcError:
+            return False
+        return all(f.received_bytes == f.size_bytes for f in files)
+
+    for i, moment in enumerate(moments(4, 0.1)):
+        name = f"whole-{i}"
+        held.clear()
+        with Client(server.address) as client:
+            call = client.checkpoints.UploadCheckpoint.future(
+                messages(name), timeout=60
+            )
+            wait.until(lambda c=client, n=name: is_whole(c, n))
+            held.set()
+            time.sleep(moment)
+            server.kill()
+            assert call.exception() is None or call.exception().code() in BROKEN
+        server.start()
+        with Client(server.address) as client:
+            assert is_whole(client, name)
+            left = client.get_checkpoint(name)
+            if left.state == pb.Checkpoint.STATE_UPLOADING:
+                received = {f.path: f.received_bytes for f in left.files}
+                left = client.upload_checkpoint(
+                    name, wide_files, received=received
+                )
+            assert left.state == pb.Checkpoint.STATE_ACTIVE
+    kept_is_kept(server)
+
+
 def test_crash_while_calibrating(crashing_server, wide_files):
     server = crashing_server
     batches = [feature_inputs(probe(WIDTH, 64)) for _ in range(40)]

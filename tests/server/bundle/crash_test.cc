@@ -139,7 +139,7 @@ TEST(Crash, AnUploadResumesFromAnyMoment) {
   auto upload = Upload::Begin(dir.path(), files, {});
   ASSERT_THAT(upload, IsOk());
   while (!upload->complete()) ASSERT_THAT(chunk(*upload), IsOk());
-  EXPECT_THAT(upload->Finish(), IsOk());
+  EXPECT_THAT(upload->Verify(), IsOk());
 }
 
 }  // namespace

@@ -41,11 +41,11 @@ TEST(Upload, BringsFilesWhole) {
   ASSERT_THAT(upload, IsOk());
   EXPECT_FALSE(upload->complete());
   EXPECT_THAT(Send(*upload, "a/config.json", 0, "abc"), IsOk());
-  EXPECT_THAT(upload->Finish(),
+  EXPECT_THAT(upload->Verify(),
               Fails(StatusCode::kFailedPrecondition, "3 of 6 bytes"));
   EXPECT_THAT(Send(*upload, "a/config.json", 3, "def"), IsOk());
   EXPECT_TRUE(upload->complete());
-  EXPECT_THAT(upload->Finish(), IsOk());
+  EXPECT_THAT(upload->Verify(), IsOk());
   EXPECT_EQ(ReadFile(dir / "a/config.json"), "abcdef");
   EXPECT_TRUE(std::filesystem::exists(dir / "empty"));
   EXPECT_FALSE(std::filesystem::exists(dir / ".upload.json"));
@@ -147,7 +147,7 @@ TEST(Upload, ResumesWhereItBroke) {
   ASSERT_THAT(again, IsOk()) << "the order of declaration does not matter";
   EXPECT_THAT(Send(*again, "a", 4, "ef"), IsOk());
   EXPECT_THAT(Send(*again, "b", 0, "xyz"), IsOk());
-  EXPECT_THAT(again->Finish(), IsOk());
+  EXPECT_THAT(again->Verify(), IsOk());
   EXPECT_EQ(ReadFile(dir / "a"), "abcdef");
 }
 
@@ -171,7 +171,7 @@ TEST(Upload, TwoConnectionsCanNotInterleave) {
   EXPECT_THAT(Send(*two, "a", 0, "ab"),
               Fails(StatusCode::kOutOfRange, "continues at offset 2"));
   EXPECT_THAT(Send(*two, "a", 2, "cd"), IsOk());
-  EXPECT_THAT(one->Finish(), IsOk());
+  EXPECT_THAT(one->Verify(), IsOk());
   EXPECT_EQ(ReadFile(dir / "a"), "abcd");
 }
 
@@ -180,9 +180,26 @@ TEST(Upload, AWrongDigestLetsTheFileBeSentAgain) {
   auto upload = Upload::Begin(dir.path(), {File("a", 3, *Sha256("abc"))}, {});
   ASSERT_THAT(upload, IsOk());
   ASSERT_THAT(Send(*upload, "a", 0, "abX"), IsOk());
-  EXPECT_THAT(upload->Finish(), Fails(StatusCode::kDataLoss, "'a'"));
+  EXPECT_THAT(upload->Verify(), Fails(StatusCode::kDataLoss, "'a'"));
   EXPECT_THAT(Send(*upload, "a", 0, "abc"), IsOk());
-  EXPECT_THAT(upload->Finish(), IsOk());
+  EXPECT_THAT(upload->Verify(), IsOk());
+}
+
+TEST(Upload, IsResumableUntilItsStateIsForgotten) {
+  const TempDir dir;
+  const std::vector<UploadFile> files = {File("a", 3, *Sha256("abc"))};
+  auto upload = Upload::Begin(dir.path(), files, {});
+  ASSERT_THAT(upload, IsOk());
+  ASSERT_THAT(Send(*upload, "a", 0, "abc"), IsOk());
+  ASSERT_THAT(upload->Verify(), IsOk());
+  auto again = Upload::Begin(dir.path(), files, {});
+  ASSERT_THAT(again, IsOk());
+  EXPECT_TRUE(again->complete());
+  EXPECT_THAT(again->Verify(), IsOk());
+  EXPECT_THAT(Upload::Forget(dir.path()), IsOk());
+  EXPECT_THAT(Upload::Forget(dir.path()), IsOk()) << "it is idempotent";
+  EXPECT_THAT(Upload::Inspect(dir.path()), Fails(StatusCode::kNotFound, ""));
+  EXPECT_EQ(ReadFile(dir / "a"), "abc");
 }
 
 TEST(Upload, StartsCleanOnceTheStateIsGone) {

@@ -7,6 +7,7 @@
 
 #include "absl/time/clock.h"
 #include "grpcpp/generic/generic_stub.h"
+#include "server/bundle/upload.h"
 #include "server/rpc/server.h"
 #include "tests/server/rpc/server_fixture.h"
 
@@ -123,6 +124,51 @@ TEST_F(Uploads, OfWhatIsNoModelLeaveNothing) {
   EXPECT_THAT(refused, Fails(StatusCode::INVALID_ARGUMENT, "element 7"));
   EXPECT_THAT(Get("nan", &checkpoint), Fails(StatusCode::NOT_FOUND, "nan"));
   EXPECT_THAT(Upload("nan", Mlp(), &checkpoint), Ok());
+}
+
+TEST_F(Uploads, SurviveAnErrorOfTheServer) {
+  const auto in_the_way = directory_.path() / "checkpoints/tiny";
+  quantization::WriteText(in_the_way, "");  // publishing can not rename to it
+  v1::Checkpoint checkpoint;
+  EXPECT_FALSE(Upload("tiny", Mlp(), &checkpoint).ok());
+  ASSERT_THAT(Get("tiny", &checkpoint), Ok());
+  EXPECT_EQ(checkpoint.state(), v1::Checkpoint::STATE_UPLOADING);
+  for (const v1::UploadedFile& file : checkpoint.files()) {
+    EXPECT_EQ(file.received_bytes(), file.size_bytes()) << file.path();
+  }
+  std::filesystem::remove(in_the_way);
+  EXPECT_THAT(Send({Header("tiny", Mlp())}), Ok()) << "nothing is sent again";
+  ASSERT_THAT(Get("tiny", &checkpoint), Ok());
+  EXPECT_EQ(checkpoint.state(), v1::Checkpoint::STATE_ACTIVE);
+}
+
+// A crash after the rename leaves the state where it is no file of the
+// checkpoint.
+TEST_F(Uploads, ArePublishedFromTheRenameOn) {
+  MustUpload("tiny", Mlp());
+  const auto published = directory_.path() / "checkpoints/tiny";
+  EXPECT_FALSE(std::filesystem::exists(published / bundle::kUploadState));
+  quantization::WriteText(published / bundle::kUploadState, R"({"files": []})");
+  v1::Checkpoint checkpoint;
+  ASSERT_THAT(Get("tiny", &checkpoint), Ok());
+  EXPECT_EQ(checkpoint.state(), v1::Checkpoint::STATE_ACTIVE);
+  EXPECT_EQ(checkpoint.files_size(), 2);
+  Restart();
+  EXPECT_FALSE(std::filesystem::exists(published / bundle::kUploadState));
+  ASSERT_THAT(Get("tiny", &checkpoint), Ok());
+  EXPECT_EQ(checkpoint.state(), v1::Checkpoint::STATE_ACTIVE);
+}
+
+TEST_F(Uploads, ThatNothingCanResumeGoAtStart) {
+  v1::Checkpoint checkpoint;
+  EXPECT_FALSE(Upload("half", Mlp(), &checkpoint, 1000, 1000).ok());
+  const auto staging = directory_.path() / "checkpoints/.staging";
+  std::filesystem::create_directory(staging / "ghost");
+  quantization::WriteText(staging / "ghost/model.safetensors", "x");
+  Restart();
+  EXPECT_FALSE(std::filesystem::exists(staging / "ghost"));
+  ASSERT_THAT(Get("half", &checkpoint), Ok());
+  EXPECT_EQ(checkpoint.state(), v1::Checkpoint::STATE_UPLOADING);
 }
 
 TEST_F(Uploads, HaveOneWriterAtATime) {
