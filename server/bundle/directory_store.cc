@@ -79,21 +79,27 @@ std::vector<std::string> ListIds(const fs::path& parent) {
   return ids;
 }
 
-// Moves a directory out of sight in one step, then deletes it. What a crash
+// Moves a directory out of sight in one step, to where it returns. What a crash
 // leaves in the trash, the next Open deletes.
-absl::Status MoveToTrash(const fs::path& root, const fs::path& directory,
-                         std::string_view id) {
+absl::StatusOr<fs::path> MoveToTrash(const fs::path& root,
+                                     const fs::path& directory,
+                                     std::string_view id) {
   static std::atomic<uint64_t> sequence{0};
-  const fs::path aside =
+  fs::path aside =
       TrashOf(root) / model::StrCat(id, ".", absl::GetCurrentTimeNanos(), ".",
                                     sequence.fetch_add(1));
   if (rename(directory.c_str(), aside.c_str()) != 0) {
     return ErrnoStatus("remove", directory);
   }
-  RETURN_IF_ERROR(SyncDirectory(directory.parent_path()));
+  return aside;
+}
+
+// `parent` is where it was: a crash must not bring half of it back there.
+absl::Status DeleteTrash(const fs::path& parent, const fs::path& aside) {
+  RETURN_IF_ERROR(SyncDirectory(parent));
   std::error_code error;
   fs::remove_all(aside, error);
-  return FromCode("remove", directory, error);
+  return FromCode("remove", aside, error);
 }
 
 }  // namespace
@@ -199,7 +205,8 @@ absl::Status DirectoryStore::Discard(std::string_view id) const {
   RETURN_IF_ERROR(ValidateId(model::StrCat(kind_, "_id"), id));
   const fs::path staged = StagingOf(root_) / id;
   if (!IsDirectory(staged)) return absl::OkStatus();
-  return MoveToTrash(root_, staged, id);
+  ASSIGN_OR_RETURN(const fs::path aside, MoveToTrash(root_, staged, id));
+  return DeleteTrash(StagingOf(root_), aside);
 }
 
 absl::StatusOr<fs::path> DirectoryStore::Find(std::string_view id) const {
@@ -212,8 +219,17 @@ absl::StatusOr<fs::path> DirectoryStore::Find(std::string_view id) const {
 std::vector<std::string> DirectoryStore::List() const { return ListIds(root_); }
 
 absl::Status DirectoryStore::Remove(std::string_view id) const {
+  ASSIGN_OR_RETURN(const fs::path hidden, Hide(id));
+  return Reclaim(hidden);
+}
+
+absl::StatusOr<fs::path> DirectoryStore::Hide(std::string_view id) const {
   ASSIGN_OR_RETURN(const fs::path directory, Find(id));
   return MoveToTrash(root_, directory, id);
+}
+
+absl::Status DirectoryStore::Reclaim(const fs::path& hidden) const {
+  return DeleteTrash(root_, hidden);
 }
 
 }  // namespace octet::bundle

@@ -51,6 +51,10 @@ class DirectoryStore {
 
   // Renames aside first, so that a crash never leaves half a directory.
   absl::Status Remove(std::string_view id) const;
+  // Its halves, for who holds a lock: Hide renames, at once, and returns what
+  // Reclaim then deletes, in as long as that takes.
+  absl::StatusOr<std::filesystem::path> Hide(std::string_view id) const;
+  absl::Status Reclaim(const std::filesystem::path& hidden) const;
 
  private:
   DirectoryStore(std::filesystem::path root, std::string kind);

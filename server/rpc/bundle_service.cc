@@ -18,6 +18,7 @@
 #include "server/rpc/messages.h"
 #include "server/rpc/report_messages.h"
 #include "server/rpc/resources/backend.h"
+#include "server/rpc/resources/dependencies.h"
 #include "server/rpc/resources/resource_names.h"
 #include "server/rpc/services.h"
 #include "server/rpc/upload_file.h"
@@ -239,7 +240,7 @@ class BundleService final : public RawService {
                    ASSIGN_OR_RETURN(
                        const std::string id,
                        ParseName("name", kBundles, request->name()));
-                   return Delete(id);
+                   return rpc::DeleteBundle(backend_, id);
                  });
   }
 
@@ -262,18 +263,6 @@ class BundleService final : public RawService {
   }
 
  private:
-  absl::Status Delete(const std::string& id) {
-    const std::string name = ResourceName(kBundles, id);
-    ASSIGN_OR_RETURN(const Lease lease, backend_.leases.Acquire(name));
-    absl::WriterMutexLock lock(&backend_.dependencies);
-    RETURN_IF_ERROR(backend_.bundles.Find(id).status());
-    if (backend_.models->Uses(name)) {
-      return absl::FailedPreconditionError(model::StrCat(
-          "bundle '", id, "' is in use: a model is loaded from it"));
-    }
-    return backend_.bundles.Remove(id);
-  }
-
   absl::Status Send(const v1::DownloadBundleRequest& request,
                     Outbox<grpc::ByteBuffer>* outbox) const {
     ASSIGN_OR_RETURN(const std::string id,

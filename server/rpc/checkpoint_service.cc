@@ -15,7 +15,7 @@
 #include "server/rpc/checkpoints.h"
 #include "server/rpc/messages.h"
 #include "server/rpc/resources/backend.h"
-#include "server/rpc/resources/captures.h"
+#include "server/rpc/resources/dependencies.h"
 #include "server/rpc/resources/resource_names.h"
 #include "server/rpc/services.h"
 
@@ -201,7 +201,7 @@ class CheckpointService final : public v1::CheckpointService::CallbackService {
                    ASSIGN_OR_RETURN(
                        const std::string id,
                        ParseName("name", kCheckpoints, request->name()));
-                   return Delete(id);
+                   return rpc::DeleteCheckpoint(backend_, id);
                  });
   }
 
@@ -227,37 +227,6 @@ class CheckpointService final : public v1::CheckpointService::CallbackService {
         *response->add_checkpoints() = std::move(checkpoint);
       }
     }
-  }
-
-  absl::Status Delete(const std::string& id) {
-    const std::string name = ResourceName(kCheckpoints, id);
-    ASSIGN_OR_RETURN(const Lease lease, backend_.leases.Acquire(name));
-    absl::WriterMutexLock lock(&backend_.dependencies);
-    const bool abandoned = backend_.checkpoints.IsStaged(id);
-    RETURN_IF_ERROR(backend_.checkpoints.Discard(id));
-    // One that is published can have a staging directory too, which a crash
-    // left: it goes with it.
-    if (const absl::Status found = backend_.checkpoints.Find(id).status();
-        !found.ok()) {
-      return abandoned ? absl::OkStatus() : found;
-    }
-    if (backend_.models->Uses(name)) {
-      return absl::FailedPreconditionError(model::StrCat(
-          "checkpoint '", id, "' is in use: a model is loaded from it"));
-    }
-    if (const auto calibration = backend_.captures->UserOf(id)) {
-      return absl::FailedPreconditionError(model::StrCat(
-          "checkpoint '", id, "' is in use: a capture into '",
-          ResourceName(kCalibrations, *calibration), "' needs it"));
-    }
-    for (const auto& operation : backend_.operations->List()) {
-      if (operation.done() || operation.checkpoint != id) continue;
-      return absl::FailedPreconditionError(
-          model::StrCat("checkpoint '", id, "' is in use: operation '",
-                        operation.id, "' reads it"));
-    }
-    backend_.float_models.Forget(id);
-    return backend_.checkpoints.Remove(id);
   }
 
   const Edge edge_;

@@ -13,6 +13,7 @@
 #include "server/rpc/calls/reactors.h"
 #include "server/rpc/messages.h"
 #include "server/rpc/resources/backend.h"
+#include "server/rpc/resources/dependencies.h"
 #include "server/rpc/resources/resource_names.h"
 #include "server/rpc/services.h"
 #include "server/serving/model_registry.h"
@@ -129,10 +130,9 @@ class ModelService final : public v1::ModelService::CallbackService {
           if (request->has_traffic_share()) {
             options.traffic_share = request->traffic_share();
           }
-          absl::ReaderMutexLock lock(&backend_.dependencies);
           ASSIGN_OR_RETURN(const auto loaded,
-                           backend_.models->Load(request->model_id(),
-                                                 request->source(), options));
+                           rpc::LoadModel(backend_, request->model_id(),
+                                          request->source(), options));
           FillServed(*loaded, response);
           return absl::OkStatus();
         });

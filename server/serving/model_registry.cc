@@ -54,24 +54,24 @@ std::vector<telemetry::VersionDescription> Describe(const ModelTable& table) {
 
 }  // namespace
 
-class ModelRegistry::LoadInProgress {
- public:
-  LoadInProgress(ModelRegistry& registry, VersionInfo info)
-      : registry_(registry) {
-    const std::scoped_lock lock(registry_.mutex_);
-    at_ = registry_.loading_.insert(registry_.loading_.end(), std::move(info));
-  }
-  ~LoadInProgress() {
-    const std::scoped_lock lock(registry_.mutex_);
-    registry_.loading_.erase(at_);
-  }
-  LoadInProgress(const LoadInProgress&) = delete;
-  LoadInProgress& operator=(const LoadInProgress&) = delete;
+ModelRegistry::Loading::Loading(ModelRegistry& registry, std::string_view id,
+                                std::string_view source,
+                                const LoadOptions& options)
+    : registry_(registry), id_(id), source_(source), options_(options) {
+  const std::scoped_lock lock(registry_.mutex_);
+  at_ = registry_.loading_.insert(
+      registry_.loading_.end(),
+      {.id = id_,
+       .version = options.version,
+       .source = source_,
+       .state = VersionInfo::State::kLoading,
+       .traffic_share = options.traffic_share.value_or(1)});
+}
 
- private:
-  ModelRegistry& registry_;
-  std::list<VersionInfo>::iterator at_;
-};
+ModelRegistry::Loading::~Loading() {
+  const std::scoped_lock lock(registry_.mutex_);
+  registry_.loading_.erase(at_);
+}
 
 ModelRegistry::ModelRegistry(const bundle::DirectoryStore* checkpoints,
                              const bundle::DirectoryStore* bundles,
@@ -117,14 +117,24 @@ absl::StatusOr<bool> ModelRegistry::IsLoaded(const ModelTable& table,
 
 absl::StatusOr<std::shared_ptr<const LoadedModel>> ModelRegistry::Load(
     std::string_view id, std::string_view source, const LoadOptions& options) {
+  ASSIGN_OR_RETURN(const auto loading, BeginLoad(id, source, options));
+  return Load(*loading);
+}
+
+absl::StatusOr<std::unique_ptr<const ModelRegistry::Loading>>
+ModelRegistry::BeginLoad(std::string_view id, std::string_view source,
+                         const LoadOptions& options) {
   RETURN_IF_ERROR(bundle::ValidateId("model_id", id));
   RETURN_IF_ERROR(Check(options));
-  const LoadInProgress in_progress(
-      *this, {.id = std::string(id),
-              .version = options.version,
-              .source = std::string(source),
-              .state = VersionInfo::State::kLoading,
-              .traffic_share = options.traffic_share.value_or(1)});
+  return std::unique_ptr<const Loading>(
+      new Loading(*this, id, source, options));
+}
+
+absl::StatusOr<std::shared_ptr<const LoadedModel>> ModelRegistry::Load(
+    const Loading& loading) {
+  const std::string& id = loading.id_;
+  const std::string& source = loading.source_;
+  const LoadOptions& options = loading.options_;
   ASSIGN_OR_RETURN(bool is_loaded,
                    IsLoaded(Snapshot(), id, source, options.version));
   PreparedModel loaded;
@@ -148,7 +158,7 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ModelRegistry::Load(
   if (is_loaded) {
     served = *table.Get(id, version);
   } else {
-    served.source = std::string(source);
+    served.source = source;
     served.shadow_rate = options.shadow_rate;
     served.model = Make(id, source, version, loaded);
   }
@@ -252,10 +262,13 @@ std::vector<VersionInfo> ModelRegistry::ListVersions() const {
 }
 
 bool ModelRegistry::Uses(std::string_view source) const {
-  const std::vector<std::shared_ptr<const LoadedModel>> models = List();
-  return std::any_of(models.begin(), models.end(), [&](const auto& model) {
-    return model->source() == source;
-  });
+  const std::vector<VersionInfo> versions = ListVersions();
+  return std::any_of(versions.begin(), versions.end(),
+                     [&](const VersionInfo& version) {
+                       return version.source == source &&
+                              (version.state == VersionInfo::State::kReady ||
+                               version.state == VersionInfo::State::kLoading);
+                     });
 }
 
 absl::Status ModelRegistry::Restore() {

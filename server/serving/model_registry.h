@@ -82,6 +82,26 @@ class ModelRegistry {
     reader_.set_int8_backend(backend);
   }
 
+  // A load that began: while this lives, it is listed as LOADING and Uses
+  // counts its source.
+  class Loading {
+   public:
+    ~Loading();
+    Loading(const Loading&) = delete;
+    Loading& operator=(const Loading&) = delete;
+
+   private:
+    friend class ModelRegistry;
+    Loading(ModelRegistry& registry, std::string_view id,
+            std::string_view source, const LoadOptions& options);
+
+    ModelRegistry& registry_;
+    const std::string id_;
+    const std::string source_;
+    const LoadOptions options_;
+    std::list<VersionInfo>::iterator at_;
+  };
+
   // `source` is "bundles/{id}" or "checkpoints/{id}". What was served under
   // `id` stays when this fails. Errors: INVALID_ARGUMENT (id, source, files,
   // version, traffic_share), NOT_FOUND (source), DATA_LOSS (a file's digest),
@@ -91,6 +111,12 @@ class ModelRegistry {
   absl::StatusOr<std::shared_ptr<const LoadedModel>> Load(
       std::string_view id, std::string_view source,
       const LoadOptions& options = {});
+  // Its halves, for who holds a lock: the first is done at once.
+  absl::StatusOr<std::unique_ptr<const Loading>> BeginLoad(
+      std::string_view id, std::string_view source,
+      const LoadOptions& options = {});
+  absl::StatusOr<std::shared_ptr<const LoadedModel>> Load(
+      const Loading& loading);
 
   // From now on no request finds it. Without `version`, all of them.
   absl::Status Unload(std::string_view id,
@@ -117,7 +143,7 @@ class ModelRegistry {
   // All, by id and version, in every state.
   std::vector<VersionInfo> ListVersions() const;
 
-  // Whether a loaded version came from `source`.
+  // Whether a version is loaded from `source`, or being loaded.
   bool Uses(std::string_view source) const;
 
   // Loads what the state file names; no file, no models. A version that fails
@@ -127,9 +153,6 @@ class ModelRegistry {
   absl::Status Restore();
 
  private:
-  // The load that is listed as LOADING while it lives.
-  class LoadInProgress;
-
   void AddSeries(const telemetry::ModelDescription& description,
                  const LoadedModel& loaded) const;
   std::shared_ptr<const LoadedModel> Make(std::string_view id,

@@ -4,7 +4,6 @@
 #include <string>
 #include <string_view>
 
-#include "absl/synchronization/mutex.h"
 #include "google/protobuf/util/json_util.h"
 #include "inference/model_config.pb.h"
 #include "kernels/status_macros.h"
@@ -14,6 +13,7 @@
 #include "server/model/str_cat.h"
 #include "server/rpc/calls/status.h"
 #include "server/rpc/oip/model.h"
+#include "server/rpc/resources/dependencies.h"
 #include "server/rpc/resources/resource_names.h"
 #include "server/serving/model_registry.h"
 
@@ -143,8 +143,7 @@ absl::Status LoadFromRepository(
   RETURN_IF_ERROR(CheckRepository(request.repository_name()));
   RETURN_IF_ERROR(bundle::ValidateId("model_name", request.model_name()));
   ASSIGN_OR_RETURN(const std::string source, SourceOf(backend, request));
-  absl::ReaderMutexLock lock(&backend.dependencies);
-  return backend.models->Load(request.model_name(), source).status();
+  return LoadModel(backend, request.model_name(), source).status();
 }
 
 absl::Status UnloadFromRepository(

@@ -43,7 +43,8 @@ struct Backend {
 
   Leases leases;
   // Held shared while something comes to depend on a checkpoint or bundle
-  // (a model, an operation), exclusively while one is deleted.
+  // (a model, an operation), exclusively while one is renamed away. Nobody
+  // loads or deletes with it: one that waits to write keeps all readers out.
   absl::Mutex dependencies;
 
   Captures* captures;

@@ -155,7 +155,6 @@ absl::Status Captures::Start(const CaptureRequest& request) {
         "turns it on");
   }
   RETURN_IF_ERROR(Check(request));
-  absl::ReaderMutexLock dependencies(&backend_.dependencies);
   ASSIGN_OR_RETURN(const auto model,
                    backend_.models->FindPrimary(request.model));
   ASSIGN_OR_RETURN(auto writer,
@@ -174,6 +173,9 @@ absl::Status Captures::Start(const CaptureRequest& request) {
   }
   const auto running =
       std::make_shared<Running>(request, std::move(writer), backend_.metrics);
+  absl::ReaderMutexLock dependencies(&backend_.dependencies);
+  // It may have gone while it was loaded; from here on it can't.
+  RETURN_IF_ERROR(backend_.checkpoints.Find(running->checkpoint()).status());
   backend_.metrics->CaptureStarted(request.model);
   if (!queue_.Start({.model = request.model,
                      .rate = request.rate,

@@ -117,6 +117,21 @@ TEST(DirectoryStore, RemovesAndTakesTheNameAgain) {
   EXPECT_THAT(store->Stage("b"), IsOk());
 }
 
+TEST(DirectoryStore, HidesAtOnceAndReclaimsLater) {
+  const TempDir dir;
+  const auto store = DirectoryStore::Open(dir.path(), "bundle");
+  ASSERT_THAT(store, IsOk());
+  EXPECT_THAT(store->Hide("b"), Fails(StatusCode::kNotFound, "'b'"));
+  WriteFile(*store->Stage("b") / "file", "x");
+  ASSERT_THAT(store->Publish("b"), IsOk());
+  const auto hidden = store->Hide("b");
+  ASSERT_THAT(hidden, IsOk());
+  EXPECT_THAT(store->Find("b"), Fails(StatusCode::kNotFound, "'b'"));
+  EXPECT_EQ(ReadFile(*hidden / "file"), "x");
+  EXPECT_THAT(store->Reclaim(*hidden), IsOk());
+  EXPECT_TRUE(std::filesystem::is_empty(dir / ".trash"));
+}
+
 TEST(DirectoryStore, EmptiesTheTrashOfACrashedRemove) {
   const TempDir dir;
   WriteFile(dir / ".trash/b.1/file", "x");

@@ -219,7 +219,8 @@ TEST_F(Uploads, CanBeAbandonedAndDeleted) {
   v1::Checkpoint checkpoint;
   EXPECT_FALSE(Upload("tiny", Mlp(), &checkpoint, 1000, 1000).ok());
   EXPECT_THAT(Delete("tiny"), Ok());
-  EXPECT_THAT(Delete("tiny"), Fails(StatusCode::NOT_FOUND, "checkpoint 'tiny'"));
+  EXPECT_THAT(Delete("tiny"),
+              Fails(StatusCode::NOT_FOUND, "checkpoint 'tiny'"));
   v1::DeleteCheckpointRequest request;
   google::protobuf::Empty empty;
   request.set_name("tiny");

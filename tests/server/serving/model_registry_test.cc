@@ -57,6 +57,29 @@ TEST_F(RegistryTest, SaysWhatIsWrongWithARequestToLoad) {
   EXPECT_TRUE(registry->List().empty());
 }
 
+TEST_F(RegistryTest, UsesWhatItLoadsFromTheBeginning) {
+  AddCheckpoint("c");
+  const auto registry = NewRegistry();
+  EXPECT_FALSE(registry->Uses("checkpoints/c"));
+  {
+    const auto loading = registry->BeginLoad("m", "checkpoints/c");
+    ASSERT_TRUE(loading.ok()) << loading.status();
+    EXPECT_TRUE(registry->Uses("checkpoints/c"));
+    ASSERT_EQ(registry->ListVersions().size(), 1);
+    EXPECT_EQ(registry->ListVersions()[0].state, VersionInfo::State::kLoading);
+  }
+  EXPECT_FALSE(registry->Uses("checkpoints/c")) << "it was given up";
+  {
+    const auto loading = registry->BeginLoad("m", "checkpoints/c");
+    ASSERT_TRUE(loading.ok()) << loading.status();
+    ASSERT_TRUE(registry->Load(**loading).ok());
+  }
+  EXPECT_TRUE(registry->Uses("checkpoints/c"));
+  EXPECT_THAT(Ids(*registry), ElementsAre("m"));
+  EXPECT_TRUE(absl::IsInvalidArgument(
+      registry->BeginLoad("../up", "checkpoints/c").status()));
+}
+
 TEST_F(RegistryTest, AnUnknownModelIsToldWhatIsThere) {
   AddCheckpoint("c");
   const auto registry = NewRegistry();
