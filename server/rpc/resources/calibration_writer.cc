@@ -40,8 +40,9 @@ CalibrationWriter::~CalibrationWriter() {
 
 absl::Status CalibrationWriter::LoadModel() {
   if (model_ != nullptr) return absl::OkStatus();
-  ASSIGN_OR_RETURN(model_, backend_.float_models.Load(backend_.checkpoints,
-                                                      calibration_.checkpoint));
+  ASSIGN_OR_RETURN(model_, backend_.float_models.Load(
+                               backend_.checkpoints, calibration_.checkpoint,
+                               calibration_.fingerprint));
   return absl::OkStatus();
 }
 

@@ -7,7 +7,7 @@
 #include <deque>
 #include <memory>
 #include <string>
-#include <utility>
+#include <string_view>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
@@ -23,14 +23,22 @@ class FloatModels {
   // others are, or when it is deleted.
   static constexpr size_t kKept = 1;
 
+  // FAILED_PRECONDITION when the checkpoint has other weights by now than
+  // those of `fingerprint` (fingerprint.h).
   absl::StatusOr<std::shared_ptr<const model::Model>> Load(
-      const bundle::DirectoryStore& checkpoints, const std::string& id);
+      const bundle::DirectoryStore& checkpoints, const std::string& id,
+      std::string_view fingerprint);
   void Forget(const std::string& id);
 
  private:
+  struct Kept {
+    std::string id;
+    std::string fingerprint;
+    std::shared_ptr<const model::Model> model;
+  };
+
   absl::Mutex mutex_;  // held while loading: two streams share one load
-  std::deque<std::pair<std::string, std::shared_ptr<const model::Model>>>
-      recent_ ABSL_GUARDED_BY(mutex_);  // most recent first
+  std::deque<Kept> recent_ ABSL_GUARDED_BY(mutex_);  // most recent first
 };
 
 }  // namespace octet::rpc
