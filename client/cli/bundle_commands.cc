@@ -69,6 +69,11 @@ void ShowList(Session& session, const v1::ListBundlesResponse& list) {
                   FormatTime(bundle.create_time())});
   }
   session.Print(table);
+  for (const auto& bundle : list.bundles()) {
+    if (bundle.problem().empty()) continue;
+    session.Print(absl::StrCat("\n", bundle.name(),
+                               " can not be read: ", bundle.problem(), "\n"));
+  }
 }
 
 absl::Status Download(Session& session, const BundleArguments& arguments) {

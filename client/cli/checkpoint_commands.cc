@@ -24,6 +24,9 @@ int64_t TotalBytes(const v1::Checkpoint& checkpoint) {
 
 std::string StateOf(const v1::Checkpoint& checkpoint) {
   if (checkpoint.state() == v1::Checkpoint::STATE_ACTIVE) return "active";
+  if (checkpoint.state() == v1::Checkpoint::STATE_UNREADABLE) {
+    return "unreadable";
+  }
   int64_t received = 0;
   for (const auto& file : checkpoint.files()) received += file.received_bytes();
   const int64_t total = TotalBytes(checkpoint);
@@ -83,6 +86,11 @@ void ShowList(Session& session, const v1::ListCheckpointsResponse& list) {
                   FormatTime(checkpoint.create_time())});
   }
   session.Print(table);
+  for (const auto& checkpoint : list.checkpoints()) {
+    if (checkpoint.problem().empty()) continue;
+    session.Print(absl::StrCat("\n", checkpoint.name(), " can not be read: ",
+                               checkpoint.problem(), "\n"));
+  }
 }
 
 absl::Status Upload(Session& session, const CheckpointArguments& arguments) {

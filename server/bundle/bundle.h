@@ -48,8 +48,9 @@ struct Bundle {
 
 enum class Verify { kSizes, kDigests };
 
-// INVALID_ARGUMENT when octet.json is wrong; DATA_LOSS when a file's size or
-// digest is not what octet.json says.
+// INVALID_ARGUMENT when octet.json is wrong, FAILED_PRECONDITION when it has
+// another format version; DATA_LOSS when a file's size or digest is not what
+// octet.json says.
 absl::StatusOr<Bundle> OpenBundle(const std::filesystem::path& directory,
                                   Verify verify);
 

@@ -218,6 +218,18 @@ absl::StatusOr<fs::path> DirectoryStore::Find(std::string_view id) const {
 
 std::vector<std::string> DirectoryStore::List() const { return ListIds(root_); }
 
+absl::Status DirectoryStore::WhyUnreadable(std::string_view id,
+                                           const absl::Status& status) const {
+  RETURN_IF_ERROR(Find(id).status());
+  if (!absl::IsDataLoss(status) && !absl::IsInvalidArgument(status) &&
+      !absl::IsNotFound(status) && !absl::IsOutOfRange(status)) {
+    return status;
+  }
+  return absl::DataLossError(model::StrCat(
+      kind_, " '", id, "' is damaged on the server's disk; delete it and ",
+      "make it again: ", status.message()));
+}
+
 absl::Status DirectoryStore::Remove(std::string_view id) const {
   ASSIGN_OR_RETURN(const fs::path hidden, Hide(id));
   return Reclaim(hidden);

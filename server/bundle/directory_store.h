@@ -49,6 +49,12 @@ class DirectoryStore {
   absl::StatusOr<std::filesystem::path> Find(std::string_view id) const;
   std::vector<std::string> List() const;  // sorted
 
+  // What an error means that came of reading the published `id`. Its files were
+  // right when they were published, so that missing or wrong ones are DATA_LOSS
+  // and not the caller's mistake; NOT_FOUND when it was removed meanwhile.
+  absl::Status WhyUnreadable(std::string_view id,
+                             const absl::Status& status) const;
+
   // Renames aside first, so that a crash never leaves half a directory.
   absl::Status Remove(std::string_view id) const;
   // Its halves, for who holds a lock: Hide renames, at once, and returns what

@@ -100,7 +100,7 @@ absl::Status CheckVersion(const json& document) {
         model::StrCat(kFile, ": format_version: must be an integer"));
   }
   if (*version != kFormatVersion) {
-    return absl::InvalidArgumentError(model::StrCat(
+    return absl::FailedPreconditionError(model::StrCat(
         kFile, ": format_version: this server reads ", kFormatVersion, ", not ",
         version->dump(), "; quantize the checkpoint again"));
   }

@@ -52,7 +52,9 @@ struct Manifest {
 
 std::string ToJson(const Manifest& manifest);
 
-// INVALID_ARGUMENT naming the field ("octet.json: plan.fc1.scheme: ...").
+// INVALID_ARGUMENT naming the field ("octet.json: plan.fc1.scheme: ...");
+// FAILED_PRECONDITION for another format version, which nothing else is read
+// of.
 absl::StatusOr<Manifest> ParseManifest(std::string_view json);
 
 }  // namespace octet::bundle

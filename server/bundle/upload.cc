@@ -102,8 +102,9 @@ std::string StateText(const std::vector<UploadFile>& files) {
 // The state was written by this code, atomically; a wrong one is a damaged
 // disk and not a caller's mistake.
 absl::StatusOr<std::vector<UploadFile>> ParseState(std::string_view text) {
-  const absl::Status damaged =
-      absl::DataLossError("the upload's saved state is damaged");
+  const absl::Status damaged = absl::DataLossError(
+      "the upload's saved state is damaged; delete the "
+      "checkpoint and upload it again");
   const absl::StatusOr<nlohmann::json> state = ParseJson(kUploadState, text);
   if (!state.ok() || !state->is_object() || !state->contains("files") ||
       !(*state)["files"].is_array()) {
@@ -137,7 +138,9 @@ absl::Status Measure(const fs::path& staged, std::vector<UploadFile>& files) {
     file.received_bytes = static_cast<uint64_t>(info.st_size);
     if (!S_ISREG(info.st_mode) || file.received_bytes > file.size_bytes) {
       return absl::DataLossError(
-          model::StrCat("the staged file ", Quoted(file.path), " is damaged"));
+          model::StrCat("the staged file ", Quoted(file.path),
+                        " is damaged; delete the checkpoint and upload it "
+                        "again"));
     }
   }
   return absl::OkStatus();

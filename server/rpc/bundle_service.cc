@@ -61,17 +61,18 @@ void Fill(std::string_view id, const bundle::Manifest& from, v1::Bundle* out) {
   }
 }
 
-absl::StatusOr<bundle::Manifest> ReadManifest(
-    const bundle::DirectoryStore& bundles, std::string_view id) {
-  ASSIGN_OR_RETURN(const fs::path directory, bundles.Find(id));
+absl::StatusOr<bundle::Manifest> ReadManifest(const fs::path& directory) {
   ASSIGN_OR_RETURN(
       const std::string json,
       bundle::ReadSmallFile(directory / "octet.json", kMaxManifestBytes));
-  absl::StatusOr<bundle::Manifest> manifest = bundle::ParseManifest(json);
-  // It was right when it was published: the disk is wrong, not the caller.
-  if (absl::IsInvalidArgument(manifest.status())) {
-    return absl::DataLossError(manifest.status().message());
-  }
+  return bundle::ParseManifest(json);
+}
+
+absl::StatusOr<bundle::Manifest> ReadManifest(
+    const bundle::DirectoryStore& bundles, std::string_view id) {
+  ASSIGN_OR_RETURN(const fs::path directory, bundles.Find(id));
+  absl::StatusOr<bundle::Manifest> manifest = ReadManifest(directory);
+  if (!manifest.ok()) return bundles.WhyUnreadable(id, manifest.status());
   return manifest;
 }
 
@@ -192,9 +193,7 @@ class BundleService final : public RawService {
     return Reply(edge_, "BundleService/ListBundles", context, request, response,
                  [=, this](const Call&) {
                    for (const std::string& id : backend_.bundles.List()) {
-                     const auto manifest = ReadManifest(backend_.bundles, id);
-                     if (!manifest.ok()) continue;  // deleted meanwhile
-                     Fill(id, *manifest, response->add_bundles());
+                     AddToList(id, response);
                    }
                    return absl::OkStatus();
                  });
@@ -263,6 +262,18 @@ class BundleService final : public RawService {
   }
 
  private:
+  // One that was deleted meanwhile is left out.
+  void AddToList(const std::string& id, v1::ListBundlesResponse* list) const {
+    const auto manifest = ReadManifest(backend_.bundles, id);
+    if (manifest.ok()) {
+      Fill(id, *manifest, list->add_bundles());
+    } else if (!absl::IsNotFound(manifest.status())) {
+      v1::Bundle* unreadable = list->add_bundles();
+      unreadable->set_name(ResourceName(kBundles, id));
+      unreadable->set_problem(std::string(manifest.status().message()));
+    }
+  }
+
   absl::Status Send(const v1::DownloadBundleRequest& request,
                     Outbox<grpc::ByteBuffer>* outbox) const {
     ASSIGN_OR_RETURN(const std::string id,

@@ -51,8 +51,10 @@ void FillFiles(const std::vector<bundle::UploadFile>& files,
 absl::Status FillActive(const bundle::DirectoryStore& store,
                         std::string_view id, v1::Checkpoint* out) {
   ASSIGN_OR_RETURN(const auto directory, store.Find(id));
-  ASSIGN_OR_RETURN(const CheckpointSummary summary,
-                   DescribeCheckpoint(directory));
+  const absl::StatusOr<CheckpointSummary> described =
+      DescribeCheckpoint(directory);
+  if (!described.ok()) return store.WhyUnreadable(id, described.status());
+  const CheckpointSummary& summary = *described;
   out->set_name(ResourceName(kCheckpoints, id));
   out->set_state(v1::Checkpoint::STATE_ACTIVE);
   out->set_family(summary.graph.family);
@@ -67,6 +69,8 @@ absl::Status FillUploading(const bundle::DirectoryStore& store,
                            std::string_view id, v1::Checkpoint* out) {
   ASSIGN_OR_RETURN(const auto staged, store.FindStaged(id));
   ASSIGN_OR_RETURN(const auto files, bundle::Upload::Inspect(staged));
+  // Of one that was published meanwhile, files would seem to be missing.
+  RETURN_IF_ERROR(store.FindStaged(id).status());
   out->set_name(ResourceName(kCheckpoints, id));
   out->set_state(v1::Checkpoint::STATE_UPLOADING);
   FillFiles(files, out);
@@ -208,8 +212,9 @@ class CheckpointService final : public v1::CheckpointService::CallbackService {
  private:
   absl::Status Describe(const std::string& id, v1::Checkpoint* out) const {
     const bundle::DirectoryStore& store = backend_.checkpoints;
-    if (store.IsStaged(id) && FillUploading(store, id, out).ok()) {
-      return absl::OkStatus();
+    if (absl::Status uploading = FillUploading(store, id, out);
+        !absl::IsNotFound(uploading)) {
+      return uploading;
     }
     return FillActive(store, id, out);
   }
@@ -223,9 +228,14 @@ class CheckpointService final : public v1::CheckpointService::CallbackService {
     ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
     for (const std::string& id : ids) {
       v1::Checkpoint checkpoint;
-      if (Describe(id, &checkpoint).ok()) {
-        *response->add_checkpoints() = std::move(checkpoint);
+      const absl::Status described = Describe(id, &checkpoint);
+      if (absl::IsNotFound(described)) continue;
+      if (!described.ok()) {
+        checkpoint.set_name(ResourceName(kCheckpoints, id));
+        checkpoint.set_state(v1::Checkpoint::STATE_UNREADABLE);
+        checkpoint.set_problem(std::string(described.message()));
       }
+      *response->add_checkpoints() = std::move(checkpoint);
     }
   }
 

@@ -86,21 +86,22 @@ struct Job {
   uint64_t max_shard_bytes = bundle::kDefaultShardBytes;
 };
 
-absl::Status CheckPlan(const Job& job) {
-  ASSIGN_OR_RETURN(const bundle::ModelFiles files,
-                   bundle::OpenCheckpoint(job.checkpoint));
-  RETURN_IF_ERROR(quantization::CheckIsFloat(files));
+absl::Status CheckPlan(const Job& job, const std::string& checkpoint,
+                       const bundle::DirectoryStore& checkpoints) {
+  const auto files = bundle::OpenCheckpoint(job.checkpoint);
+  if (!files.ok()) return checkpoints.WhyUnreadable(checkpoint, files.status());
+  RETURN_IF_ERROR(quantization::CheckIsFloat(*files));
   if (job.calibration != nullptr) {
     ASSIGN_OR_RETURN(const std::string fingerprint,
-                     quantization::Fingerprint(*files.tensors));
+                     quantization::Fingerprint(*files->tensors));
     RETURN_IF_ERROR(quantization::CheckFingerprint(job.calibration->fingerprint,
                                                    fingerprint));
   }
-  ASSIGN_OR_RETURN(const model::Graph graph,
-                   model::Import(files.configs, *files.tensors));
+  const auto graph = model::Import(files->configs, *files->tensors);
+  if (!graph.ok()) return checkpoints.WhyUnreadable(checkpoint, graph.status());
   const quantization::StatisticsByLayer none;
   return quantization::PlanFromStatistics(
-             graph, job.plan,
+             *graph, job.plan,
              job.calibration ? job.calibration->ByLayer() : none)
       .status();
 }
@@ -132,16 +133,17 @@ class QuantizationService final
   ServerUnaryReactor* Quantize(CallbackServerContext* context,
                                const v1::QuantizeRequest* request,
                                v1::Operation* response) override {
-    return Reply(edge_, "QuantizationService/Quantize", context, request,
-                 response, [=, this](const Call&) -> absl::Status {
-                   ASSIGN_OR_RETURN(const std::string checkpoint,
-                                    ParseName("checkpoint", kCheckpoints,
-                                              request->checkpoint()));
-                   absl::ReaderMutexLock lock(&backend_.dependencies);
-                   ASSIGN_OR_RETURN(Job job, MakeJob(checkpoint, *request));
-                   RETURN_IF_ERROR(CheckPlan(job));
-                   return Start(checkpoint, std::move(job), response);
-                 });
+    return Reply(
+        edge_, "QuantizationService/Quantize", context, request, response,
+        [=, this](const Call&) -> absl::Status {
+          ASSIGN_OR_RETURN(
+              const std::string checkpoint,
+              ParseName("checkpoint", kCheckpoints, request->checkpoint()));
+          absl::ReaderMutexLock lock(&backend_.dependencies);
+          ASSIGN_OR_RETURN(Job job, MakeJob(checkpoint, *request));
+          RETURN_IF_ERROR(CheckPlan(job, checkpoint, backend_.checkpoints));
+          return Start(checkpoint, std::move(job), response);
+        });
   }
 
   // Reads memory only, and so needs no worker.

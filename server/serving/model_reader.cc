@@ -60,6 +60,37 @@ class Fallbacks {
   std::string why_;
 };
 
+absl::StatusOr<PreparedModel> ReadBundle(const std::filesystem::path& directory,
+                                         bundle::Verify verify,
+                                         const model::LinearOptions& options) {
+  PreparedModel loaded;
+  ASSIGN_OR_RETURN(const bundle::Bundle opened,
+                   bundle::OpenBundle(directory, verify));
+  ASSIGN_OR_RETURN(loaded.model, bundle::LoadModel(opened, options));
+  loaded.description = Describe(*loaded.model, *opened.files.tensors);
+  loaded.watch.limits = LimitsOf(opened);
+  loaded.checkpoint = opened.manifest.provenance.checkpoint;
+  return loaded;
+}
+
+absl::StatusOr<PreparedModel> ReadCheckpoint(
+    const std::filesystem::path& directory,
+    const model::LinearOptions& options) {
+  PreparedModel loaded;
+  ASSIGN_OR_RETURN(const bundle::ModelFiles opened,
+                   bundle::OpenCheckpoint(directory));
+  ASSIGN_OR_RETURN(loaded.model, bundle::LoadFloatModel(opened, options));
+  loaded.description = Describe(*loaded.model, *opened.tensors);
+  return loaded;
+}
+
+absl::StatusOr<std::unique_ptr<const model::Model>> ReadReference(
+    const std::filesystem::path& directory) {
+  ASSIGN_OR_RETURN(const bundle::ModelFiles files,
+                   bundle::OpenCheckpoint(directory));
+  return bundle::LoadFloatModel(files);
+}
+
 }  // namespace
 
 ModelReader::ModelReader(const bundle::DirectoryStore* checkpoints,
@@ -70,32 +101,22 @@ absl::StatusOr<PreparedModel> ModelReader::Read(std::string_view source,
                                                 bundle::Verify verify) const {
   const absl::Time start = absl::Now();
   const Fallbacks fallbacks(source, int8_backend_);
-  PreparedModel loaded;
-  if (source.starts_with(kBundles)) {
-    ASSIGN_OR_RETURN(const std::filesystem::path directory,
-                     bundles_->Find(source.substr(kBundles.size())));
-    ASSIGN_OR_RETURN(const bundle::Bundle opened,
-                     bundle::OpenBundle(directory, verify));
-    ASSIGN_OR_RETURN(loaded.model,
-                     bundle::LoadModel(opened, fallbacks.options()));
-    loaded.description = Describe(*loaded.model, *opened.files.tensors);
-    loaded.watch.limits = LimitsOf(opened);
-    loaded.checkpoint = opened.manifest.provenance.checkpoint;
-  } else if (source.starts_with(kCheckpoints)) {
-    ASSIGN_OR_RETURN(const std::filesystem::path directory,
-                     checkpoints_->Find(source.substr(kCheckpoints.size())));
-    ASSIGN_OR_RETURN(const bundle::ModelFiles opened,
-                     bundle::OpenCheckpoint(directory));
-    ASSIGN_OR_RETURN(loaded.model,
-                     bundle::LoadFloatModel(opened, fallbacks.options()));
-    loaded.description = Describe(*loaded.model, *opened.tensors);
-  } else {
+  const bool is_bundle = source.starts_with(kBundles);
+  if (!is_bundle && !source.starts_with(kCheckpoints)) {
     return absl::InvalidArgumentError(
         "source: '" + std::string(source) +
         "' is neither 'bundles/{id}' nor 'checkpoints/{id}'");
   }
-  RETURN_IF_ERROR(WarmUp(*loaded.model));
-  loaded.description.load_seconds = absl::ToDoubleSeconds(absl::Now() - start);
+  const bundle::DirectoryStore& store = is_bundle ? *bundles_ : *checkpoints_;
+  const std::string_view id =
+      source.substr(is_bundle ? kBundles.size() : kCheckpoints.size());
+  ASSIGN_OR_RETURN(const std::filesystem::path directory, store.Find(id));
+  absl::StatusOr<PreparedModel> loaded =
+      is_bundle ? ReadBundle(directory, verify, fallbacks.options())
+                : ReadCheckpoint(directory, fallbacks.options());
+  if (!loaded.ok()) return store.WhyUnreadable(id, loaded.status());
+  RETURN_IF_ERROR(WarmUp(*loaded->model));
+  loaded->description.load_seconds = absl::ToDoubleSeconds(absl::Now() - start);
   return loaded;
 }
 
@@ -115,9 +136,11 @@ absl::Status ModelReader::AddReference(double shadow_rate,
         StrCat("shadow_rate: the bundle was made from '", loaded.checkpoint,
                "', which is needed in float: ", directory.status().message()));
   }
-  ASSIGN_OR_RETURN(const bundle::ModelFiles files,
-                   bundle::OpenCheckpoint(*directory));
-  ASSIGN_OR_RETURN(loaded.watch.reference, bundle::LoadFloatModel(files));
+  auto reference = ReadReference(*directory);
+  if (!reference.ok()) {
+    return checkpoints_->WhyUnreadable(name, reference.status());
+  }
+  loaded.watch.reference = *std::move(reference);
   if (!AnswerAlike(loaded.model->graph(), loaded.watch.reference->graph())) {
     return absl::FailedPreconditionError(
         StrCat("shadow_rate: '", loaded.checkpoint,

@@ -40,14 +40,14 @@ class ModelReader {
     int8_backend_ = backend;
   }
 
-  // Errors: INVALID_ARGUMENT (source, files), NOT_FOUND, DATA_LOSS (a file's
-  // digest or size), FAILED_PRECONDITION (the model gives no answer).
+  // Errors: INVALID_ARGUMENT (source), NOT_FOUND, DATA_LOSS (files),
+  // FAILED_PRECONDITION (another format version; the model gives no answer).
   absl::StatusOr<PreparedModel> Read(std::string_view source,
                                      bundle::Verify verify) const;
 
   // The float checkpoint that a bundle was made from, for comparisons of that
   // share of the answers; none where it is 0. FAILED_PRECONDITION when it
-  // cannot be had.
+  // cannot be had, DATA_LOSS when its files are damaged.
   absl::Status AddReference(double shadow_rate, PreparedModel& loaded) const;
 
  private:

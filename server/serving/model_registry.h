@@ -103,11 +103,11 @@ class ModelRegistry {
   };
 
   // `source` is "bundles/{id}" or "checkpoints/{id}". What was served under
-  // `id` stays when this fails. Errors: INVALID_ARGUMENT (id, source, files,
-  // version, traffic_share), NOT_FOUND (source), DATA_LOSS (a file's digest),
-  // ALREADY_EXISTS (the version is loaded from elsewhere),
-  // FAILED_PRECONDITION (the model gives no answer; a shadow_rate without the
-  // float checkpoint).
+  // `id` stays when this fails. Errors: INVALID_ARGUMENT (id, source, version,
+  // traffic_share), NOT_FOUND (source), DATA_LOSS (files), ALREADY_EXISTS (the
+  // version is loaded from elsewhere), FAILED_PRECONDITION (another format
+  // version; the model gives no answer; a shadow_rate without the float
+  // checkpoint).
   absl::StatusOr<std::shared_ptr<const LoadedModel>> Load(
       std::string_view id, std::string_view source,
       const LoadOptions& options = {});

@@ -16,6 +16,7 @@ struct CheckpointGraph {
   std::string fingerprint;  // of its weights (fingerprint.h)
 };
 
+// Errors: NOT_FOUND, DATA_LOSS.
 absl::StatusOr<CheckpointGraph> ImportGraph(
     const bundle::DirectoryStore& checkpoints, const std::string& id);
 

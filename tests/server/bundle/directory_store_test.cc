@@ -132,6 +132,25 @@ TEST(DirectoryStore, HidesAtOnceAndReclaimsLater) {
   EXPECT_TRUE(std::filesystem::is_empty(dir / ".trash"));
 }
 
+TEST(DirectoryStore, BlamesTheDiskForWhatWasPublishedRight) {
+  const TempDir dir;
+  const auto store = DirectoryStore::Open(dir.path(), "bundle");
+  ASSERT_THAT(store, IsOk());
+  const absl::Status wrong = absl::InvalidArgumentError("octet.json: is cut");
+  EXPECT_THAT(store->WhyUnreadable("b", wrong),
+              Fails(StatusCode::kNotFound, "'b'"));
+  WriteFile(*store->Stage("b") / "file", "x");
+  ASSERT_THAT(store->Publish("b"), IsOk());
+  EXPECT_THAT(store->WhyUnreadable("b", wrong),
+              Fails(StatusCode::kDataLoss, "bundle 'b' is damaged"));
+  EXPECT_THAT(store->WhyUnreadable("b", wrong),
+              Fails(StatusCode::kDataLoss, "octet.json: is cut"));
+  EXPECT_THAT(store->WhyUnreadable("b", absl::NotFoundError("a tensor")),
+              Fails(StatusCode::kDataLoss, "a tensor"));
+  EXPECT_THAT(store->WhyUnreadable("b", absl::FailedPreconditionError("old")),
+              Fails(StatusCode::kFailedPrecondition, "old"));
+}
+
 TEST(DirectoryStore, EmptiesTheTrashOfACrashedRemove) {
   const TempDir dir;
   WriteFile(dir / ".trash/b.1/file", "x");

@@ -48,6 +48,7 @@ TEST(Upload, BringsFilesWhole) {
   EXPECT_THAT(upload->Verify(), IsOk());
   EXPECT_EQ(ReadFile(dir / "a/config.json"), "abcdef");
   EXPECT_TRUE(std::filesystem::exists(dir / "empty"));
+  EXPECT_THAT(Upload::Forget(dir.path()), IsOk());
   EXPECT_FALSE(std::filesystem::exists(dir / ".upload.json"));
 }
 

@@ -11,10 +11,6 @@
 namespace octet::rpc {
 namespace {
 
-using absl::StatusCode;
-using quantization::FailsWith;
-using quantization::IsOk;
-
 class FloatModelsTest : public ::testing::Test {
  protected:
   // Publishes "c" with weights that `scale` tells apart; their fingerprint.
@@ -23,7 +19,7 @@ class FloatModelsTest : public ::testing::Test {
     for (float& value : tensors[0].values) value *= scale;
     quantization::WriteCheckpoint(*store_.Stage("c"), tensors,
                                   quantization::kMlpConfig);
-    EXPECT_THAT(store_.Publish("c"), IsOk());
+    EXPECT_THAT(store_.Publish("c"), quantization::IsOk());
     return ImportGraph(store_, "c")->fingerprint;
   }
 
@@ -36,7 +32,7 @@ class FloatModelsTest : public ::testing::Test {
 TEST_F(FloatModelsTest, AreLoadedOnce) {
   const std::string fingerprint = Publish(1);
   const auto first = models_.Load(store_, "c", fingerprint);
-  ASSERT_THAT(first, IsOk());
+  ASSERT_THAT(first, quantization::IsOk());
   EXPECT_EQ(*models_.Load(store_, "c", fingerprint), *first);
   models_.Forget("c");
   EXPECT_NE(*models_.Load(store_, "c", fingerprint), *first);
@@ -45,15 +41,16 @@ TEST_F(FloatModelsTest, AreLoadedOnce) {
 TEST_F(FloatModelsTest, AreOfTheWeightsThatAreAskedFor) {
   const std::string before = Publish(1);
   const auto first = models_.Load(store_, "c", before);
-  ASSERT_THAT(first, IsOk());
-  ASSERT_THAT(store_.Remove("c"), IsOk());
+  ASSERT_THAT(first, quantization::IsOk());
+  ASSERT_THAT(store_.Remove("c"), quantization::IsOk());
   const std::string after = Publish(2);
   const auto second = models_.Load(store_, "c", after);
-  ASSERT_THAT(second, IsOk());
+  ASSERT_THAT(second, quantization::IsOk());
   EXPECT_NE(*second, *first) << "the old one was kept under the same id";
   models_.Forget("c");
   EXPECT_THAT(models_.Load(store_, "c", before),
-              FailsWith(StatusCode::kFailedPrecondition, "other weights"));
+              quantization::FailsWith(absl::StatusCode::kFailedPrecondition,
+                                      "other weights"));
 }
 
 }  // namespace
