@@ -112,9 +112,12 @@ class PlanSearch::Search {
 
   // How everything is stored that no choice changes.
   absl::Status PrepareStorage() {
+    ASSIGN_OR_RETURN(const auto requests,
+                     ResolveRequest(job_.graph, job_.request));
     QuantizationPlan floats;
-    for (const model::Linear* linear : job_.graph.Linears()) {
-      floats.layers[linear->layer].scheme.scheme = job_.request.float_scheme;
+    for (const auto& [layer, request] : requests) {
+      floats.layers[layer].scheme.scheme =
+          request.is_free ? job_.request.float_scheme : request.scheme;
     }
     ASSIGN_OR_RETURN(
         const std::vector<StoredTensor> stored,

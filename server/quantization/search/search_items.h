@@ -38,7 +38,7 @@ struct SearchItem {
 };
 
 // Items without trials. `float_schemes` says how each layer would be stored if
-// it stayed float.
+// it stayed float; a layer that is INT8 without a choice has that scheme.
 absl::StatusOr<std::vector<SearchItem>> MakeItems(
     const SearchJob& job,
     const std::map<std::string, model::Scheme>& float_schemes);

@@ -273,6 +273,15 @@ TEST_F(PlanSearchTest, WhatTheRequestNamesIsNotItsToChoose) {
   EXPECT_EQ(result->candidates.at("fc2").size(), 1);
 }
 
+TEST_F(PlanSearchTest, AnOverridesFloatTypeIsThatOfItsLayer) {
+  request_.budget.min_mean_cosine = 0.9;
+  request_.overrides = {{"fc1", Scheme::kFp32}, {"fc2", Scheme::kBf16}};
+  const auto result = Search();
+  ASSERT_THAT(result, IsOk());
+  EXPECT_EQ(SchemeOf(*result, "fc1"), Scheme::kFp32);
+  EXPECT_EQ(SchemeOf(*result, "fc2"), Scheme::kBf16);
+}
+
 TEST_F(PlanSearchTest, NeedsSamplesOfTheModelsInput) {
   request_.budget.min_mean_cosine = 0.9;
   calibration_ = NewCalibration("mlp", {});
