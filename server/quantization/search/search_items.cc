@@ -14,6 +14,34 @@ namespace {
 // How much the times of one layer differ from run to run (speed.h).
 constexpr double kSameSpeed = 0.03;
 
+// A way that these weights or inputs do not allow; another may do.
+bool CannotBeBuilt(const absl::Status& status) {
+  return absl::IsInvalidArgument(status) || absl::IsFailedPrecondition(status);
+}
+
+// Nobody asked for the ways that a search thinks of: those that cannot be
+// built are left out. The float one stays, or says why not even it can be.
+absl::Status TryRequests(const SearchJob& job, const TrialGroup& group,
+                         SpeedTable& speed, SearchItem& item) {
+  const bool has_choice = item.requests.size() > 1;
+  std::vector<LayerRequest> built;
+  for (LayerRequest& request : item.requests) {
+    if (job.on_step) {
+      RETURN_IF_ERROR(job.on_step(item.linears.front()->layer));
+    }
+    absl::StatusOr<Trial> trial = group.Try(request, job.request, speed);
+    if (has_choice && model::IsInt8(request.scheme) &&
+        CannotBeBuilt(trial.status())) {
+      continue;
+    }
+    RETURN_IF_ERROR(trial.status());
+    item.trials.push_back(*std::move(trial));
+    built.push_back(std::move(request));
+  }
+  item.requests = std::move(built);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<SearchItem>> MakeItems(
@@ -47,13 +75,7 @@ absl::Status TryAll(const SearchJob& job, const Tuning& tuning,
   ASSIGN_OR_RETURN(const TrialGroup group,
                    TrialGroup::Load(item.linears, job.graph, job.checkpoint,
                                     job.calibration, job.pool));
-  for (const LayerRequest& request : item.requests) {
-    if (job.on_step) {
-      RETURN_IF_ERROR(job.on_step(item.linears.front()->layer));
-    }
-    ASSIGN_OR_RETURN(Trial trial, group.Try(request, job.request, speed));
-    item.trials.push_back(std::move(trial));
-  }
+  RETURN_IF_ERROR(TryRequests(job, group, speed, item));
   // Any noise will do to see what becomes of it; this is the quickest to make.
   const LayerRequest plain{
       .scheme = model::Scheme::kW8A8Dynamic, .methods = {}, .reason = {}};

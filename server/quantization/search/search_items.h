@@ -50,7 +50,8 @@ struct Tuning {
   std::vector<model::ModelOutput> outputs;
 };
 
-// Fills in the trials of all requests, and the gains.
+// Fills in the trials of all requests, and the gains. Of several requests those
+// in INT8 that cannot be built are dropped.
 absl::Status TryAll(const SearchJob& job, const Tuning& tuning,
                     SpeedTable& speed, SearchItem& item);
 

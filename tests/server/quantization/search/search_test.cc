@@ -282,6 +282,43 @@ TEST_F(PlanSearchTest, AnOverridesFloatTypeIsThatOfItsLayer) {
   EXPECT_EQ(SchemeOf(*result, "fc2"), Scheme::kBf16);
 }
 
+size_t CountTried(const SearchResult& result, const std::string& layer,
+                  Scheme scheme) {
+  const auto& candidates = result.candidates.at(layer);
+  return std::count_if(candidates.begin(), candidates.end(),
+                       [&](const auto& c) { return c.scheme == scheme; });
+}
+
+// Column 5 of the input is an outlier, and FP16 does not hold its weight.
+TEST_F(PlanSearchTest, AWayThatCannotBeBuiltIsLeftOut) {
+  std::vector<SmallTensor> tensors = MlpTensors();
+  tensors[0].values[5] = 1e5F;
+  ASSERT_EQ(tensors[0].name, "fc1.weight");
+  Use(tensors, kMlpIn);
+  request_.budget.max_relative_error = 0.9;
+  const auto result = Search();
+  ASSERT_THAT(result, IsOk());
+  EXPECT_EQ(CountTried(*result, "fc1", Scheme::kLlmInt8), 0);
+  EXPECT_GT(CountTried(*result, "fc1", Scheme::kW8A8Dynamic), 0);
+  EXPECT_EQ(CountTried(*result, "fc1", Scheme::kBf16), 1);
+  request_.overrides = {{"fc1", Scheme::kLlmInt8}};
+  EXPECT_THAT(Search(), FailsWith(absl::StatusCode::kInvalidArgument,
+                                  "too large for FP16"));
+}
+
+// Nothing can be learned from zeros, which is no reason not to find a plan.
+TEST_F(PlanSearchTest, ALayerWhoseInputsAreZeroStaysFloat) {
+  std::vector<SmallTensor> tensors = MlpTensors();
+  ASSERT_EQ(tensors[1].name, "fc1.bias");
+  for (float& value : tensors[0].values) value = 0.0F;
+  for (float& value : tensors[1].values) value = -1.0F;
+  Use(tensors, kMlpIn);
+  request_.budget.min_mean_cosine = 0.9;
+  const auto result = Search();
+  ASSERT_THAT(result, IsOk());
+  EXPECT_EQ(SchemeOf(*result, "fc2"), Scheme::kFp16);
+}
+
 TEST_F(PlanSearchTest, NeedsSamplesOfTheModelsInput) {
   request_.budget.min_mean_cosine = 0.9;
   calibration_ = NewCalibration("mlp", {});
