@@ -33,9 +33,10 @@ class TrialTensors : public model::TensorSource {
   // The layer's tensors take the place of those of its name.
   void Put(const model::Linear& linear, const LayerPlan& plan,
            const QuantizedLayer& layer);
-  // The layer is the checkpoint's again.
+  // The layer is as it was before Put.
   void Remove(const model::Linear& linear);
-  // A float tensor as it is after rounding to `type`, which holds its values.
+  // A float tensor is as it is after rounding to `type`, which holds its
+  // values, but where Put has put another.
   absl::Status Round(const std::string& name, model::DataType type);
 
   // Of what was put in place of the layer's tensors.
@@ -48,12 +49,13 @@ class TrialTensors : public model::TensorSource {
     std::vector<std::byte> bytes;
   };
 
-  template <typename T>
-  void Set(const std::string& name, model::DataType type,
-           std::vector<int64_t> shape, absl::Span<const T> values);
+  using Tensors = std::map<std::string, Tensor, std::less<>>;
 
   const model::TensorSource& checkpoint_;
-  std::map<std::string, Tensor, std::less<>> tensors_;
+  Tensors rounded_;
+  Tensors put_;
+  // What was put, by layer: names alone do not tell layers 'a' and 'a.b' apart.
+  std::map<std::string, std::vector<std::string>> parts_;
 };
 
 }  // namespace octet::quantization

@@ -319,6 +319,22 @@ TEST_F(PlanSearchTest, ALayerWhoseInputsAreZeroStaysFloat) {
   EXPECT_EQ(SchemeOf(*result, "fc2"), Scheme::kFp16);
 }
 
+// 'a.b.weight' is no part of layer 'a'.
+TEST_F(PlanSearchTest, LayersMayBeNamedBelowOthers) {
+  std::vector<SmallTensor> tensors = MlpTensors();
+  for (SmallTensor& tensor : tensors) {
+    tensor.name.replace(0, 3, tensor.name.starts_with("fc1") ? "a.b" : "a");
+  }
+  Use(tensors, kMlpIn,
+      R"({"model_type": "mlp", "layers": ["a.b", "a"], "hidden_act": "relu"})");
+  request_.overrides = {{"*", Scheme::kW8A8Dynamic}};
+  request_.budget.max_relative_error = 0.9;
+  const auto result = Search();
+  ASSERT_THAT(result, IsOk());
+  EXPECT_EQ(SchemeOf(*result, "a"), Scheme::kW8A8Dynamic);
+  EXPECT_EQ(SchemeOf(*result, "a.b"), Scheme::kW8A8Dynamic);
+}
+
 TEST_F(PlanSearchTest, NeedsSamplesOfTheModelsInput) {
   request_.budget.min_mean_cosine = 0.9;
   calibration_ = NewCalibration("mlp", {});
