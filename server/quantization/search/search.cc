@@ -139,12 +139,17 @@ class PlanSearch::Search {
         RETURN_IF_ERROR(tensors_->Round(tensor.name, tensor.type));
       }
     }
-    std::map<std::string, model::Scheme> float_schemes;
-    for (const auto& [layer, plan] : floats.layers) {
-      float_schemes[layer] = plan.scheme.scheme;
+    std::map<std::string, FloatStorage> storage;
+    for (const model::Linear* linear : job_.graph.Linears()) {
+      FloatStorage& own = storage[linear->layer];
+      own.scheme = floats.layers[linear->layer].scheme.scheme;
+      if (!linear->has_bias) continue;
+      ASSIGN_OR_RETURN(const model::TensorView bias,
+                       tensors_->Find(linear->layer + ".bias"));
+      own.bias_bytes = bias.bytes.size();
     }
     warnings_ = std::move(floats.warnings);
-    ASSIGN_OR_RETURN(items_, MakeItems(job_, float_schemes));
+    ASSIGN_OR_RETURN(items_, MakeItems(job_, storage));
     // MakeItems has looked at the request: there is a budget.
     allowance_.emplace(job_.request.budget, checkpoint_bytes, other_bytes_);
     placed_.resize(items_.size());
@@ -241,9 +246,10 @@ class PlanSearch::Search {
   }
 
   absl::Status FindWithinBytes() {
-    const auto choice = Choose(options_, std::max(0.0, limit_));
-    if (!choice) {
-      const double least = Use(ChooseLeastUse(options_));
+    auto choice = Choose(options_, std::max(0.0, limit_));
+    // Choose rounds uses up.
+    if (!choice) choice = ChooseLeastUse(options_);
+    if (const double least = Use(*choice); least > limit_) {
       return absl::FailedPreconditionError(absl::StrFormat(
           "no plan keeps to the size limit: the smallest takes %.0f bytes, %d "
           "of them in tensors that are not linear weights; the limit is %.0f",

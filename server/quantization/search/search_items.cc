@@ -7,6 +7,7 @@
 #include "server/model/linear_layer.h"
 #include "server/quantization/search/candidates.h"
 #include "server/quantization/search/trial_tensors.h"
+#include "server/quantization/storage/storage.h"
 
 namespace octet::quantization {
 namespace {
@@ -44,18 +45,32 @@ absl::Status TryRequests(const SearchJob& job, const TrialGroup& group,
 
 }  // namespace
 
+double SearchItem::AddedBytes(const Trial& trial) const {
+  uint64_t replaced = 0;
+  for (size_t l = 0; l < trial.layers.size(); ++l) {
+    const TriedLayer& layer = trial.layers[l];
+    if (CorrectsBias(*layer.linear, layer.plan)) replaced += bias_bytes[l];
+  }
+  return static_cast<double>(trial.stored_bytes()) -
+         static_cast<double>(replaced);
+}
+
 absl::StatusOr<std::vector<SearchItem>> MakeItems(
-    const SearchJob& job,
-    const std::map<std::string, model::Scheme>& float_schemes) {
+    const SearchJob& job, const std::map<std::string, FloatStorage>& floats) {
   ASSIGN_OR_RETURN(const auto requests, ResolveRequest(job.graph, job.request));
   std::vector<SearchItem> items;
   for (const InputGroup& group : GroupByInput(job.graph)) {
     for (AlikeLinears& part : SplitByRequest(group, requests)) {
       SearchItem item{.linears = std::move(part.linears),
                       .requests = {std::move(part.request)},
-                      .trials = {}};
+                      .trials = {},
+                      .bias_bytes = {}};
       const std::string& layer = item.linears.front()->layer;
-      const model::Scheme float_scheme = float_schemes.find(layer)->second;
+      const model::Scheme float_scheme = floats.find(layer)->second.scheme;
+      for (const model::Linear* linear : item.linears) {
+        item.bias_bytes.push_back(
+            floats.find(linear->layer)->second.bias_bytes);
+      }
       LayerRequest& only = item.requests.front();
       if (only.is_free) {
         item.requests =
@@ -115,8 +130,8 @@ std::vector<std::vector<Option>> Options(const std::vector<SearchItem>& items,
           options.push_back({trial.seconds(), item.RelativeSquare(trial)});
           break;
         case Measure::kBytes:
-          options.push_back({item.RelativeSquare(trial),
-                             static_cast<double>(trial.stored_bytes())});
+          options.push_back(
+              {item.RelativeSquare(trial), item.AddedBytes(trial)});
           break;
       }
     }

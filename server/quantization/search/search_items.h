@@ -5,6 +5,7 @@
 #define OCTET_SERVER_QUANTIZATION_SEARCH_SEARCH_ITEMS_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -26,6 +27,7 @@ struct SearchItem {
   InputGroup linears;                  // that are quantized alike
   std::vector<LayerRequest> requests;  // one where the request leaves no choice
   std::vector<Trial> trials;           // of each
+  std::vector<uint64_t> bias_bytes;    // of each linear, where none corrects it
   double cosine_gain = 0.0;            // sensitivity.h
   double square_gain = 0.0;
 
@@ -35,13 +37,20 @@ struct SearchItem {
   double RelativeSquare(const Trial& trial) const {
     return square_gain * trial.noise();
   }
+  // What the trial stores, less the biases it stores another for.
+  double AddedBytes(const Trial& trial) const;
 };
 
-// Items without trials. `float_schemes` says how each layer would be stored if
-// it stayed float; a layer that is INT8 without a choice has that scheme.
+// How a layer would be stored if it stayed float.
+struct FloatStorage {
+  // Of the weight; INT8 for a layer without that choice.
+  model::Scheme scheme = model::Scheme::kFp32;
+  uint64_t bias_bytes = 0;
+};
+
+// Items without trials.
 absl::StatusOr<std::vector<SearchItem>> MakeItems(
-    const SearchJob& job,
-    const std::map<std::string, model::Scheme>& float_schemes);
+    const SearchJob& job, const std::map<std::string, FloatStorage>& floats);
 
 // The float model on samples that the search may look at.
 struct Tuning {

@@ -239,6 +239,23 @@ TEST_F(PlanSearchTest, KeepsToASizeWithTheMostExactThatFits) {
   EXPECT_THAT(Search(), FailsWith(kFailed, "the smallest takes"));
 }
 
+// Of a size that a refusal named, and of nothing else.
+TEST_F(PlanSearchTest, TheSmallestPlanKeepsToItsOwnSize) {
+  request_.overrides = {{"*", Scheme::kW8A8Dynamic}};
+  request_.overrides[0].methods.bias_correction = true;
+  uint64_t bytes = 0;
+  for (const SmallTensor& tensor : MlpTensors()) {
+    const uint64_t values = tensor.values.size();
+    const bool is_weight = tensor.shape.size() == 2;
+    // Codes and scales, or a bias in FP32.
+    bytes += is_weight ? values + 4 * tensor.shape[0] : 4 * values;
+  }
+  request_.budget.max_bytes = bytes;
+  EXPECT_THAT(Search(), IsOk());
+  request_.budget.max_bytes = bytes - 1;
+  EXPECT_THAT(Search(), FailsWith(kFailed, std::to_string(bytes)));
+}
+
 uint64_t BytesOf(const std::vector<bundle::CandidateReport>& candidates,
                  const std::string& name) {
   for (const auto& candidate : candidates) {
