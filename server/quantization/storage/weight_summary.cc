@@ -15,10 +15,10 @@ using kernels::MatrixView;
 constexpr size_t kRowsPerTask = 64;
 constexpr float kLargestCode = 127.0F;
 
-// Values that rounding alone does not bring into the codes.
+// Values that rounding alone does not bring into the codes. The last group may
+// have fewer than `group`.
 uint64_t CountClipped(absl::Span<const float> row,
-                      absl::Span<const float> scales) {
-  const size_t group = row.size() / scales.size();
+                      absl::Span<const float> scales, size_t group) {
   uint64_t clipped = 0;
   for (size_t g = 0; g < scales.size(); ++g) {
     const float limit = scales[g] * (kLargestCode + 0.5F);
@@ -45,6 +45,7 @@ WeightSummary::Part WeightSummary::Summarize(
   Part part;
   part.values = uint64_t{rows.rows} * rows.cols;
   const size_t groups = scales.size() / rows.rows;
+  const size_t group_size = group_size_ == 0 ? rows.cols : group_size_;
   for (size_t r = 0; r < rows.rows; ++r) {
     const absl::Span<const float> row(rows.row(r), rows.cols);
     const auto [low, high] = std::minmax_element(row.begin(), row.end());
@@ -61,7 +62,7 @@ WeightSummary::Part WeightSummary::Summarize(
     part.sum_squares += squares;
     if (groups == 0) continue;
     const absl::Span<const float> own = scales.subspan(r * groups, groups);
-    part.clipped += CountClipped(row, own);
+    part.clipped += CountClipped(row, own, group_size);
     part.largest_scale =
         std::max(part.largest_scale, *std::max_element(own.begin(), own.end()));
   }

@@ -8,6 +8,7 @@
 #ifndef OCTET_SERVER_QUANTIZATION_STORAGE_WEIGHT_SUMMARY_H_
 #define OCTET_SERVER_QUANTIZATION_STORAGE_WEIGHT_SUMMARY_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -24,10 +25,12 @@ namespace octet::quantization {
 class WeightSummary {
  public:
   // `plan` outlives it.
-  explicit WeightSummary(const LayerPlan& plan) : transform_(plan) {}
+  explicit WeightSummary(const LayerPlan& plan)
+      : transform_(plan), group_size_(plan.scheme.group_size) {}
 
   // The next rows [R, K] of the float weight, finite. `scales` are theirs, [R]
-  // or [R, G]; empty where they stay float. `pool` may be nullptr.
+  // or [R, K / group_size rounded up]; empty where they stay float. `pool` may
+  // be nullptr.
   void Add(kernels::MatrixView<const float> rows,
            absl::Span<const float> scales, kernels::ThreadPool* pool);
 
@@ -51,6 +54,7 @@ class WeightSummary {
   void Merge(const Part& part);
 
   InputTransform transform_;
+  size_t group_size_;  // 0: all of a row
   Part all_;
 };
 

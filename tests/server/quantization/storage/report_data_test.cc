@@ -10,7 +10,10 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/thread_pool.h"
+#include "server/quantization/calibration/layer_samples.h"
+#include "server/quantization/methods/layer_quantizer.h"
 #include "server/quantization/storage/weight_summary.h"
+#include "tests/server/quantization/small_checkpoint.h"
 
 namespace octet::quantization {
 namespace {
@@ -81,11 +84,29 @@ TEST(WeightSummary, IsThatOfTheValuesWhateverTheBlocks) {
 TEST(WeightSummary, HasAScalePerGroup) {
   const std::vector<float> weight = {1, 1, 50, 50};
   const std::vector<float> scales = {0.5F / 127.0F, 50.0F / 127.0F};
-  const LayerPlan plan;
+  LayerPlan plan;
+  plan.scheme.group_size = 2;
   WeightSummary summary(plan);
   summary.Add({weight.data(), 1, 4}, scales, nullptr);
   EXPECT_DOUBLE_EQ(summary.Result().clipped_share, 0.5);
   EXPECT_FLOAT_EQ(summary.Result().clip_max, 50.0F);
+}
+
+// 1000 is seven groups of 128 and one of 104.
+TEST(WeightSummary, RoundingToNearestClipsNothingWhateverTheGroups) {
+  constexpr size_t kRows = 4;
+  constexpr size_t kColumns = 1000;
+  const std::vector<float> weight = Normal(kRows * kColumns, 7);
+  LayerPlan plan;
+  plan.scheme.scheme = model::Scheme::kW8A8Dynamic;
+  plan.scheme.group_size = 128;
+  const kernels::MatrixView<const float> rows(weight.data(), kRows, kColumns);
+  const auto layer = QuantizeLayer("fc.weight", rows, {}, plan, {}, nullptr);
+  ASSERT_THAT(layer, IsOk());
+  ASSERT_EQ(layer->scales.size(), kRows * 8);
+  WeightSummary summary(plan);
+  summary.Add(rows, layer->scales, nullptr);
+  EXPECT_EQ(summary.Result().clipped_share, 0.0);
 }
 
 TEST(WeightSummary, IsOfTheValuesThatBecomeCodes) {
