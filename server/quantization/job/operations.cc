@@ -81,7 +81,7 @@ class Operations::Impl {
         fs::remove(file, ignored);
         continue;
       }
-      RETURN_IF_ERROR(Remember(*std::move(operation)));
+      Remember(*std::move(operation));
     }
     runner_ = std::thread([this] { RunAll(); });
     return absl::OkStatus();
@@ -153,18 +153,19 @@ class Operations::Impl {
     return directory_ / (operation.id + ".json");
   }
 
-  absl::Status Remember(Operation operation) {
+  // Where that one was aborted cannot be saved, the next start finds it out
+  // again: a full disk keeps no server from starting.
+  void Remember(Operation operation) {
     if (!operation.done()) {
       operation.state = OperationState::kFailed;
       operation.error = absl::AbortedError(
           "the server stopped before the operation was done");
       operation.end_time = absl::Now();
-      RETURN_IF_ERROR(SaveOperation(operation, FileOf(operation)));
+      SaveOperation(operation, FileOf(operation)).IgnoreError();
     }
     absl::MutexLock lock(&mutex_);
     const std::string id = operation.id;
     entries_[id].operation = std::move(operation);
-    return absl::OkStatus();
   }
 
   absl::StatusOr<Operation> Admit(std::string checkpoint, std::string bundle,

@@ -1,5 +1,6 @@
 #include "server/quantization/job/operations.h"
 
+#include <filesystem>
 #include <new>
 #include <string>
 #include <utility>
@@ -9,6 +10,7 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
+#include "server/bundle/atomic_file.h"
 #include "server/quantization/job/operation_file.h"
 #include "tests/server/quantization/small_checkpoint.h"
 
@@ -39,6 +41,18 @@ class OperationsTest : public ::testing::Test {
       if (!operation.ok() || operation->done()) return *operation;
       absl::SleepFor(absl::Milliseconds(1));
     }
+  }
+
+  // What a SIGKILL leaves: a file that says "running".
+  std::filesystem::path LeaveRunning() const {
+    Operation running;
+    running.id = "20260101-000000-abcdef";
+    running.state = OperationState::kRunning;
+    running.create_time = absl::Now();
+    running.end_time = absl::InfinitePast();
+    std::filesystem::path file = directory_.path() / (running.id + ".json");
+    EXPECT_THAT(SaveOperation(running, file), IsOk());
+    return file;
   }
 
   const TemporaryDirectory directory_;
@@ -83,17 +97,9 @@ TEST_F(OperationsTest, FailureKeepsItsReasonOverARestart) {
               FailsWith(absl::StatusCode::kInvalidArgument, "tensor 'a'"));
 }
 
-// What a SIGKILL leaves: a file that says "running".
 TEST_F(OperationsTest, InterruptedByACrashIsAborted) {
   operations_.reset();
-  Operation running;
-  running.id = "20260101-000000-abcdef";
-  running.state = OperationState::kRunning;
-  running.create_time = absl::Now();
-  running.end_time = absl::InfinitePast();
-  ASSERT_THAT(
-      SaveOperation(running, directory_.path() / (running.id + ".json")),
-      IsOk());
+  LeaveRunning();
   WriteText(directory_.path() / "torn.json", "{\"id\": \"to");
 
   Open();
@@ -102,6 +108,18 @@ TEST_F(OperationsTest, InterruptedByACrashIsAborted) {
   EXPECT_EQ(operation.state, OperationState::kFailed);
   EXPECT_TRUE(absl::IsAborted(operation.error));
   EXPECT_LT(absl::Now() - operation.end_time, absl::Minutes(1));
+}
+
+// What a full disk does: the file cannot be written anew.
+TEST_F(OperationsTest, WhatCannotBeSavedKeepsNoServerFromStarting) {
+  operations_.reset();
+  const std::filesystem::path file = LeaveRunning();
+  std::filesystem::create_directory(bundle::AsideOf(file));
+  for (int start = 0; start < 2; ++start) {
+    Open();
+    ASSERT_EQ(operations_->List().size(), 1);
+    EXPECT_TRUE(absl::IsAborted(operations_->List()[0].error));
+  }
 }
 
 TEST_F(OperationsTest, StoppingTheServerAbortsWhatRunsAndWhatWaits) {
