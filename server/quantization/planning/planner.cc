@@ -34,16 +34,10 @@ absl::StatusOr<const LayerStatistics*> FindStatistics(
   return found->second;
 }
 
-void WarnOfMixedGroup(const std::vector<AlikeLinears>& parts,
-                      const InputGroup& group, QuantizationPlan& plan) {
-  if (parts.size() < 2) return;
-  const auto append_name = [](std::string* out, const Linear* linear) {
-    absl::StrAppend(out, "'", linear->layer, "'");
-  };
-  plan.warnings.push_back(
-      StrCat("layers ", absl::StrJoin(group, ", ", append_name),
-             " read one input but have different schemes or methods; engines "
-             "that merge such layers will not load the bundle"));
+// Whether engines can merge the layers: rounding and biases are their own.
+bool AreAlike(const LayerPlan& a, const LayerPlan& b) {
+  return a.scheme == b.scheme && a.input == b.input &&
+         a.smoothing == b.smoothing && a.outlier_columns == b.outlier_columns;
 }
 
 // Plans every part of every group that `wanted` says yes to.
@@ -58,7 +52,6 @@ absl::Status PlanParts(
     const auto parts = SplitByRequest(group, requests);
     ASSIGN_OR_RETURN(const LayerStatistics* seen,
                      FindStatistics(*group.front(), statistics));
-    WarnOfMixedGroup(parts, group, plan);
     for (const AlikeLinears& part : parts) {
       ASSIGN_OR_RETURN(const LayerPlan layer, plan_part(part, seen));
       for (const Linear* linear : part.linears) {
@@ -68,14 +61,33 @@ absl::Status PlanParts(
       }
     }
   }
-  const bool any_int8 = std::any_of(
-      plan.layers.begin(), plan.layers.end(),
-      [](const auto& l) { return model::IsInt8(l.second.scheme.scheme); });
-  if (!any_int8) plan.warnings.emplace_back("no layer is quantized to INT8");
+  WarnOfWholePlan(graph, plan);
   return absl::OkStatus();
 }
 
 }  // namespace
+
+void WarnOfWholePlan(const model::Graph& graph, QuantizationPlan& plan) {
+  for (const InputGroup& group : GroupByInput(graph)) {
+    const LayerPlan& first = plan.layers[group.front()->layer];
+    if (std::all_of(group.begin(), group.end(), [&](const Linear* linear) {
+          return AreAlike(first, plan.layers[linear->layer]);
+        })) {
+      continue;
+    }
+    const auto append_name = [](std::string* out, const Linear* linear) {
+      absl::StrAppend(out, "'", linear->layer, "'");
+    };
+    plan.warnings.push_back(
+        StrCat("layers ", absl::StrJoin(group, ", ", append_name),
+               " read one input but have different schemes or methods; engines "
+               "that merge such layers will not load the bundle"));
+  }
+  const bool any_int8 = std::any_of(
+      plan.layers.begin(), plan.layers.end(),
+      [](const auto& l) { return model::IsInt8(l.second.scheme.scheme); });
+  if (!any_int8) plan.warnings.emplace_back("no layer is quantized to INT8");
+}
 
 absl::StatusOr<QuantizationPlan> PlanFromStatistics(
     const model::Graph& graph, const PlanRequest& request,

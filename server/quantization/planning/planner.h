@@ -27,6 +27,10 @@ struct QuantizationPlan {
   std::vector<std::string> warnings;
 };
 
+// Adds what only shows once all layers are planned: linears of one input that
+// differ, and that none is INT8. Plans here have these warnings.
+void WarnOfWholePlan(const model::Graph& graph, QuantizationPlan& plan);
+
 // A plan from statistics alone, to find out at once what cannot work: smoothing
 // vectors, and static ranges behind a smoothing or a rotation, are left out.
 //

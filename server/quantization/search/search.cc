@@ -116,8 +116,9 @@ class PlanSearch::Search {
                      ResolveRequest(job_.graph, job_.request));
     QuantizationPlan floats;
     for (const auto& [layer, request] : requests) {
-      floats.layers[layer].scheme.scheme =
+      wanted_[layer] =
           request.is_free ? job_.request.float_scheme : request.scheme;
+      floats.layers[layer].scheme.scheme = wanted_[layer];
     }
     ASSIGN_OR_RETURN(
         const std::vector<StoredTensor> stored,
@@ -148,7 +149,6 @@ class PlanSearch::Search {
                        tensors_->Find(linear->layer + ".bias"));
       own.bias_bytes = bias.bytes.size();
     }
-    warnings_ = std::move(floats.warnings);
     ASSIGN_OR_RETURN(items_, MakeItems(job_, storage));
     // MakeItems has looked at the request: there is a budget.
     allowance_.emplace(job_.request.budget, checkpoint_bytes, other_bytes_);
@@ -296,15 +296,18 @@ class PlanSearch::Search {
 
   absl::StatusOr<SearchResult> Result() {
     SearchResult result;
-    result.plan.warnings = warnings_;
     for (size_t i = 0; i < items_.size(); ++i) {
       const size_t chosen = best_->choice[i];
+      const std::vector<std::string>& own = items_[i].trials[chosen].warnings;
+      result.plan.warnings.insert(result.plan.warnings.end(), own.begin(),
+                                  own.end());
       for (size_t l = 0; l < items_[i].linears.size(); ++l) {
         const std::string& layer = items_[i].linears[l]->layer;
         result.plan.layers[layer] = PlanOf(items_[i], chosen, l);
         result.candidates[layer] = DescribeCandidates(items_[i], l, chosen);
       }
     }
+    WarnOfWholePlan(job_.graph, result.plan);
     result.frontier = frontier_;
     result.frontier[best_->point].chosen = true;
     AddPredictedPoints(items_, options_, allowance_->measure(),
@@ -316,10 +319,12 @@ class PlanSearch::Search {
     return result;
   }
 
-  // Of the linear number `l`.
-  static LayerPlan PlanOf(const SearchItem& item, size_t chosen, size_t l) {
+  // Of the linear number `l`. A float one has the type that is wanted: whoever
+  // stores it finds the one that fits, and warns where that is another.
+  LayerPlan PlanOf(const SearchItem& item, size_t chosen, size_t l) const {
     LayerPlan plan = item.trials[chosen].layers[l].plan;
     if (!model::IsInt8(plan.scheme.scheme)) {
+      plan.scheme.scheme = wanted_.find(item.linears[l]->layer)->second;
       plan.reason = item.requests[chosen].reason.empty()
                         ? "chosen by measurement, to keep to the budget"
                         : item.requests[chosen].reason;
@@ -344,9 +349,11 @@ class PlanSearch::Search {
   const SearchJob job_;
   std::vector<ModelInput> verification_;
   std::vector<model::ModelOutput> expected_;  // by the float model
+  // Of each layer as float, whether or not its values fit; INT8 for one without
+  // that choice.
+  std::map<std::string, model::Scheme> wanted_;
   std::optional<TrialTensors> tensors_;
   std::vector<std::optional<size_t>> placed_;  // trial whose tensors are there
-  std::vector<std::string> warnings_;
   std::vector<SearchItem> items_;
   std::vector<std::vector<Option>> options_;
   SpeedTable speed_;

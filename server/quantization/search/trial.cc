@@ -174,14 +174,14 @@ absl::Status TrialGroup::MeasureCost(const Linear& linear,
 
 absl::Status TrialGroup::Put(const PlanRequest& outliers, Trial& trial,
                              TrialTensors& tensors) const {
-  std::vector<std::string> warnings;  // as those of the trial
+  trial.warnings.clear();
   LayerRequest request = trial.request;
   if (request.methods.smoothing == Smoothing::kSearch) {
     request.methods.smoothing = Smoothing::kAlpha;  // that the trial found
     request.methods.smoothing_alpha = trial.layers.front().plan.smoothing_alpha;
   }
   ASSIGN_OR_RETURN(const LayerPlan plan,
-                   PlanInput(request, outliers, facts_, pool_, warnings));
+                   PlanInput(request, outliers, facts_, pool_, trial.warnings));
   for (size_t i = 0; i < linears_.size(); ++i) {
     RETURN_IF_ERROR(PutLayer(i, plan, facts_.samples, tensors));
     trial.layers[i].plan = plan;

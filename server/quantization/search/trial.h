@@ -38,7 +38,8 @@ struct TriedLayer {
 
 struct Trial {
   LayerRequest request;
-  std::vector<TriedLayer> layers;  // as in the group
+  std::vector<TriedLayer> layers;          // as in the group
+  std::vector<std::string> warnings = {};  // of its plan, once it was Put
 
   // Mean over layers: they take part in the model's error alike.
   double noise() const;
@@ -67,7 +68,7 @@ class TrialGroup {
                             SpeedTable& speed) const;
 
   // Quantizes the layers as in the trial, fitted to all rows; the trial gets
-  // the plan of that.
+  // the plan of that, and its warnings.
   absl::Status Put(const PlanRequest& outliers, Trial& trial,
                    TrialTensors& tensors) const;
 

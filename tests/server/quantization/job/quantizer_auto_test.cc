@@ -52,6 +52,25 @@ TEST_F(QuantizeAuto, TheBudgetIsReportedAsTheBundleWasMeasured) {
   }
 }
 
+TEST_F(QuantizeAuto, ATensorThatDoesNotFitItsTypeIsWarnedOfOnce) {
+  std::vector<SmallTensor> tensors = MlpTensors();
+  tensors[3].values[0] = 1e5F;
+  ASSERT_EQ(tensors[3].name, "fc2.bias");
+  WriteCheckpoint(checkpoint_.path(), tensors, kMlpConfig);
+  QuantizeJob job = Job();
+  job.request.overrides = {{"*", model::Scheme::kW8A8Dynamic}};
+  job.request.budget.max_relative_error = 0.9;
+  const auto manifest = Quantize(job);
+  ASSERT_THAT(manifest, IsOk());
+  const auto& warnings = manifest->report.warnings;
+  EXPECT_EQ(std::count_if(warnings.begin(), warnings.end(),
+                          [](const std::string& warning) {
+                            return warning.find("too large for F16") !=
+                                   std::string::npos;
+                          }),
+            1);
+}
+
 // Layers so wide that INT8 is what is fastest.
 constexpr size_t kIn = 128;
 constexpr size_t kHalf = kIn / 2;

@@ -15,6 +15,7 @@ namespace octet::quantization {
 namespace {
 
 using model::Scheme;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 constexpr auto kFailed = absl::StatusCode::kFailedPrecondition;
@@ -350,6 +351,39 @@ TEST_F(PlanSearchTest, LayersMayBeNamedBelowOthers) {
   ASSERT_THAT(result, IsOk());
   EXPECT_EQ(SchemeOf(*result, "a"), Scheme::kW8A8Dynamic);
   EXPECT_EQ(SchemeOf(*result, "a.b"), Scheme::kW8A8Dynamic);
+}
+
+TEST_F(PlanSearchTest, WarnsOfThePlanThatItChose) {
+  request_.budget.min_mean_cosine = 0.9;
+  request_.overrides = {{"fc1", Scheme::kLlmInt8}};
+  request_.outlier_threshold = 1e-3;
+  const auto outliers = Search();
+  ASSERT_THAT(outliers, IsOk());
+  EXPECT_THAT(outliers->plan.warnings,
+              ElementsAre(HasSubstr("reach the outlier threshold")));
+  request_.overrides = {{"*", Scheme::kFp32}};
+  const auto floats = Search();
+  ASSERT_THAT(floats, IsOk());
+  EXPECT_THAT(floats->plan.warnings,
+              ElementsAre(HasSubstr("no layer is quantized")));
+}
+
+TEST_F(PlanSearchTest, WarnsOfLinearsOfOneInputThatDiffer) {
+  WriteCheckpoint(directory_.path(), BertTensors(), kBertConfig);
+  opened_ = OpenFloat(directory_.path());
+  calibration_ = NewCalibration("bert", {});
+  std::vector<std::vector<int32_t>> sequences;
+  for (int32_t i = 0; i < 40; ++i) {
+    sequences.push_back({i % 30, (7 * i + 1) % 30, (11 * i + i / 30) % 30});
+  }
+  ASSERT_THAT(
+      ObserveInputs(*opened_.model, Tokens(sequences), nullptr, calibration_),
+      IsOk());
+  request_.budget.min_mean_cosine = 0.5;
+  request_.overrides = {{"*", Scheme::kW8A8Dynamic}, {"*.key", Scheme::kFp16}};
+  const auto result = Search();
+  ASSERT_THAT(result, IsOk());
+  EXPECT_THAT(result->plan.warnings, ElementsAre(HasSubstr(".key'")));
 }
 
 TEST_F(PlanSearchTest, NeedsSamplesOfTheModelsInput) {
