@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -52,13 +53,22 @@ absl::Status PlanSmoothing(const Methods& methods, const InputFacts& facts,
   return absl::OkStatus();
 }
 
-// What the kept rows are after smoothing, or rotation, or both.
+// What the kept rows are after smoothing, or rotation, or both; in batches of
+// as many rows as calibration's had on average, for averages over batches.
 LayerStatistics StatisticsBehind(const LayerPlan& plan,
                                  const InputFacts& facts) {
   const MatrixView<const float> x = facts.samples.rows;
-  const std::vector<float> rows = TransformedInputs(plan, x);
+  const std::vector<float> values = TransformedInputs(plan, x);
+  const MatrixView<const float> rows(values.data(), x.rows, x.cols);
+  const LayerStatistics& seen = *facts.statistics;
+  const uint64_t per_batch = std::max<uint64_t>(1, seen.rows / seen.batches);
+  const size_t batches = std::max<size_t>(1, x.rows / per_batch);
   LayerStatistics statistics(x.cols);
-  statistics.Observe({rows.data(), x.rows, x.cols});
+  for (size_t b = 0; b < batches; ++b) {
+    const size_t begin = b * x.rows / batches;
+    const size_t end = (b + 1) * x.rows / batches;
+    statistics.Observe(rows.Rows(begin, end - begin));
+  }
   return statistics;
 }
 

@@ -7,6 +7,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/quantization/planning/input_plan.h"
 #include "tests/server/quantization/small_checkpoint.h"
 
 namespace octet::quantization {
@@ -276,6 +277,36 @@ TEST(PlanFromStatistics, TheCalibratorChoosesTheStaticRange) {
               is_overridden ? Calibrator::kPercentile : Calibrator::kMse)
         << layer;
   }
+}
+
+// Batches of 10 rows: most have smaller extremes than all of them together.
+TEST(PlanInput, AMovingAverageBehindARotationIsOverBatches) {
+  constexpr size_t kRows = 400;
+  const std::vector<float> values = RandomValues(kRows * 8, /*seed=*/23);
+  LayerStatistics statistics(8);
+  for (size_t r = 0; r < kRows; r += 10) {
+    statistics.Observe({values.data() + r * 8, 10, 8});
+  }
+  InputFacts facts{.layer = "fc",
+                   .statistics = &statistics,
+                   .samples = {},
+                   .weights = nullptr};
+  facts.samples.rows = {values.data(), kRows, 8};
+  LayerRequest request{
+      .scheme = Scheme::kW8A8Static, .methods = {}, .reason = {}};
+  const auto scale = [&](Calibrator calibrator, uint32_t block) {
+    request.methods.calibrator = calibrator;
+    request.methods.hadamard_block = block;
+    std::vector<std::string> warnings;
+    const auto plan = PlanInput(request, {}, facts, nullptr, warnings);
+    EXPECT_THAT(plan, IsOk());
+    return plan->input.scale;
+  };
+  const float extremes = scale(Calibrator::kMinMax, 8);
+  const float average = scale(Calibrator::kMovingAverage, 8);
+  EXPECT_LT(average, 0.8F * extremes);
+  // Normal values stay normal values.
+  EXPECT_NEAR(average, scale(Calibrator::kMovingAverage, 0), 0.1F * average);
 }
 
 TEST(PlanFromStatistics, AbsoluteRuleTakesColumnsThatReachTheThreshold) {
