@@ -20,7 +20,7 @@ absl::StatusOr<const ErrorCompensation*> Compensations::For(
   const std::vector<float> x = TransformedInputs(plan, rows);
   ASSIGN_OR_RETURN(last_,
                    ErrorCompensation::Create({x.data(), rows.rows, rows.cols},
-                                             kGptqDamping, pool));
+                                             kGptqDamping, pool, cancelled_));
   key_ = std::move(key);
   ++made_;
   return &*last_;

@@ -8,7 +8,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -22,6 +24,10 @@ namespace octet::quantization {
 // Holds the last one made, so that those who share it should come in turn.
 class Compensations {
  public:
+  // `cancelled` is that of gptq.h.
+  explicit Compensations(std::function<bool()> cancelled = {})
+      : cancelled_(std::move(cancelled)) {}
+
   // For sample rows [R, K], R at least 1, coded as `plan` says; valid until the
   // next call. Errors: those of ErrorCompensation.
   absl::StatusOr<const ErrorCompensation*> For(
@@ -42,6 +48,7 @@ class Compensations {
     friend bool operator==(const Key&, const Key&) = default;
   };
 
+  std::function<bool()> cancelled_;
   Key key_;
   std::optional<ErrorCompensation> last_;
   size_t made_ = 0;

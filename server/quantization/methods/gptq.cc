@@ -42,31 +42,38 @@ struct ErrorCompensation::Stripe {
 };
 
 absl::StatusOr<ErrorCompensation> ErrorCompensation::Create(
-    MatrixView<const float> samples, float damping, kernels::ThreadPool* pool) {
+    MatrixView<const float> samples, float damping, kernels::ThreadPool* pool,
+    std::function<bool()> cancelled) {
   const size_t blocks =
       (samples.cols + kMaxHessianColumns - 1) / kMaxHessianColumns;
   const size_t width = (samples.cols + blocks - 1) / blocks;
   ErrorCompensation compensation;
+  compensation.cancelled_ = std::move(cancelled);
   for (size_t begin = 0; begin < samples.cols; begin += width) {
     const size_t count = std::min(width, samples.cols - begin);
-    absl::StatusOr<Block> block =
-        MakeBlock(samples.Columns(begin, count), begin, damping, pool);
-    if (!block.ok()) {
+    const absl::Status status = compensation.AddBlock(
+        samples.Columns(begin, count), begin, damping, pool);
+    if (!status.ok()) {
       return absl::Status(
-          block.status().code(),
+          status.code(),
           model::StrCat(blocks == 1 ? ""
                                     : model::StrCat("columns ", begin, " to ",
                                                     begin + count - 1, ": "),
-                        std::string(block.status().message())));
+                        std::string(status.message())));
     }
-    compensation.blocks_.push_back(*std::move(block));
   }
   return compensation;
 }
 
-absl::StatusOr<ErrorCompensation::Block> ErrorCompensation::MakeBlock(
-    MatrixView<const float> samples, size_t begin, float damping,
-    kernels::ThreadPool* pool) {
+absl::Status ErrorCompensation::CheckCancelled() const {
+  if (!cancelled_ || !cancelled_()) return absl::OkStatus();
+  return absl::CancelledError("the quantization was cancelled");
+}
+
+absl::Status ErrorCompensation::AddBlock(MatrixView<const float> samples,
+                                         size_t begin, float damping,
+                                         kernels::ThreadPool* pool) {
+  RETURN_IF_ERROR(CheckCancelled());
   const size_t n = samples.cols;
   ASSIGN_OR_RETURN(const std::vector<float> hessian,
                    DampedHessian(samples, damping, pool));
@@ -81,7 +88,7 @@ absl::StatusOr<ErrorCompensation::Block> ErrorCompensation::MakeBlock(
       sorted[i * n + j] = hessian[order[i] * n + order[j]];
     }
   }
-  RETURN_IF_ERROR(Cholesky({sorted.data(), n, n}, pool));
+  RETURN_IF_ERROR(Cholesky({sorted.data(), n, n}, pool, cancelled_));
   // R is the transposed of what stands below the diagonal.
   for (size_t j = 0; j < n; ++j) {
     const float inverse = 1.0F / sorted[j * n + j];
@@ -89,14 +96,14 @@ absl::StatusOr<ErrorCompensation::Block> ErrorCompensation::MakeBlock(
       sorted[j * n + k] = sorted[k * n + j] * inverse;
     }
   }
-  Block block;
+  Block& block = blocks_.emplace_back();
   block.factor = std::move(sorted);
   for (const size_t column : order) block.columns.push_back(begin + column);
-  return block;
+  return absl::OkStatus();
 }
 
 absl::Status ErrorCompensation::RoundBlock(const Block& block, Stripe& stripe,
-                                           kernels::ThreadPool* pool) {
+                                           kernels::ThreadPool* pool) const {
   const size_t n = block.columns.size();
   const size_t rows = stripe.weights.rows;
   stripe.errors.assign(rows * n, 0.0F);
@@ -104,6 +111,7 @@ absl::Status ErrorCompensation::RoundBlock(const Block& block, Stripe& stripe,
   const MatrixView<const float> factor(block.factor.data(), n, n);
   const MatrixView<float> errors(stripe.errors.data(), rows, n);
   for (size_t end = n; end > 0;) {
+    RETURN_IF_ERROR(CheckCancelled());
     const size_t begin = end - std::min(end, kColumnsAtOnce);
     const MatrixView<float> heard(stripe.heard.data(), rows, end - begin);
     if (end < n) {

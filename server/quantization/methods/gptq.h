@@ -19,6 +19,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -35,10 +36,11 @@ inline constexpr float kGptqDamping = 0.01F;        // the paper's
 class ErrorCompensation {
  public:
   // From sample rows [R, K]. Errors: those of hessian.h, beginning with the
-  // range of columns where there are several.
+  // range of columns where there are several; CANCELLED within one block's work
+  // of `cancelled`, which may be empty, saying true. Round asks it, too.
   static absl::StatusOr<ErrorCompensation> Create(
       kernels::MatrixView<const float> samples, float damping,
-      kernels::ThreadPool* pool);
+      kernels::ThreadPool* pool, std::function<bool()> cancelled = {});
 
   // Codes of weights [N, K] whose scales, [N, K / group_size rounded up] by
   // rows or [N], are given. Rows do not depend on each other; memory is
@@ -56,12 +58,13 @@ class ErrorCompensation {
   };
   struct Stripe;
 
-  static absl::StatusOr<Block> MakeBlock(
-      kernels::MatrixView<const float> samples, size_t begin, float damping,
-      kernels::ThreadPool* pool);
-  static absl::Status RoundBlock(const Block& block, Stripe& stripe,
-                                 kernels::ThreadPool* pool);
+  absl::Status AddBlock(kernels::MatrixView<const float> samples, size_t begin,
+                        float damping, kernels::ThreadPool* pool);
+  absl::Status RoundBlock(const Block& block, Stripe& stripe,
+                          kernels::ThreadPool* pool) const;
+  absl::Status CheckCancelled() const;
 
+  std::function<bool()> cancelled_;
   std::vector<Block> blocks_;
 };
 

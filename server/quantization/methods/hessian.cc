@@ -106,9 +106,13 @@ absl::StatusOr<std::vector<float>> DampedHessian(MatrixView<const float> x,
   return hessian;
 }
 
-absl::Status Cholesky(MatrixView<float> a, kernels::ThreadPool* pool) {
+absl::Status Cholesky(MatrixView<float> a, kernels::ThreadPool* pool,
+                      const std::function<bool()>& cancelled) {
   std::vector<float> product(std::min(kStripe, a.rows) * a.rows);
   for (size_t begin = 0; begin < a.rows; begin += kBlock) {
+    if (cancelled && cancelled()) {
+      return absl::CancelledError("the quantization was cancelled");
+    }
     const size_t end = std::min(begin + kBlock, a.rows);
     RETURN_IF_ERROR(FactorBlock(a, begin, end));
     RETURN_IF_ERROR(Update(a, begin, end, pool, product));

@@ -10,6 +10,7 @@
 #define OCTET_SERVER_QUANTIZATION_METHODS_HESSIAN_H_
 
 #include <cstddef>
+#include <functional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -29,8 +30,10 @@ absl::StatusOr<std::vector<float>> DampedHessian(
 // The lower triangle of `a` [K, K] becomes that of its Cholesky factor; what
 // is above is left as it was. By blocks of columns: each block is factored in
 // double, what is right of it is updated by one FP32 product.
-// FAILED_PRECONDITION naming the column where `a` is not positive definite.
-absl::Status Cholesky(kernels::MatrixView<float> a, kernels::ThreadPool* pool);
+// FAILED_PRECONDITION naming the column where `a` is not positive definite;
+// CANCELLED within one block's work. `cancelled` may be empty.
+absl::Status Cholesky(kernels::MatrixView<float> a, kernels::ThreadPool* pool,
+                      const std::function<bool()>& cancelled = {});
 
 }  // namespace octet::quantization
 

@@ -204,7 +204,7 @@ class PlanSearch::Search {
     ASSIGN_OR_RETURN(
         const TrialGroup group,
         TrialGroup::Load(items_[item].linears, job_.graph, job_.checkpoint,
-                         job_.calibration, job_.pool));
+                         job_.calibration, job_.pool, job_.cancelled));
     RETURN_IF_ERROR(
         group.Put(job_.request, items_[item].trials[trial], *tensors_));
     placed_[item] = trial;
@@ -214,7 +214,10 @@ class PlanSearch::Search {
   absl::Status Find() {
     if (refused_.size() > kMostRefused) return CannotHold();
     if (allowance_->measure() == Measure::kBytes) return FindWithinBytes();
-    if (refused_.size() < kMostRefused) RETURN_IF_ERROR(FindByLimits());
+    // The limit is 0 once the plan that errs least has been refused.
+    if (refused_.size() < kMostRefused && limit_ > 0.0) {
+      RETURN_IF_ERROR(FindByLimits());
+    }
     if (best_) return absl::OkStatus();
     const Choice safest = ChooseLeastUse(options_);
     if (!refused_.contains(safest)) {

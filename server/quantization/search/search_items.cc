@@ -89,7 +89,7 @@ absl::Status TryAll(const SearchJob& job, const Tuning& tuning,
                     SpeedTable& speed, SearchItem& item) {
   ASSIGN_OR_RETURN(const TrialGroup group,
                    TrialGroup::Load(item.linears, job.graph, job.checkpoint,
-                                    job.calibration, job.pool));
+                                    job.calibration, job.pool, job.cancelled));
   RETURN_IF_ERROR(TryRequests(job, group, speed, item));
   // Any noise will do to see what becomes of it; this is the quickest to make.
   const LayerRequest plain{

@@ -66,8 +66,8 @@ uint64_t Trial::stored_bytes() const {
 absl::StatusOr<TrialGroup> TrialGroup::Load(
     InputGroup linears, const model::Graph& graph,
     const model::TensorSource& checkpoint, const Calibration& calibration,
-    kernels::ThreadPool* pool) {
-  TrialGroup group(std::move(linears), checkpoint, pool);
+    kernels::ThreadPool* pool, const std::function<bool()>& cancelled) {
+  TrialGroup group(std::move(linears), checkpoint, pool, cancelled);
   group.folds_ = SmoothingFolds(graph, group.linears_);
   const Linear& first = *group.linears_.front();
   const CalibratedInput* input = calibration.Find(first.layer);

@@ -5,6 +5,7 @@
 #define OCTET_SERVER_QUANTIZATION_SEARCH_TRIAL_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -52,11 +53,11 @@ struct Trial {
 class TrialGroup {
  public:
   // FAILED_PRECONDITION where calibration kept no rows of the input.
-  static absl::StatusOr<TrialGroup> Load(InputGroup linears,
-                                         const model::Graph& graph,
-                                         const model::TensorSource& checkpoint,
-                                         const Calibration& calibration,
-                                         kernels::ThreadPool* pool);
+  // `cancelled` may be empty; what takes long asks it (gptq.h).
+  static absl::StatusOr<TrialGroup> Load(
+      InputGroup linears, const model::Graph& graph,
+      const model::TensorSource& checkpoint, const Calibration& calibration,
+      kernels::ThreadPool* pool, const std::function<bool()>& cancelled);
 
   const InputGroup& linears() const { return linears_; }
 
@@ -80,8 +81,11 @@ class TrialGroup {
   };
 
   TrialGroup(InputGroup linears, const model::TensorSource& checkpoint,
-             kernels::ThreadPool* pool)
-      : linears_(std::move(linears)), checkpoint_(&checkpoint), pool_(pool) {}
+             kernels::ThreadPool* pool, const std::function<bool()>& cancelled)
+      : linears_(std::move(linears)),
+        checkpoint_(&checkpoint),
+        pool_(pool),
+        compensations_(cancelled) {}
 
   void SplitRows();
   // What serving the layer costs, in time and bytes.

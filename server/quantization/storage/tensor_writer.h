@@ -33,7 +33,8 @@ class TensorWriter {
       : checkpoint_(checkpoint),
         pool_(pool),
         cancelled_(cancelled),
-        output_(output) {}
+        output_(output),
+        compensations_(cancelled) {}
 
   // Writes the tensor's parts. `plan` and `report` are of its linear, or
   // nullptr, `samples` of its input; the report gets weight errors and all-zero

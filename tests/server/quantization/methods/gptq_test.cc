@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 #include <vector>
 
@@ -292,6 +293,33 @@ TEST(ErrorCompensation, FewerRowsThanColumnsNeedDamping) {
       ErrorCompensation::Create({x.data(), 4, 10}, /*damping=*/0.0F, nullptr),
       FailsWith(absl::StatusCode::kFailedPrecondition,
                 "singular at column 1 (pivot 0): calibrate on more"));
+}
+
+// Says true from its call number `n` on.
+std::function<bool()> CancelledAt(int n) {
+  return [n, calls = 0]() mutable { return ++calls >= n; };
+}
+
+TEST(ErrorCompensation, StopsWithinABlocksWork) {
+  constexpr size_t kColumns = 200;
+  const std::vector<float> x = Samples(300, kColumns, 16);
+  const MatrixView<const float> rows(x.data(), 300, kColumns);
+  // Before the moments, and before each 64 columns of their factor.
+  for (const int call : {1, 2, 5}) {
+    EXPECT_THAT(ErrorCompensation::Create(rows, kGptqDamping, nullptr,
+                                          CancelledAt(call)),
+                FailsWith(absl::StatusCode::kCancelled, ""))
+        << call;
+  }
+  const auto made =
+      ErrorCompensation::Create(rows, kGptqDamping, nullptr, CancelledAt(6));
+  ASSERT_THAT(made, IsOk());
+  const std::vector<float> weights(kColumns, 0.5F);
+  const std::vector<float> scales(1, 0.01F);
+  std::vector<int8_t> codes(kColumns);
+  EXPECT_THAT(made->Round({weights.data(), 1, kColumns}, scales, 0, nullptr,
+                          codes.data()),
+              FailsWith(absl::StatusCode::kCancelled, ""));
 }
 
 TEST(Cholesky, TimesItsTransposedIsTheMatrix) {
