@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -12,6 +13,7 @@
 #include "server/bundle/shard_writer.h"
 #include "server/model/importer.h"
 #include "server/model/str_cat.h"
+#include "server/quantization/calibration/calibration.h"
 #include "server/quantization/calibration/fingerprint.h"
 #include "server/quantization/job/operations.h"
 #include "server/quantization/job/publish.h"
@@ -80,29 +82,32 @@ v1::Operation ToProto(const quantization::Operation& operation) {
 struct Job {
   std::string bundle;  // id
   std::filesystem::path checkpoint;
-  std::shared_ptr<const quantization::Calibration> calibration;  // or nullptr
+  // As it is now, whatever becomes of it before the job's turn; or nullptr.
+  std::shared_ptr<const quantization::CalibrationFile> calibration;
   PlanRequest plan;
   bundle::Provenance provenance;
   uint64_t max_shard_bytes = bundle::kDefaultShardBytes;
 };
 
+// `statistics` are the calibration's; or nullptr.
 absl::Status CheckPlan(const Job& job, const std::string& checkpoint,
-                       const bundle::DirectoryStore& checkpoints) {
+                       const bundle::DirectoryStore& checkpoints,
+                       const quantization::Calibration* statistics) {
   const auto files = bundle::OpenCheckpoint(job.checkpoint);
   if (!files.ok()) return checkpoints.WhyUnreadable(checkpoint, files.status());
   RETURN_IF_ERROR(quantization::CheckIsFloat(*files));
-  if (job.calibration != nullptr) {
+  if (statistics != nullptr) {
     ASSIGN_OR_RETURN(const std::string fingerprint,
                      quantization::Fingerprint(*files->tensors));
-    RETURN_IF_ERROR(quantization::CheckFingerprint(job.calibration->fingerprint,
-                                                   fingerprint));
+    RETURN_IF_ERROR(
+        quantization::CheckFingerprint(statistics->fingerprint, fingerprint));
   }
   const auto graph = model::Import(files->configs, *files->tensors);
   if (!graph.ok()) return checkpoints.WhyUnreadable(checkpoint, graph.status());
   const quantization::StatisticsByLayer none;
   return quantization::PlanFromStatistics(
              *graph, job.plan,
-             job.calibration ? job.calibration->ByLayer() : none)
+             statistics != nullptr ? statistics->ByLayer() : none)
       .status();
 }
 
@@ -110,11 +115,16 @@ absl::Status RunJob(
     const Job& job, Backend* backend,
     const std::function<void(const quantization::Progress&)>& on_progress,
     const std::function<bool()>& cancelled) {
+  std::optional<quantization::Calibration> calibration;
+  if (job.calibration != nullptr) {
+    ASSIGN_OR_RETURN(calibration,
+                     job.calibration->Read(quantization::Load::kAll));
+  }
   return quantization::QuantizeInto(
       backend->bundles, job.bundle,
       {.checkpoint = job.checkpoint,
        .output = {},
-       .calibration = job.calibration.get(),
+       .calibration = calibration ? &*calibration : nullptr,
        .request = job.plan,
        .provenance = job.provenance,
        .max_shard_bytes = job.max_shard_bytes,
@@ -140,8 +150,10 @@ class QuantizationService final
               const std::string checkpoint,
               ParseName("checkpoint", kCheckpoints, request->checkpoint()));
           absl::ReaderMutexLock lock(&backend_.dependencies);
-          ASSIGN_OR_RETURN(Job job, MakeJob(checkpoint, *request));
-          RETURN_IF_ERROR(CheckPlan(job, checkpoint, backend_.checkpoints));
+          std::optional<quantization::Calibration> statistics;
+          ASSIGN_OR_RETURN(Job job, MakeJob(checkpoint, *request, statistics));
+          RETURN_IF_ERROR(CheckPlan(job, checkpoint, backend_.checkpoints,
+                                    statistics ? &*statistics : nullptr));
           return Start(checkpoint, std::move(job), response);
         });
   }
@@ -206,8 +218,11 @@ class QuantizationService final
   }
 
  private:
-  absl::StatusOr<Job> MakeJob(const std::string& checkpoint,
-                              const v1::QuantizeRequest& request) const {
+  // Without the rows that the calibration kept: a job that waits for its turn
+  // holds none of them.
+  absl::StatusOr<Job> MakeJob(
+      const std::string& checkpoint, const v1::QuantizeRequest& request,
+      std::optional<quantization::Calibration>& statistics) const {
     Job job;
     job.bundle = request.bundle_id();
     RETURN_IF_ERROR(bundle::ValidateId("bundle_id", job.bundle));
@@ -220,8 +235,11 @@ class QuantizationService final
     }
     ASSIGN_OR_RETURN(job.checkpoint, backend_.checkpoints.Find(checkpoint));
     if (!request.calibration().empty()) {
-      ASSIGN_OR_RETURN(job.calibration,
-                       LoadCalibration(request.calibration(), checkpoint));
+      ASSIGN_OR_RETURN(job.calibration, OpenCalibration(request.calibration()));
+      ASSIGN_OR_RETURN(statistics,
+                       job.calibration->Read(quantization::Load::kStatistics));
+      RETURN_IF_ERROR(
+          CheckIsOf(checkpoint, request.calibration(), *statistics));
     }
     if (backend_.bundles.Find(job.bundle).ok()) {
       return absl::AlreadyExistsError(
@@ -236,21 +254,24 @@ class QuantizationService final
     return job;
   }
 
-  absl::StatusOr<std::shared_ptr<const quantization::Calibration>>
-  LoadCalibration(const std::string& name,
-                  const std::string& checkpoint) const {
+  absl::StatusOr<std::shared_ptr<const quantization::CalibrationFile>>
+  OpenCalibration(const std::string& name) const {
     ASSIGN_OR_RETURN(const std::string id,
                      ParseName("calibration", kCalibrations, name));
-    ASSIGN_OR_RETURN(quantization::Calibration calibration,
-                     backend_.calibrations.Load(id));
-    if (calibration.checkpoint != checkpoint) {
-      return FieldViolation("calibration",
-                            model::StrCat("'", name, "' is of checkpoint '",
-                                          calibration.checkpoint, "', not of '",
-                                          checkpoint, "'"));
-    }
-    return std::make_shared<const quantization::Calibration>(
-        std::move(calibration));
+    ASSIGN_OR_RETURN(const auto path, backend_.calibrations.File(id));
+    ASSIGN_OR_RETURN(auto file, quantization::CalibrationFile::Open(path));
+    return std::make_shared<const quantization::CalibrationFile>(
+        std::move(file));
+  }
+
+  static absl::Status CheckIsOf(const std::string& checkpoint,
+                                const std::string& name,
+                                const quantization::Calibration& calibration) {
+    if (calibration.checkpoint == checkpoint) return absl::OkStatus();
+    return FieldViolation(
+        "calibration",
+        model::StrCat("'", name, "' is of checkpoint '", calibration.checkpoint,
+                      "', not of '", checkpoint, "'"));
   }
 
   absl::Status Start(const std::string& checkpoint, Job job,

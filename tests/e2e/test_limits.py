@@ -176,6 +176,43 @@ def test_headers_of_a_call_are_bounded(start_server):
         wait.until(lambda: refusal(client, 1000) is None)
 
 
+def test_waiting_quantizations_hold_no_calibration(start_server):
+    """16 of them, with a calibration of 64 MiB."""
+    rows, width = 16384, 1024
+    server = start_server(None)
+    x = np.random.default_rng(5).normal(0, 1, (rows, width)).astype("f4")
+    with Client(server.address) as client:
+        client.upload_checkpoint(
+            "wide", checkpoints.mlp(widths=(width, 64, 16))
+        )
+        client.create_calibration(
+            "wide", "wide", options=pb.CalibrationOptions(kept_rows=rows)
+        )
+        client.upload_batches(
+            "wide", [feature_inputs(part) for part in np.split(x, 16)]
+        )
+        before = server.resident_bytes()
+        gptq = pb.QuantizationMethods(rounding=pb.ROUNDING_GPTQ)
+        jobs = [
+            client.start_quantization("wide", f"b{i}", "wide", methods=gptq)
+            for i in range(16)
+        ]
+        # One of them runs.
+        assert server.resident_bytes() < before + 640 * MIB
+        # What it was when it was asked for is what counts.
+        client.calibrations.DeleteCalibration(
+            pb.DeleteCalibrationRequest(name="calibrations/wide"), timeout=60
+        )
+        for job in jobs[1:-1]:
+            # One that is done already is no failure.
+            client.quantization.CancelOperation.future(
+                pb.CancelOperationRequest(name=job.name), timeout=60
+            ).exception()
+        *_, last = client.watch(jobs[-1].name)
+        assert last.state == pb.Operation.STATE_SUCCEEDED, last
+        assert client.report("b15").calibration_samples == rows
+
+
 def test_memory_of_grpc_is_bounded_and_the_server_lives(start_server):
     """48 messages of 16 MiB at once, and 64 MiB to receive them in."""
     server = serve(

@@ -14,12 +14,14 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/matrix_view.h"
 #include "kernels/thread_pool.h"
+#include "server/bundle/mapped_file.h"
 #include "server/model/model.h"
 #include "server/quantization/calibration/layer_samples.h"
 #include "server/quantization/calibration/near_duplicates.h"
@@ -122,6 +124,22 @@ absl::Status Save(const Calibration& calibration,
                   const std::filesystem::path& file);
 absl::StatusOr<Calibration> LoadCalibration(const std::filesystem::path& file,
                                             Load what = Load::kAll);
+
+// A calibration that is read later, as it was when its file was opened: the
+// file may be replaced or deleted. Takes no memory until then.
+class CalibrationFile {
+ public:
+  static absl::StatusOr<CalibrationFile> Open(
+      const std::filesystem::path& file);
+  absl::StatusOr<Calibration> Read(Load what) const;
+
+ private:
+  CalibrationFile(std::string name, bundle::MappedFile bytes)
+      : name_(std::move(name)), bytes_(std::move(bytes)) {}
+
+  std::string name_;
+  bundle::MappedFile bytes_;
+};
 
 }  // namespace octet::quantization
 

@@ -13,7 +13,6 @@
 #include "kernels/finite.h"
 #include "kernels/status_macros.h"
 #include "server/bundle/json.h"
-#include "server/bundle/mapped_file.h"
 #include "server/bundle/safetensors.h"
 #include "server/model/str_cat.h"
 #include "server/quantization/calibration/calibration.h"
@@ -375,22 +374,31 @@ absl::StatusOr<Calibration> ParseCalibration(absl::Span<const std::byte> file,
   return Parse(*tensors, what);
 }
 
-absl::StatusOr<Calibration> LoadCalibration(const std::filesystem::path& file,
-                                            Load what) {
-  const std::string name = file.filename().string();
+absl::StatusOr<CalibrationFile> CalibrationFile::Open(
+    const std::filesystem::path& file) {
+  std::string name = file.filename().string();
   std::error_code error;
   if (!std::filesystem::exists(file, error)) {
     return absl::NotFoundError(
         StrCat("calibration file '", name, "' does not exist"));
   }
-  ASSIGN_OR_RETURN(const bundle::MappedFile mapped,
-                   bundle::MappedFile::Open(file));
+  ASSIGN_OR_RETURN(bundle::MappedFile mapped, bundle::MappedFile::Open(file));
+  return CalibrationFile(std::move(name), std::move(mapped));
+}
+
+absl::StatusOr<Calibration> CalibrationFile::Read(Load what) const {
   absl::StatusOr<Calibration> calibration =
-      ParseCalibration(mapped.bytes(), what);
+      ParseCalibration(bytes_.bytes(), what);
   if (calibration.ok()) return calibration;
   return absl::DataLossError(
-      StrCat("calibration file '", name,
+      StrCat("calibration file '", name_,
              "' is damaged: ", std::string(calibration.status().message())));
+}
+
+absl::StatusOr<Calibration> LoadCalibration(const std::filesystem::path& file,
+                                            Load what) {
+  ASSIGN_OR_RETURN(const CalibrationFile opened, CalibrationFile::Open(file));
+  return opened.Read(what);
 }
 
 }  // namespace octet::quantization

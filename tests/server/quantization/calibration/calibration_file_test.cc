@@ -97,6 +97,20 @@ TEST(CalibrationFile, EverythingComesBack) {
   }
 }
 
+TEST(CalibrationFile, StaysAsItWasOpened) {
+  const TemporaryDirectory directory;
+  const fs::path file = directory.path() / "c";
+  Calibration saved = Full();
+  ASSERT_THAT(Save(saved, file), IsOk());
+  const auto opened = CalibrationFile::Open(file);
+  ASSERT_THAT(opened, IsOk());
+  const uint64_t before = saved.samples++;
+  ASSERT_THAT(Save(saved, file), IsOk());
+  EXPECT_EQ(opened->Read(Load::kAll)->samples, before);
+  fs::remove(file);
+  EXPECT_EQ(opened->Read(Load::kAll)->samples, before);
+}
+
 TEST(CalibrationFile, StatisticsComeWithoutWhatWasKept) {
   const TemporaryDirectory directory;
   const fs::path file = directory.path() / "c";
