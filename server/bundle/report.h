@@ -143,7 +143,7 @@ struct QuantizationReport {
   double mean_row_cosine = 0;  // over rows of the model's output
   double worst_row_cosine = 0;
   int64_t model_rows = 0;  // rows these were measured on; 0: not measured
-  int64_t tuned_rows = 0;  // of these, rows that also tuned the plan
+  int64_t tuned_rows = 0;  // of these, rows that the plan knows
   uint64_t linear_float_bytes = 0;
   uint64_t linear_stored_bytes = 0;
   uint64_t checkpoint_bytes = 0;  // tensors of the checkpoint, as FP32

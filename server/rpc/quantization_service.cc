@@ -15,6 +15,7 @@
 #include "server/model/str_cat.h"
 #include "server/quantization/calibration/calibration.h"
 #include "server/quantization/calibration/fingerprint.h"
+#include "server/quantization/calibration/hold_out.h"
 #include "server/quantization/job/operations.h"
 #include "server/quantization/job/publish.h"
 #include "server/quantization/job/quantizer.h"
@@ -119,6 +120,7 @@ absl::Status RunJob(
   if (job.calibration != nullptr) {
     ASSIGN_OR_RETURN(calibration,
                      job.calibration->Read(quantization::Load::kAll));
+    quantization::HoldOut(*calibration);
   }
   return quantization::QuantizeInto(
       backend->bundles, job.bundle,

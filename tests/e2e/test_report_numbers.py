@@ -1,5 +1,6 @@
 """The report's numbers are computed again, from the bundle, the checkpoint and
-the samples: calibration keeps all of them here."""
+the samples: calibration keeps all of them here, and half of them are held out
+to measure on."""
 
 import numpy as np
 import pytest
@@ -98,11 +99,35 @@ def test_sizes_and_weight_errors(calibrated, tmp_path, name):
         assert report.checkpoint_bytes == sum(t.nbytes for t in exact.values())
 
 
+def key(values) -> int:
+    """Of a sample, by which calibrations draw: sample_keys.h, with seed 0."""
+    mask = (1 << 64) - 1
+
+    def mix(x):
+        x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 & mask
+        x = (x ^ (x >> 27)) * 0x94D049BB133111EB & mask
+        return x ^ (x >> 31)
+
+    fnv = 0xCBF29CE484222325 ^ mix(0)
+    for byte in values.tobytes():
+        fnv = (fnv ^ byte) * 0x100000001B3 & mask
+    return mix(fnv)
+
+
+def held_out(samples, dtype, count):
+    """The `count` samples with the largest keys."""
+    ordered = sorted(samples, key=lambda values: key(np.asarray(values, dtype)))
+    return ordered[-count:]
+
+
 def test_errors_of_the_model(calibrated, rows, sequences, name):
-    for model, inputs in (
-        ("mlp", feature_inputs(rows)),
-        ("bert", token_inputs(sequences)),
+    for model, samples, dtype, inputs_of in (
+        ("mlp", rows, np.float32, lambda each: feature_inputs(np.stack(each))),
+        ("bert", sequences, np.int32, token_inputs),
     ):
+        count = calibrated.report(f"{model}-{name}").model_rows
+        assert 0.4 * SAMPLES < count <= 0.6 * SAMPLES
+        inputs = inputs_of(held_out(samples, dtype, count))
         exact = calibrated.forward(model, inputs)
         actual = calibrated.forward(f"{model}-{name}", inputs)
         report = calibrated.report(f"{model}-{name}")
@@ -124,7 +149,8 @@ def test_output_errors_of_layers(calibrated, rows, name):
     folded = recomputed.folded_layers(report)
     if name != "auto":  # it also goes by what is fast on this CPU
         assert bool(folded) == (name == "smoothed")
-    inputs = layer_inputs(calibrated, rows)
+    measured = held_out(rows, np.float32, report.model_rows)
+    inputs = layer_inputs(calibrated, np.stack(measured))
     for layer in report.layers:
         x = inputs[layer.layer]
         assert layer.output_rows == len(x)

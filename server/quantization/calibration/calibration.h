@@ -63,6 +63,7 @@ struct Calibration {
   uint64_t samples = 0;  // sequences, feature rows, or activation rows
   SampleSketch sketch;
   SampleReservoir kept{CalibrationOptions().samples};
+  size_t held_out = 0;  // the last of those kept; hold_out.h. Not in a file
   // By the first layer that reads the value.
   std::map<std::string, CalibratedInput, std::less<>> inputs;
 
@@ -70,10 +71,19 @@ struct Calibration {
   const CalibratedInput* Find(std::string_view layer) const;
   // Statistics of every layer that was seen. They live in this calibration.
   StatisticsByLayer ByLayer() const;
-  // Without rows when the layer's input was never seen.
+  // Without rows when the layer's input was never seen, and without those of
+  // samples that are held out.
   LayerSamples SamplesOf(std::string_view layer) const;
   // Samples that were kept, as one batch; empty when only activations came.
   model::ModelInput KeptInputs() const { return kept.AsBatch(); }
+  // Of these, the first sample that errors are measured on: the first one that
+  // is held out, or the first of all where none is.
+  size_t FirstMeasured() const {
+    return held_out == 0 ? 0 : kept.samples().size() - held_out;
+  }
+  model::ModelInput MeasuredInputs() const {
+    return kept.AsBatch(FirstMeasured(), kept.samples().size());
+  }
 
   uint64_t DuplicateSamples() const;      // repeats of others
   uint64_t NearDuplicateSamples() const;  // nearly so

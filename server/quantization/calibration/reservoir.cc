@@ -50,6 +50,19 @@ void RowReservoir::Merge(const RowReservoir& other) {
   *this = std::move(merged);
 }
 
+void RowReservoir::RemoveIf(absl::FunctionRef<bool(uint64_t key)> is_unwanted) {
+  size_t left = 0;
+  for (size_t r = 0; r < keys_.size(); ++r) {
+    if (is_unwanted(keys_[r])) continue;
+    keys_[left] = keys_[r];
+    std::copy_n(values_.data() + r * columns_, columns_,
+                values_.data() + left * columns_);
+    ++left;
+  }
+  keys_.resize(left);
+  values_.resize(left * columns_);
+}
+
 bool SampleReservoir::Wants(uint64_t key) const {
   return capacity_ > 0 &&
          (samples_.size() < capacity_ || key < samples_.back().key);
@@ -75,9 +88,10 @@ void SampleReservoir::Shrink() {
   if (samples_.size() > capacity_) samples_.resize(capacity_);
 }
 
-model::ModelInput SampleReservoir::AsBatch() const {
+model::ModelInput SampleReservoir::AsBatch(size_t begin, size_t end) const {
   model::ModelInput batch;
-  for (const Sample& sample : samples_) {
+  for (size_t i = begin; i < end; ++i) {
+    const Sample& sample = samples_[i];
     if (!sample.features.empty()) {
       batch.features.insert(batch.features.end(), sample.features.begin(),
                             sample.features.end());

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
 #include "kernels/matrix_view.h"
 #include "server/model/model.h"
@@ -32,6 +33,8 @@ class RowReservoir {
 
   // The smaller of the two capacities holds from then on.
   void Merge(const RowReservoir& other);
+
+  void RemoveIf(absl::FunctionRef<bool(uint64_t key)> is_unwanted);
 
   size_t capacity() const { return capacity_; }
   size_t columns() const { return columns_; }
@@ -79,8 +82,9 @@ class SampleReservoir {
   size_t capacity() const { return capacity_; }
   absl::Span<const Sample> samples() const { return samples_; }  // by key
 
-  // One batch of all that is kept.
-  model::ModelInput AsBatch() const;
+  // One batch of all that is kept, or of samples [begin, end).
+  model::ModelInput AsBatch() const { return AsBatch(0, samples_.size()); }
+  model::ModelInput AsBatch(size_t begin, size_t end) const;
 
  private:
   void Shrink();

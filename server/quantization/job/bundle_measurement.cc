@@ -1,5 +1,6 @@
 #include "server/quantization/job/bundle_measurement.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -44,6 +45,26 @@ std::string WhyNotMeasured(const QuantizeJob& job, const model::Graph& graph,
   if (more.empty()) return "";
   return model::StrCat(
       "that takes the model in FP32 and the bundle in memory, ", more);
+}
+
+bool FitsToRows(const LayerPlan& plan) {
+  return model::IsInt8(plan.scheme.scheme) &&
+         (plan.rounding == Rounding::kGptq || plan.bias_correction);
+}
+
+// Where too few samples were there to hold any out.
+void WarnOfKnownRows(const QuantizeJob& job, const QuantizationPlan& plan,
+                     bundle::QuantizationReport& report) {
+  if (job.calibration->held_out > 0 || report.model_rows == 0) return;
+  if (std::none_of(
+          plan.layers.begin(), plan.layers.end(),
+          [](const auto& layer) { return FitsToRows(layer.second); })) {
+    return;
+  }
+  report.tuned_rows = report.model_rows;
+  report.warnings.emplace_back(
+      "errors are measured on the samples that rounding or biases were fitted "
+      "to: on others they are larger; calibrate on more samples");
 }
 
 // How long the linears take, as FP32 and as stored.
@@ -109,6 +130,7 @@ absl::Status MeasureBundle(const QuantizeJob& job,
                                 .folded_inputs = &folds.multiplied};
   RETURN_IF_ERROR(
       Evaluate(*float_model, *quantized, *job.calibration, options, report));
+  WarnOfKnownRows(job, plan, report);
   // A search has timed its trials.
   if (job.request.policy == Policy::kAuto) return absl::OkStatus();
   ASSIGN_OR_RETURN(const LinearTimes times,

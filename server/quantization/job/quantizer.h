@@ -27,7 +27,9 @@ namespace octet::quantization {
 struct QuantizeJob {
   std::filesystem::path checkpoint;  // directory
   std::filesystem::path output;      // staged bundle directory
-  const Calibration* calibration;    // nullptr: dynamic schemes only
+  // nullptr: dynamic schemes only. What is fitted to rows is measured on others
+  // after HoldOut (hold_out.h); without, the report warns.
+  const Calibration* calibration;
   PlanRequest request;
   bundle::Provenance provenance;
   uint64_t max_shard_bytes = bundle::kDefaultShardBytes;

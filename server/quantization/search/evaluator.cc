@@ -168,7 +168,7 @@ std::vector<ModelInput> EvaluationBatches(const ModelInput& kept) {
 
 size_t EvaluationSteps(const model::Graph& graph,
                        const Calibration& calibration) {
-  return EvaluationBatches(calibration.KeptInputs()).size() *
+  return EvaluationBatches(calibration.MeasuredInputs()).size() *
              graph.Linears().size() +
          LayersWithRows(graph, calibration).size();
 }
@@ -183,7 +183,8 @@ absl::Status Evaluate(const model::Model& float_model,
   model::RunOptions run;
   run.pool = options.pool;
   run.cancelled = options.cancelled;
-  for (const ModelInput& batch : EvaluationBatches(calibration.KeptInputs())) {
+  for (const ModelInput& batch :
+       EvaluationBatches(calibration.MeasuredInputs())) {
     run.observer = &layers;
     ASSIGN_OR_RETURN(const model::ModelOutput expected,
                      float_model.Forward(batch, run));

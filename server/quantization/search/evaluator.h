@@ -1,4 +1,7 @@
-// What quantization did to a model, on samples that calibration kept.
+// What quantization did to a model, on samples that calibration kept: those
+// that are held out from what plans are fitted to (hold_out.h), where there are
+// any. Activations of named layers came without samples, and are the rows that
+// were fitted to.
 //
 //   per layer    each linear alone is computed with its bundle weights, on the
 //                float model's own inputs, and compared with the float linear

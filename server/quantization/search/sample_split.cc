@@ -1,11 +1,8 @@
 #include "server/quantization/search/sample_split.h"
 
-#include <cstddef>
+#include <algorithm>
 
 namespace octet::quantization {
-
-using model::ModelInput;
-
 namespace {
 
 // Gains need few samples, the verification many.
@@ -14,31 +11,22 @@ constexpr size_t kFewestSamples = 16;
 
 }  // namespace
 
-SampleSplit SplitSamples(const ModelInput& kept) {
-  const size_t count =
-      kept.feature_rows > 0 ? kept.feature_rows : kept.lengths.size();
-  if (count < kFewestSamples) return {kept, kept};
-  const auto first =
-      static_cast<size_t>(kTuningShare * static_cast<double>(count));
+SampleSplit SplitSamples(const Calibration& calibration) {
+  const SampleReservoir& kept = calibration.kept;
+  const size_t count = kept.samples().size();
+  const size_t measured = calibration.FirstMeasured();
+  const bool is_few = count < kFewestSamples;
+  const size_t tuned =
+      is_few ? count
+             : static_cast<size_t>(kTuningShare * static_cast<double>(count));
+  const size_t verified = is_few ? measured : std::max(tuned, measured);
+  const bool holds_out = calibration.held_out > 0;
   SampleSplit split;
-  if (kept.feature_rows > 0) {
-    const size_t values = kept.features.size() / count * first;
-    split.tuning.features.assign(kept.features.begin(),
-                                 kept.features.begin() + values);
-    split.tuning.feature_rows = first;
-    split.verification.features.assign(kept.features.begin() + values,
-                                       kept.features.end());
-    split.verification.feature_rows = count - first;
-    return split;
-  }
-  size_t token = 0;
-  for (size_t i = 0; i < count; ++i) {
-    ModelInput& into = i < first ? split.tuning : split.verification;
-    into.lengths.push_back(kept.lengths[i]);
-    into.token_ids.insert(into.token_ids.end(), kept.token_ids.begin() + token,
-                          kept.token_ids.begin() + token + kept.lengths[i]);
-    token += kept.lengths[i];
-  }
+  split.tuning = kept.AsBatch(0, tuned);
+  split.verification = kept.AsBatch(verified, count);
+  split.known =
+      kept.AsBatch(std::min(measured, tuned), holds_out ? tuned : count);
+  split.unknown = holds_out && !is_few ? count - verified : 0;
   return split;
 }
 

@@ -39,6 +39,8 @@ constexpr size_t kMostRefused = 3;
 constexpr double kSlack = 0.85;
 constexpr double kFaster = 0.01;
 constexpr size_t kNamedLayers = 3;
+// Leaves kFewestVerified, however long they are (sample_split.h, hold_out.h).
+constexpr size_t kFewestCalibrated = 64;
 constexpr double kMicroseconds = 1e6;
 
 using Choice = std::vector<size_t>;  // a trial of each item
@@ -83,7 +85,7 @@ class PlanSearch::Search {
 
  private:
   absl::Status Prepare() {
-    SampleSplit samples = SplitSamples(job_.calibration.KeptInputs());
+    const SampleSplit samples = SplitSamples(job_.calibration);
     if (!job_.graph.output || samples.verification.rows() == 0) {
       return absl::FailedPreconditionError(
           job_.graph.output
@@ -92,14 +94,17 @@ class PlanSearch::Search {
               : "policy 'auto' measures the model's output, and this model has "
                 "none; use policy 'fixed'");
     }
+    RETURN_IF_ERROR(CheckConfidence(samples));
     ASSIGN_OR_RETURN(const auto float_model,
                      model::Model::Create(job_.graph, job_.checkpoint, {}));
     Tuning tuning{*float_model, EvaluationBatches(samples.tuning), {}};
     verification_ = EvaluationBatches(samples.verification);
     ASSIGN_OR_RETURN(tuning.outputs, Run(*float_model, tuning.batches));
     ASSIGN_OR_RETURN(expected_, Run(*float_model, verification_));
-    tuned_rows_ =
-        static_cast<int64_t>(Compare(tuning.outputs, tuning.outputs).rows);
+    const size_t rows = Compare(tuning.outputs, tuning.outputs).rows;
+    tuned_rows_ = static_cast<int64_t>(rows == samples.tuning.rows()
+                                           ? samples.known.rows()
+                                           : samples.known.lengths.size());
     RETURN_IF_ERROR(PrepareStorage());
     for (SearchItem& item : items_) {
       RETURN_IF_ERROR(TryAll(job_, tuning, speed_, item));
@@ -108,6 +113,19 @@ class PlanSearch::Search {
     limit_ = allowance_->limit();
     ASSIGN_OR_RETURN(float_point_, MeasuredFloatPoint(*float_model));
     return absl::OkStatus();
+  }
+
+  absl::Status CheckConfidence(const SampleSplit& samples) const {
+    if (!job_.request.budget.min_mean_cosine ||
+        samples.unknown >= kFewestVerified) {
+      return absl::OkStatus();
+    }
+    return absl::FailedPreconditionError(absl::StrFormat(
+        "budget.min_mean_cosine is promised for inputs that nobody has seen, "
+        "which takes %d samples that no plan is fitted to; this calibration "
+        "has %d of them. Calibrate on at least %d different samples, and keep "
+        "as many (kept_samples, kept_rows), or set another budget",
+        kFewestVerified, samples.unknown, kFewestCalibrated));
   }
 
   // How everything is stored that no choice changes.

@@ -6,12 +6,13 @@
 //      quantized: what their noise does to it (sensitivity.h)
 //   3. the fastest plan within the budget by these numbers, or, for a budget
 //      of size, the most exact one (choice.h)
-//   4. the whole plan is measured on kept samples that step 2 did not use;
+//   4. the whole plan is measured on kept samples that step 2 did not use and
+//      that nothing was fitted to (hold_out.h);
 //      where it does not keep to the budget, or keeps to it by far, the limit
 //      of step 3 is corrected by what was found
-//   5. the plan's bundle is measured as it is stored, on all kept samples, by
-//      the caller (quantizer.h); where that does not keep to the budget, the
-//      search goes on
+//   5. the plan's bundle is measured as it is stored, on all samples that are
+//      held out, by the caller (quantizer.h); where that does not keep to the
+//      budget, the search goes on
 //
 // The promise is about texts nobody has seen: a mean cosine must hold with 95 %
 // confidence (one-sided, normal), since the samples are few, and a fifth of the
@@ -75,9 +76,10 @@ class PlanSearch {
 
   // The fastest plan that keeps to the budget, or the most exact of a size, and
   // that was not refused. Errors: those of ResolveRequest and QuantizeLayer;
-  // FAILED_PRECONDITION where calibration kept nothing to measure on, the model
-  // has no output, or no plan keeps to the budget (with the best that was
-  // reached, and the layers in the way); CANCELLED.
+  // FAILED_PRECONDITION where calibration kept nothing to measure on, or too
+  // little for a mean that is promised, the model has no output, or no plan
+  // keeps to the budget (with the best that was reached, and the layers in the
+  // way); CANCELLED.
   absl::StatusOr<SearchResult> Next();
 
   // The last plan does not keep to the budget once it is stored.

@@ -68,8 +68,8 @@ class TrialGroup {
                             const PlanRequest& outliers,
                             SpeedTable& speed) const;
 
-  // Quantizes the layers as in the trial, fitted to all rows; the trial gets
-  // the plan of that, and its warnings.
+  // Quantizes the layers as in the trial, fitted to all rows of SamplesOf; the
+  // trial gets the plan of that, and its warnings.
   absl::Status Put(const PlanRequest& outliers, Trial& trial,
                    TrialTensors& tensors) const;
 

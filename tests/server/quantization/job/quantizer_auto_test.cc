@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "server/quantization/calibration/hold_out.h"
 #include "server/quantization/job/quantizer.h"
 #include "server/quantization/search/sample_split.h"
 #include "server/quantization/storage/budget_report.h"
@@ -21,6 +22,7 @@ class QuantizeAuto : public QuantizeMlp {
  protected:
   QuantizeJob Job() {
     QuantizeJob job = QuantizeMlp::Job();
+    if (calibration_.held_out == 0) HoldOut(calibration_);
     job.request.policy = Policy::kAuto;
     return job;
   }
@@ -76,7 +78,7 @@ constexpr size_t kIn = 128;
 constexpr size_t kHalf = kIn / 2;
 constexpr size_t kPairs = 256;
 constexpr size_t kOut = 8;
-constexpr size_t kSamples = 64;
+constexpr size_t kSamples = 128;
 
 // y = V relu(U x) - V relu((U + E) x), where E reads the first half of x: a
 // sample whose first half is faint gets a faint difference of large values,
@@ -118,17 +120,18 @@ bool HoldsAFaintSample(const model::ModelInput& input) {
 }
 
 // The search verifies plans on samples that it did not tune with; the bundle
-// is measured on all. So a sample that only tunes is what a bundle fails on.
+// is measured on all that are held out. So a sample that only tunes is what a bundle fails on.
 TEST_F(QuantizeAuto, ABundleThatDoesNotHoldIsReplacedByOneThatDoes) {
   WriteCheckpoint(checkpoint_.path(), DifferenceTensors(), kMlpConfig);
   const OpenedModel opened = OpenFloat(checkpoint_.path());
   for (size_t place = 0; place < kSamples; ++place) {
     calibration_ = WithAFaintSample(*opened.model, place);
-    if (HoldsAFaintSample(SplitSamples(calibration_.KeptInputs()).tuning)) {
+    HoldOut(calibration_);
+    if (HoldsAFaintSample(SplitSamples(calibration_).tuning)) {
       break;
     }
   }
-  const SampleSplit samples = SplitSamples(calibration_.KeptInputs());
+  const SampleSplit samples = SplitSamples(calibration_);
   ASSERT_TRUE(HoldsAFaintSample(samples.tuning));
   ASSERT_FALSE(HoldsAFaintSample(samples.verification));
 

@@ -9,6 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/model/importer.h"
+#include "server/quantization/calibration/hold_out.h"
 #include "tests/server/quantization/small_checkpoint.h"
 
 namespace octet::quantization {
@@ -39,6 +40,7 @@ class PlanSearchTest : public ::testing::Test {
     EXPECT_THAT(ObserveInputs(*opened_.model, Features(std::move(x), kSamples),
                               nullptr, calibration_),
                 IsOk());
+    HoldOut(calibration_);
   }
 
   // So wide that INT8 is what is fastest.
@@ -102,8 +104,8 @@ TEST_F(PlanSearchTest, KeepsToACosineAndSaysWhatItTried) {
   ASSERT_THAT(result, IsOk());
   EXPECT_EQ(result->plan.layers.size(), 2);
   EXPECT_GE(result->verified_plans, 1);
-  EXPECT_GT(result->tuned_rows, 0);
-  EXPECT_LT(result->tuned_rows, kSamples);
+  // Half of the samples are held out; those that tuned are not among them.
+  EXPECT_EQ(result->tuned_rows, 0);
   EXPECT_LE(steps_, SearchSteps(opened_.model->graph(), request_));
   EXPECT_TRUE(Chosen(*result).measured);
   EXPECT_GE(Chosen(*result).mean_row_cosine, 0.999);
@@ -379,7 +381,7 @@ TEST_F(PlanSearchTest, WarnsOfLinearsOfOneInputThatDiffer) {
   ASSERT_THAT(
       ObserveInputs(*opened_.model, Tokens(sequences), nullptr, calibration_),
       IsOk());
-  request_.budget.min_mean_cosine = 0.5;
+  request_.budget.max_relative_error = 0.9;
   request_.overrides = {{"*", Scheme::kW8A8Dynamic}, {"*.key", Scheme::kFp16}};
   const auto result = Search();
   ASSERT_THAT(result, IsOk());
@@ -390,6 +392,36 @@ TEST_F(PlanSearchTest, NeedsSamplesOfTheModelsInput) {
   request_.budget.min_mean_cosine = 0.9;
   calibration_ = NewCalibration("mlp", {});
   EXPECT_THAT(Search(), FailsWith(kFailed, "model inputs"));
+}
+
+// A mean of rows that plans were fitted to promises nothing of others.
+TEST_F(PlanSearchTest, PromisesNoMeanOfTooFewSamples) {
+  request_.budget.min_mean_cosine = 0.9;
+  calibration_ = NewCalibration("mlp", {});
+  ASSERT_THAT(
+      ObserveInputs(*opened_.model, Features(RandomValues(20 * kMlpIn, 3), 20),
+                    nullptr, calibration_),
+      IsOk());
+  EXPECT_THAT(Search(), FailsWith(kFailed, "this calibration has 0 of them"));
+  HoldOut(calibration_);
+  EXPECT_THAT(Search(), FailsWith(kFailed, "this calibration has 10 of them"));
+  EXPECT_THAT(Search(), FailsWith(kFailed, "at least 64 different samples"));
+  request_.budget = {.max_relative_error = 0.9};
+  EXPECT_THAT(Search(), IsOk());
+}
+
+// All samples kept are held out of many, and the first ones tune.
+TEST_F(PlanSearchTest, SaysWhichRowsThePlanKnew) {
+  request_.budget.min_mean_cosine = 0.9;
+  calibration_ = NewCalibration("mlp", {});
+  ASSERT_THAT(ObserveInputs(*opened_.model,
+                            Features(RandomValues(200 * kMlpIn, 3), 200),
+                            nullptr, calibration_),
+              IsOk());
+  HoldOut(calibration_);
+  const auto result = Search();
+  ASSERT_THAT(result, IsOk());
+  EXPECT_EQ(result->tuned_rows, 24);  // three eighths of 64
 }
 
 TEST_F(PlanSearchTest, NeedsABudget) {
