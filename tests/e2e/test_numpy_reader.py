@@ -38,7 +38,7 @@ ALL = SIMPLE | {
 
 @pytest.fixture(scope="module")
 def rows():
-    rows = np.random.default_rng(3).normal(0, 1, (128, WIDTHS[0]))
+    rows = np.random.default_rng(3).normal(0, 1, (256, WIDTHS[0]))
     rows[:, 5] *= 20  # an outlier column
     return rows.astype(np.float32)
 

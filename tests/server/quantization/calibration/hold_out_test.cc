@@ -59,7 +59,8 @@ TEST_F(HoldOutTest, AllSamplesWhereManyMoreWereSeen) {
   size_t row = 0;
   for (size_t i = 0; i < after.keys().size(); ++i) {
     while (before.keys()[row] != after.keys()[i]) ++row;
-    EXPECT_TRUE(std::equal(after.rows().row(i), after.rows().row(i) + kMlpHidden,
+    EXPECT_TRUE(std::equal(after.rows().row(i),
+                           after.rows().row(i) + kMlpHidden,
                            before.rows().row(row)));
   }
 }

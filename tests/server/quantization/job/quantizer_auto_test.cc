@@ -120,7 +120,8 @@ bool HoldsAFaintSample(const model::ModelInput& input) {
 }
 
 // The search verifies plans on samples that it did not tune with; the bundle
-// is measured on all that are held out. So a sample that only tunes is what a bundle fails on.
+// is measured on all that are held out. So a sample that only tunes is what a
+// bundle fails on.
 TEST_F(QuantizeAuto, ABundleThatDoesNotHoldIsReplacedByOneThatDoes) {
   WriteCheckpoint(checkpoint_.path(), DifferenceTensors(), kMlpConfig);
   const OpenedModel opened = OpenFloat(checkpoint_.path());

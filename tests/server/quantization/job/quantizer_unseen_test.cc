@@ -18,12 +18,12 @@ using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-constexpr size_t kIn = 512;
-constexpr size_t kHidden = 256;
-constexpr size_t kOut = 32;
+constexpr size_t kUnseenIn = 512;
+constexpr size_t kUnseenHidden = 256;
+constexpr size_t kUnseenOut = 32;
 // Samples are few and noise differs; fitted to what it is measured on, GPTQ
 // errs several times as much on other inputs.
-constexpr double kNear = 1.3;
+constexpr double kUnseenFactor = 1.3;
 
 // Inputs of more columns than there are samples: GPTQ can learn each by heart.
 class QuantizeOfFewSamples : public ::testing::Test {
@@ -31,24 +31,28 @@ class QuantizeOfFewSamples : public ::testing::Test {
   QuantizeOfFewSamples() {
     WriteCheckpoint(
         checkpoint_.path(),
-        {{"fc1.weight", {kHidden, kIn}, RandomValues(kHidden * kIn, 1, 0.05F)},
-         {"fc1.bias", {kHidden}, RandomValues(kHidden, 2, 0.1F)},
-         {"fc2.weight", {kOut, kHidden}, RandomValues(kOut * kHidden, 3, 0.1F)},
-         {"fc2.bias", {kOut}, RandomValues(kOut, 4, 0.1F)}},
+        {{"fc1.weight",
+          {kUnseenHidden, kUnseenIn},
+          RandomValues(kUnseenHidden * kUnseenIn, 1, 0.05F)},
+         {"fc1.bias", {kUnseenHidden}, RandomValues(kUnseenHidden, 2, 0.1F)},
+         {"fc2.weight",
+          {kUnseenOut, kUnseenHidden},
+          RandomValues(kUnseenOut * kUnseenHidden, 3, 0.1F)},
+         {"fc2.bias", {kUnseenOut}, RandomValues(kUnseenOut, 4, 0.1F)}},
         kMlpConfig);
     opened_ = OpenFloat(checkpoint_.path());
   }
 
   static model::ModelInput Batch(size_t rows, uint32_t seed) {
-    return Features(RandomValues(rows * kIn, seed), rows);
+    return Features(RandomValues(rows * kUnseenIn, seed), rows);
   }
 
-  void Calibrate(size_t samples) {
+  void Calibrate(size_t samples, bool holds_out = true) {
     calibration_ = NewCalibration("mlp", {});
-    ASSERT_THAT(ObserveInputs(*opened_.model, Batch(samples, 5), nullptr,
-                              calibration_),
-                IsOk());
-    HoldOut(calibration_);
+    ASSERT_THAT(
+        ObserveInputs(*opened_.model, Batch(samples, 5), nullptr, calibration_),
+        IsOk());
+    if (holds_out) HoldOut(calibration_);
   }
 
   QuantizeJob Job() {
@@ -74,8 +78,9 @@ class QuantizeOfFewSamples : public ::testing::Test {
     const auto actual = (*quantized)->Forward(batch, {});
     double loss = 0.0;
     for (size_t r = 0; r < kRows; ++r) {
-      loss += 1.0 - Cosine({expected->values.data() + r * kOut, kOut},
-                           {actual->values.data() + r * kOut, kOut});
+      loss +=
+          1.0 - Cosine({expected->values.data() + r * kUnseenOut, kUnseenOut},
+                       {actual->values.data() + r * kUnseenOut, kUnseenOut});
     }
     return loss / kRows;
   }
@@ -94,7 +99,17 @@ TEST_F(QuantizeOfFewSamples, UnseenInputsLoseWhatIsReported) {
   EXPECT_EQ(report.model_rows, 64);
   EXPECT_EQ(report.tuned_rows, 0);
   EXPECT_THAT(report.warnings, Not(Contains(HasSubstr("were fitted"))));
-  EXPECT_LT(UnseenLoss(), kNear * (1.0 - report.mean_row_cosine));
+  EXPECT_LT(UnseenLoss(), kUnseenFactor * (1.0 - report.mean_row_cosine));
+}
+
+// Why samples are held out.
+TEST_F(QuantizeOfFewSamples, RowsThatWereFittedToLoseLessThanUnseenOnes) {
+  Calibrate(200, /*holds_out=*/false);
+  const auto manifest = Quantize(Job());
+  ASSERT_THAT(manifest, IsOk());
+  EXPECT_EQ(manifest->report.tuned_rows, manifest->report.model_rows);
+  EXPECT_GT(UnseenLoss(),
+            kUnseenFactor * (1.0 - manifest->report.mean_row_cosine));
 }
 
 TEST_F(QuantizeOfFewSamples, APromisedMeanHoldsOnUnseenInputs) {
@@ -102,13 +117,18 @@ TEST_F(QuantizeOfFewSamples, APromisedMeanHoldsOnUnseenInputs) {
   QuantizeJob job = Job();
   job.request.policy = Policy::kAuto;
   // INT8 alone: that FP16 is faster here says nothing.
-  job.request.overrides = {{"*", model::Scheme::kW8A8Dynamic}};
+  MethodsOverride methods;
+  methods.rounding = Rounding::kGptq;
+  methods.bias_correction = true;
+  job.request.methods = {};
+  job.request.overrides = {{"*", model::Scheme::kW8A8Dynamic, methods}};
   job.request.budget.min_mean_cosine = 0.99;
   const auto manifest = Quantize(job);
   ASSERT_THAT(manifest, IsOk());
-  EXPECT_LT(UnseenLoss(), kNear * (1.0 - manifest->report.mean_row_cosine));
+  EXPECT_LT(UnseenLoss(),
+            kUnseenFactor * (1.0 - manifest->report.mean_row_cosine));
   // The search's own measurement, before a bundle is written.
-  job.request.budget.min_mean_cosine = 1.0 - UnseenLoss() / kNear;
+  job.request.budget.min_mean_cosine = 1.0 - UnseenLoss() / kUnseenFactor;
   EXPECT_THAT(Quantize(job), FailsWith(absl::StatusCode::kFailedPrecondition,
                                        "no plan keeps to the budget"));
 }
