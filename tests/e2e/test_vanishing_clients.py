@@ -1,15 +1,21 @@
-"""Clients that are gone in the middle: of an upload, a calibration, a watch."""
+"""Clients that are gone in the middle: of an upload, a calibration, a watch;
+and streams that break off in the middle of what their clients send."""
 
 import itertools
+import random
+import threading
 
 import grpc
 import numpy as np
 import pytest
 
-from support import wait
+from support import broken_streams, wait
 from support.api import pb
 from support.bad_input import CODE, WEIGHTS
 from support.client import Client, feature_inputs, upload_messages
+from support.oip import infer_request
+
+BROKEN_STREAMS = 400  # of each of the threads
 
 
 def test_client_that_vanishes_while_it_uploads(prepared, server, still_serves):
@@ -70,3 +76,37 @@ def test_client_that_vanishes_while_it_watches(prepared, server, still_serves):
     still_serves()
     *_, last = prepared.watch(operation.name)
     assert last.state == pb.Operation.STATE_SUCCEEDED
+
+
+def test_streams_that_break_off_while_requests_still_come(
+    server, prepared, still_serves
+):
+    x = np.ones((200, 48), np.float32)
+    goods = (
+        broken_streams.matmul("mlp", "fc1", x),
+        infer_request("mlp", x=x).SerializeToString(),
+    )
+    codes = set()
+
+    def break_off(seed):
+        rng = random.Random(seed)
+        with Client(server.address) as client:
+            for _ in range(BROKEN_STREAMS):
+                which = rng.randrange(2)
+                codes.add(
+                    broken_streams.break_off(
+                        client,
+                        broken_streams.METHODS[which],
+                        goods[which],
+                        rng,
+                    )
+                )
+
+    threads = [threading.Thread(target=break_off, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert server.running()
+    assert codes == {CODE.INVALID_ARGUMENT}
+    still_serves()

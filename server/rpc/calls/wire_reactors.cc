@@ -201,7 +201,7 @@ class PipelineReactor final
     return !writing_ && !end_ && !slots_.empty() && slots_.front()->answered;
   }
 
-  // A read that waits for the client ends with the call.
+  // A read that waits for the client ends with the call, or Admit drops it.
   bool MayFinish() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return !finished_ && !writing_ && !taking_ && computing_ == 0 &&
            (end_ || (no_more_ && slots_.empty()));
@@ -214,24 +214,11 @@ class PipelineReactor final
   void Take() {
     ByteBuffer bytes;
     bytes.Swap(&request_);
-    if (absl::Status held = scope_.Hold(bytes.Length()); !held.ok()) {
-      // Those before it are still answered.
-      return Change([&] {
-        reading_ = false;
-        no_more_ = true;
-        refused_ = held;
-      });
-    }
     const auto slot = std::make_shared<Slot>(
         Slot{.bytes = bytes.Length(), .held = bytes.Length()});
-    {
-      absl::MutexLock lock(&mutex_);
-      reading_ = false;
-      taking_ = true;  // the next one is not read before this one is submitted
-      slots_.push_back(slot);
-      bytes_ += slot->bytes;
-      ++computing_;
-    }
+    bool admitted = false;
+    Change([&] { admitted = Admit(slot); });
+    if (!admitted) return;
     const absl::Status taken =
         Handle(scope_, handler_, /*unary=*/false, &bytes, &slot->held,
                &slot->note, [this, slot](absl::StatusOr<ByteBuffer> answer) {
@@ -245,6 +232,23 @@ class PipelineReactor final
       if (!taken.ok()) Answered(slot, taken);
       taking_ = false;
     });
+  }
+
+  // Whether what was read is worked on. Not once the stream ends: this goes as
+  // soon as it has finished and OnReadDone returns, whatever works for it.
+  bool Admit(const SlotPtr& slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    reading_ = false;
+    if (end_) return false;
+    refused_ = scope_.Hold(slot->bytes);
+    if (!refused_.ok()) {
+      no_more_ = true;  // those before it are still answered
+      return false;
+    }
+    taking_ = true;  // the next one is not read before this one is submitted
+    slots_.push_back(slot);
+    bytes_ += slot->bytes;
+    ++computing_;
+    return true;
   }
 
   void Answered(const SlotPtr& slot, absl::StatusOr<ByteBuffer> answer)

@@ -6,6 +6,7 @@ import grpc
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from tritonclient.grpc import service_pb2
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 
@@ -16,6 +17,19 @@ def tensor(name, values) -> triton.InferInput:
     message = triton.InferInput(name, list(values.shape), datatype)
     message.set_data_from_numpy(values)
     return message
+
+
+def infer_request(model, **inputs) -> service_pb2.ModelInferRequest:
+    """The message itself, with values by name of their input."""
+    request = service_pb2.ModelInferRequest(model_name=model)
+    for name, values in inputs.items():
+        request.inputs.add(
+            name=name,
+            datatype=np_to_triton_dtype(values.dtype),
+            shape=values.shape,
+        )
+        request.raw_input_contents.append(values.tobytes())
+    return request
 
 
 def padded(sequences, width=None, dtype=np.int64):

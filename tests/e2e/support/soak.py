@@ -23,7 +23,7 @@ import numpy as np
 import tritonclient.grpc as triton
 from tritonclient.utils import shared_memory as shm
 
-from support import checkpoints, oip
+from support import broken_streams, checkpoints, oip
 from support.api import pb, stubs
 from support.client import Client, tensor, token_inputs
 from support.shared_memory import in_region, memory, to_region
@@ -126,6 +126,7 @@ class Soak:
             self.infer_in_shared_memory,
             self.impatient,
             self.vanishing,
+            self.broken_streams,
             self.swaps,
             self.quantizations,
             self.scrapes,
@@ -261,6 +262,17 @@ class Soak:
         finally:
             process.kill()
             process.communicate()
+
+    def broken_streams(self, client, rng):
+        x = rng.choice(self.cases).x
+        goods = (
+            broken_streams.matmul("bert", LAYER, x),
+            oip.infer_request(f"bert.{LAYER}", x=x).SerializeToString(),
+        )
+        for method, good in zip(broken_streams.METHODS, goods, strict=True):
+            code = broken_streams.break_off(client, method, good, rng)
+            if code != grpc.StatusCode.INVALID_ARGUMENT:
+                raise AssertionError(code)
 
     def swaps(self, client, rng):
         client.load("bert", rng.choice(SOURCES))
