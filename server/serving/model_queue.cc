@@ -46,7 +46,11 @@ absl::Time ModelQueue::OldestSince() const {
 
 void ModelQueue::Push(Waiting waiting) {
   Class& to = classes_[static_cast<size_t>(waiting.priority())];
-  if (to.waiting.empty() && !empty()) to.paid = std::max(to.paid, Next().paid);
+  if (empty()) {
+    for (Class& each : classes_) each.paid = 0;
+  } else if (to.waiting.empty()) {
+    to.paid = std::max(to.paid, Next().paid);
+  }
   requests_ += 1;
   rows_ += waiting.rows();
   if (waiting.task != nullptr) tasks_ += 1;

@@ -2,8 +2,9 @@
 //
 // Shares are kept with virtual time: who is served pays work / weight, and who
 // has paid least is next. Who comes back after a pause starts where the others
-// are, so that nobody saves up turns. Priorities have weights 16, 4 and 1: a
-// lower one waits longer, but never for ever. Equals are served in order.
+// are, so that nobody saves up turns; priorities all start anew when nothing
+// waited. They have weights 16, 4 and 1: a lower one waits longer, but never
+// for ever. Equals are served in order.
 
 #ifndef OCTET_SERVER_SERVING_MODEL_QUEUE_H_
 #define OCTET_SERVER_SERVING_MODEL_QUEUE_H_
