@@ -4,15 +4,28 @@
 
 namespace octet::serving {
 
+namespace {
+
+// By how much a client's deadline may be before the one that the server makes
+// of its timeout: gRPC rounds that up, by up to 10 ms where it is below 10 s.
+constexpr absl::Duration kClientsHaste = absl::Milliseconds(20);
+
+}  // namespace
+
+bool DeadlineEnded(absl::Time deadline, bool gone) {
+  if (deadline == absl::InfiniteFuture()) return false;
+  const absl::Duration left = deadline - absl::Now();
+  return left <= (gone ? kClientsHaste : absl::ZeroDuration());
+}
+
 absl::Status WhyStopped(const std::function<bool()>& cancelled,
                         absl::Time deadline) {
-  if (cancelled && cancelled()) {
-    return absl::CancelledError("cancelled before it was computed");
-  }
-  if (deadline != absl::InfiniteFuture() && absl::Now() >= deadline) {
+  const bool gone = cancelled && cancelled();
+  if (DeadlineEnded(deadline, gone)) {
     return absl::DeadlineExceededError(
         "the deadline passed before the request was computed");
   }
+  if (gone) return absl::CancelledError("cancelled before it was computed");
   return absl::OkStatus();
 }
 

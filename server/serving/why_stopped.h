@@ -11,6 +11,11 @@
 
 namespace octet::serving {
 
+// Whether the deadline is what ended a request. A client counts its own time
+// and gives up at the end of it, so that one who is `gone` right before the
+// server's deadline had the same one.
+bool DeadlineEnded(absl::Time deadline, bool gone);
+
 // CANCELLED or DEADLINE_EXCEEDED; OK while the work is still wanted.
 absl::Status WhyStopped(const std::function<bool()>& cancelled,
                         absl::Time deadline);

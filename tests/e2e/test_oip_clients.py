@@ -19,7 +19,7 @@ from support import checkpoints, wait
 from support.api import error_details, rpc_status
 from support.certificates import Authority
 from support.client import Client, feature_inputs
-from support.oip import fails, tensor, tokens
+from support.oip import fails, infer_request, tensor, tokens
 from support.prometheus_text import Samples
 
 WIDTH = 1024
@@ -130,6 +130,12 @@ def dropped(server, reason):
     )
 
 
+def calls(server, code):
+    return Samples(server.metrics_text()).get(
+        "octet_rpc_requests_total", code=code
+    )
+
+
 def in_flight(server):
     return Samples(server.metrics_text()).get(
         "octet_rpc_in_flight", method="GRPCInferenceService/ModelInfer"
@@ -177,15 +183,19 @@ def test_a_client_timeout_ends_its_call_in_the_server(busy):
     )
     error = late.get(timeout=60)
     assert error.status() == str(StatusCode.DEADLINE_EXCEEDED)
-    # The server has heard of it: when their turn comes, neither is computed.
+    with Client(server.address) as client:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(client.channel)
+        request = infer_request("wide", x=np.ones((1, WIDTH), np.float32))
+        stream = stub.ModelStreamInfer(iter([request]), timeout=patience)
+        assert stream.code() == StatusCode.DEADLINE_EXCEEDED
+    # The server has heard of it: when their turn comes, none is computed, and
+    # none counts as given up by its client for another reason.
     errors = [answers.get(timeout=120) for _ in range(BUSY_CALLS)]
     assert errors == [None] * BUSY_CALLS
-    wait.until(
-        lambda: (
-            dropped(server, "deadline_exceeded") + dropped(server, "cancelled")
-            == 2
-        )
-    )
+    wait.until(lambda: dropped(server, "deadline_exceeded") == 3)
+    assert dropped(server, "cancelled") == 0
+    wait.until(lambda: calls(server, code="DEADLINE_EXCEEDED") == 3)
+    assert calls(server, code="CANCELLED") == 0
     oip.infer("wide", small)
 
 

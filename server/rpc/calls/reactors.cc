@@ -6,6 +6,7 @@
 #include "google/protobuf/message.h"
 #include "server/model/str_cat.h"
 #include "server/rpc/calls/call_gate.h"
+#include "server/serving/why_stopped.h"
 
 namespace octet::rpc {
 namespace {
@@ -172,7 +173,19 @@ void RpcScope::Queued(absl::Duration queued) const {
   queued_ns_ += absl::ToInt64Nanoseconds(queued);
 }
 
-grpc::Status RpcScope::Finish(const absl::Status& status) const {
+// The client of a call whose deadline passed is gone, too, and what works for
+// it may learn that first.
+absl::Status RpcScope::WhyEnded(const absl::Status& status) const {
+  if (!absl::IsCancelled(status) || !context_->IsCancelled()) return status;
+  if (!serving::DeadlineEnded(absl::FromChrono(context_->deadline()),
+                              /*gone=*/true)) {
+    return status;
+  }
+  return absl::DeadlineExceededError("the deadline passed before the answer");
+}
+
+grpc::Status RpcScope::Finish(const absl::Status& result) const {
+  const absl::Status status = WhyEnded(result);
   const absl::Duration total = absl::Now() - arrival_;
   edge_.metrics->RpcFinished(method_, CodeName(status.code()),
                              absl::ToDoubleSeconds(total));

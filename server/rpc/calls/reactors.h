@@ -130,10 +130,12 @@ class RpcScope {
                 size_t sent) const;
 
   // Once, last.
-  grpc::Status Finish(const absl::Status& status) const;
+  grpc::Status Finish(const absl::Status& result) const;
 
  private:
   absl::Status Admit();
+  // DEADLINE_EXCEEDED for a CANCELLED that the deadline brought about.
+  absl::Status WhyEnded(const absl::Status& status) const;
   // Of what is held for the client. An error does so before its client learns
   // of it, who may come back at once.
   void LetGo() const;

@@ -7,6 +7,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/serving/scheduler.h"
+#include "server/serving/why_stopped.h"
 #include "tests/server/serving/scheduler_fixture.h"
 
 namespace octet::serving {
@@ -114,6 +115,22 @@ TEST_F(SchedulerTest, CancelledAndExpiredWorkNeverRuns) {
     EXPECT_THAT(Metric("octet_work_dropped_total{reason=\"" +
                        std::string(reason) + "\",stage=\"queue\"}"),
                 Optional(kEach));
+  }
+}
+
+TEST(WhyStopped, AClientThatIsGoneAtItsDeadlineIsLate) {
+  const auto gone = [] { return true; };
+  const auto there = [] { return false; };
+  const absl::Time now = absl::Now();
+  for (const absl::Duration left :
+       {absl::Milliseconds(-50), absl::ZeroDuration(), absl::Milliseconds(5)}) {
+    EXPECT_TRUE(absl::IsDeadlineExceeded(WhyStopped(gone, now + left)));
+  }
+  EXPECT_TRUE(absl::IsDeadlineExceeded(WhyStopped(there, now)));
+  for (const absl::Time later :
+       {now + absl::Hours(1), absl::InfiniteFuture()}) {
+    EXPECT_TRUE(absl::IsCancelled(WhyStopped(gone, later)));
+    EXPECT_TRUE(WhyStopped(there, later).ok());
   }
 }
 
