@@ -7,8 +7,10 @@ namespace {
 
 using Buckets = prometheus::Histogram::BucketBoundaries;
 
-// Exact agreement is infinite, which no sum survives.
+// Exact agreement is infinite, and so is, below, an answer where the reference
+// has zeros alone: no sum survives either.
 constexpr double kHighestSqnr = 100;
+constexpr double kLowestSqnr = -100;
 
 // Whole models in INT8 have 20 to 40 dB.
 const Buckets& SqnrBuckets() {
@@ -120,7 +122,7 @@ void WatchSeries::Compared(std::string_view model, double sqnr_db,
   const auto found = shadows_.find(model);
   if (found == shadows_.end()) return;
   found->second.compared->Increment();
-  found->second.sqnr->Observe(std::min(sqnr_db, kHighestSqnr));
+  found->second.sqnr->Observe(std::clamp(sqnr_db, kLowestSqnr, kHighestSqnr));
   found->second.cosine->Observe(cosine);
 }
 

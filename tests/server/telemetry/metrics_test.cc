@@ -1,5 +1,6 @@
 #include "server/telemetry/metrics.h"
 
+#include <cmath>
 #include <thread>
 
 #include "gmock/gmock.h"
@@ -28,6 +29,19 @@ ModelDescription Description() {
   description.kernels = {{"avx2", "dot_a"}, {"scalar", "dot_b"}};
   description.outlier_features_by_kind = {{"query", 7}, {"dense", 0}};
   return description;
+}
+
+TEST(Metrics, NoComparisonMakesASumInfinite) {
+  Metrics metrics;
+  metrics.ModelWatched("m", {.shadow = true, .layer_kinds = {}});
+  metrics.ShadowCompared("m", -HUGE_VAL, 1);  // the reference has zeros alone
+  metrics.ShadowCompared("m", HUGE_VAL, 1);
+  metrics.ShadowCompared("m", 30, 1);
+  const auto samples = Collect(metrics);
+  EXPECT_THAT(samples.Value("octet_shadow_sqnr_decibels_sum{model=\"m\"}"),
+              Optional(30));
+  EXPECT_THAT(samples.Value("octet_shadow_sqnr_decibels_count{model=\"m\"}"),
+              Optional(3));
 }
 
 TEST(Metrics, CallsAreCountedByMethodAndCode) {
