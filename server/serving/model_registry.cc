@@ -90,11 +90,16 @@ std::shared_ptr<const LoadedModel> ModelRegistry::Make(
       metrics_, std::move(loaded.watch), watcher_));
 }
 
-void ModelRegistry::AddSeries(const telemetry::ModelDescription& description,
-                              const LoadedModel& loaded) const {
-  if (metrics_ == nullptr) return;
-  metrics_->ModelLoaded(loaded.id(), description);
-  if (watcher_ == nullptr) return;
+void ModelRegistry::DescribeChanges(const ModelTable& table) const {
+  for (const auto& [id, model] : table.models()) {
+    const auto description = table.Describe(id);
+    if (!description || description == table_.Describe(id)) continue;
+    metrics_->ModelLoaded(id, *description);
+  }
+}
+
+void ModelRegistry::AddSeries(const LoadedModel& loaded) const {
+  if (metrics_ == nullptr || watcher_ == nullptr) return;
   telemetry::WatchDescription watch;
   watch.shadow = loaded.watch().reference != nullptr;
   for (const auto& [layer, limits] : loaded.watch().limits) {
@@ -161,13 +166,13 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ModelRegistry::Load(
     served.source = source;
     served.shadow_rate = options.shadow_rate;
     served.model = Make(id, source, version, loaded);
+    served.description = std::move(loaded.description);
   }
   std::shared_ptr<const LoadedModel> model = served.model;
   const ModelPointers leaving =
       table.Put(id, version, std::move(served), options.traffic_share);
   RETURN_IF_ERROR(SaveState(state_file_, table.State()));
-  // Series first: the first request of a new model is to be seen.
-  if (!is_loaded) AddSeries(loaded.description, *model);
+  if (!is_loaded) AddSeries(*model);
   for (const auto& left : leaving) departures_.Begin(left);
   Publish(std::move(table));
   return model;
@@ -289,7 +294,8 @@ absl::Status ModelRegistry::Restore() {
         // It is served without its reference rather than not at all.
         first.Update(reader_.AddReference(version.shadow_rate, *loaded));
         served.model = Make(model.id, version.source, version.version, *loaded);
-        AddSeries(loaded->description, *served.model);
+        served.description = std::move(loaded->description);
+        AddSeries(*served.model);
       } else {
         served.error = loaded.status();
         first.Update({served.error.code(),
@@ -311,7 +317,9 @@ ModelTable ModelRegistry::Snapshot() const {
 }
 
 void ModelRegistry::Publish(ModelTable table) {
+  // Series first: the first request of a new model is to be seen.
   if (metrics_ != nullptr) {
+    DescribeChanges(table);
     metrics_->ModelsFailed(table.failed());
     metrics_->Versions(Describe(table));
   }

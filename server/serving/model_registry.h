@@ -153,8 +153,9 @@ class ModelRegistry {
   absl::Status Restore();
 
  private:
-  void AddSeries(const telemetry::ModelDescription& description,
-                 const LoadedModel& loaded) const;
+  void AddSeries(const LoadedModel& loaded) const;
+  // Of models that are served otherwise than they were.
+  void DescribeChanges(const ModelTable& table) const;
   std::shared_ptr<const LoadedModel> Make(std::string_view id,
                                           std::string_view source,
                                           int64_t version,

@@ -38,6 +38,18 @@ std::string Versions(const ServedModel& model) {
   return list.empty() ? "; no version is loaded" : list;
 }
 
+// Of those that were loaded, with the largest share, the newest of equals.
+const ServedVersion* PrimaryOf(const ServedModel& model) {
+  const ServedVersion* primary = nullptr;
+  for (const auto& [version, served] : model.versions) {
+    if (served.model == nullptr) continue;
+    if (primary == nullptr || served.traffic_share >= primary->traffic_share) {
+      primary = &served;
+    }
+  }
+  return primary;
+}
+
 absl::Status CouldNotLoad(std::string_view id, const ServedVersion& served) {
   return absl::FailedPreconditionError(
       StrCat("model '", id, "' could not be loaded from '", served.source,
@@ -98,15 +110,23 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ModelTable::Primary(
     std::string_view id) const {
   const auto found = models_.find(id);
   if (found == models_.end()) return NotLoaded(id);
-  const ServedVersion* primary = nullptr;
-  for (const auto& [version, served] : found->second.versions) {
-    if (served.model == nullptr) continue;
-    if (primary == nullptr || served.traffic_share >= primary->traffic_share) {
-      primary = &served;
-    }
-  }
+  const ServedVersion* const primary = PrimaryOf(found->second);
   if (primary == nullptr) return TakesNoRequests(id, found->second);
   return primary->model;
+}
+
+std::optional<telemetry::ModelDescription> ModelTable::Describe(
+    std::string_view id) const {
+  const auto found = models_.find(id);
+  if (found == models_.end()) return std::nullopt;
+  const ServedVersion* const primary = PrimaryOf(found->second);
+  if (primary == nullptr) return std::nullopt;
+  telemetry::ModelDescription description = primary->description;
+  description.resident_bytes = 0;
+  for (const auto& [version, served] : found->second.versions) {
+    description.resident_bytes += served.description.resident_bytes;
+  }
+  return description;
 }
 
 const ServedVersion* ModelTable::Get(std::string_view id,

@@ -25,6 +25,7 @@
 #include "absl/status/statusor.h"
 #include "server/serving/loaded_model.h"
 #include "server/serving/state_file.h"
+#include "server/telemetry/metrics.h"
 
 namespace octet::serving {
 
@@ -34,6 +35,7 @@ struct ServedVersion {
   double shadow_rate = 0;
   std::shared_ptr<const LoadedModel> model = nullptr;  // failed to load
   absl::Status error = absl::OkStatus();               // why
+  telemetry::ModelDescription description = {};
 };
 
 struct ServedModel {
@@ -53,6 +55,10 @@ class ModelTable {
   bool IsSplit(std::string_view id) const;
   // The version with the largest share, the newest of equals.
   absl::StatusOr<std::shared_ptr<const LoadedModel>> Primary(
+      std::string_view id) const;
+  // What is exported of a model: the description of that version, but for the
+  // resident bytes, which are of all versions. None that could be loaded: none.
+  std::optional<telemetry::ModelDescription> Describe(
       std::string_view id) const;
 
   // nullptr when there is none.

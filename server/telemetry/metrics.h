@@ -44,6 +44,8 @@ struct WeightBytes {
   uint64_t as_fp32 = 0;  // what all of them would take in FP32
   uint64_t linear = 0;   // of the above, those of linear layers; biases are not
   uint64_t linear_as_fp32 = 0;
+
+  bool operator==(const WeightBytes&) const = default;
 };
 
 // What is exported of a model as long as it is loaded.
@@ -56,6 +58,8 @@ struct ModelDescription {
   // Kinds of the quantized layers, and how many of their input features
   // calibration made outliers.
   std::map<std::string, uint64_t> outlier_features_by_kind;
+
+  bool operator==(const ModelDescription&) const = default;
 };
 
 // A version that is served.

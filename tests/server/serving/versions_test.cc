@@ -248,6 +248,34 @@ TEST_F(Versions, HaveSeriesOfTheirOwnWhileTheyAreServed) {
   EXPECT_EQ(telemetry::Collect(metrics).CountWith("model=\"m\""), 0);
 }
 
+TEST_F(Versions, TheModelIsDescribedByTheVersionWithTheLargestShare) {
+  telemetry::Metrics metrics;
+  auto registry = NewRegistry(&metrics);
+  AddBundle("b");
+  const auto value = [&](const std::string& series) {
+    return *telemetry::Collect(metrics).Value("octet_" + series +
+                                              "{model=\"m\"}");
+  };
+  ASSERT_TRUE(registry->Load("m", "bundles/b").ok());
+  const double coded = value("compression_ratio");
+  const double coded_bytes = value("model_resident_bytes");
+  EXPECT_NE(coded, 1);
+  ASSERT_TRUE(registry->Load("m", "checkpoints/two", Share(0)).ok());
+  const double both_bytes = value("model_resident_bytes");
+  EXPECT_GT(both_bytes, coded_bytes);
+  EXPECT_EQ(value("compression_ratio"), coded);
+  registry = NewRegistry(&metrics);
+  ASSERT_EQ(registry->Restore(), absl::OkStatus());
+  EXPECT_EQ(value("compression_ratio"), coded);
+  EXPECT_EQ(value("model_resident_bytes"), both_bytes);
+  ASSERT_TRUE(registry->Load("m", "checkpoints/two", Share(0.9, 2)).ok());
+  EXPECT_EQ(value("compression_ratio"), 1);
+  EXPECT_EQ(value("model_resident_bytes"), both_bytes);
+  ASSERT_EQ(registry->Unload("m", 2), absl::OkStatus());
+  EXPECT_EQ(value("compression_ratio"), coded);
+  EXPECT_EQ(value("model_resident_bytes"), coded_bytes);
+}
+
 // Loads, swaps and unloads from two threads under many readers: each answer is
 // of one version whole, and the one that was asked for.
 TEST_F(Versions, AStormOfSwapsNeverShowsHalfAModel) {
