@@ -38,6 +38,14 @@ absl::Status Check(const LoadOptions& options) {
   return absl::OkStatus();
 }
 
+// Of a version that is loaded and not read again.
+absl::Status CheckShadow(double asked, double now) {
+  if (asked == 0 || asked == now) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      StrCat("shadow_rate: is ", asked, "; the version is loaded with ", now,
+             ": unload it first, or load another version"));
+}
+
 std::vector<telemetry::VersionDescription> Describe(const ModelTable& table) {
   std::vector<telemetry::VersionDescription> versions;
   for (const auto& [id, model] : table.models()) {
@@ -162,6 +170,7 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ModelRegistry::Load(
       options.version == 0 ? table.NextVersion(id) : options.version;
   if (is_loaded) {
     served = *table.Get(id, version);
+    RETURN_IF_ERROR(CheckShadow(options.shadow_rate, served.shadow_rate));
   } else {
     served.source = source;
     served.shadow_rate = options.shadow_rate;

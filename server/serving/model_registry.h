@@ -44,7 +44,8 @@ struct LoadOptions {
   // Without it the new one takes every request and the others leave.
   std::optional<double> traffic_share = std::nullopt;
   // In [0, 1], of its requests: computed again by the checkpoint that the
-  // bundle was made from, which stays in memory for that (watcher.h).
+  // bundle was made from, which stays in memory for that (watcher.h). Of a
+  // version that is loaded already: 0, or what it has.
   double shadow_rate = 0;
 };
 
@@ -107,7 +108,7 @@ class ModelRegistry {
   // traffic_share), NOT_FOUND (source), DATA_LOSS (files), ALREADY_EXISTS (the
   // version is loaded from elsewhere), FAILED_PRECONDITION (another format
   // version; the model gives no answer; a shadow_rate without the float
-  // checkpoint).
+  // checkpoint, or other than that of the version that is loaded).
   absl::StatusOr<std::shared_ptr<const LoadedModel>> Load(
       std::string_view id, std::string_view source,
       const LoadOptions& options = {});

@@ -95,6 +95,21 @@ TEST_F(WatcherTest, ThereIsNoShadowWithoutTheCheckpoint) {
   }
 }
 
+TEST_F(WatcherTest, ALoadedVersionKeepsItsRate) {
+  ASSERT_TRUE(registry_->Load("m", "bundles/b", Shadow(0.5)).ok());
+  LoadOptions again = Shadow(0.25);
+  again.version = 1;
+  const auto refused = registry_->Load("m", "bundles/b", again).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("unload it first"));
+  for (const double rate : {0.0, 0.5}) {
+    again.shadow_rate = rate;
+    const auto kept = registry_->Load("m", "bundles/b", again);
+    ASSERT_TRUE(kept.ok()) << kept.status();
+    EXPECT_EQ((*kept)->watch().shadow_rate, 0.5);
+  }
+}
+
 TEST_F(WatcherTest, AFloatModelHasNoShadow) {
   const auto refused =
       registry_->Load("m", "checkpoints/c", Shadow(0.5)).status();
