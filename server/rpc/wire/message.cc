@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "server/model/str_cat.h"
+#include "server/rpc/wire/beside.h"
 
 namespace octet::rpc {
 namespace {
@@ -101,6 +102,12 @@ absl::Status ReceivedBytes::Parse(const WirePath& path,
   for (const grpc::Slice& slice : held_->slices) {
     chunks_.emplace_back(slice.begin(), slice.size());
     size_ += slice.size();
+  }
+  if (!FitsBeside(chunks_, path, kMostBeside)) {
+    return absl::InvalidArgumentError(model::StrCat(
+        "the request has more than ", kMostBeside,
+        " bytes beside the values of its tensors: names, shapes, parameters "
+        "and unknown fields together may have no more"));
   }
   WireParts parts;
   const bool parsed = dumped && SplitWire(chunks_, path, &parts) &&

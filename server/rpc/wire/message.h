@@ -36,7 +36,8 @@ class ReceivedBytes {
 
   // Takes the buffer, which is empty afterwards, so that the bytes are gone
   // when this is. INVALID_ARGUMENT exactly when `fields` could not be parsed
-  // from the whole by protobuf.
+  // from the whole by protobuf, or the message has more than kMostBeside bytes
+  // beside its tensors and numbers (beside.h).
   absl::Status Parse(const WirePath& path, grpc::ByteBuffer* buffer,
                      google::protobuf::MessageLite* fields);
 

@@ -14,6 +14,12 @@ constexpr std::array<uint32_t, 3> kStreamMatMulX = {
 constexpr std::array<uint32_t, 3> kForwardFeatures = {
     v1::ForwardRequest::kInputsFieldNumber,
     v1::ModelInputs::kFeaturesFieldNumber, v1::Tensor::kDataFieldNumber};
+constexpr std::array<uint32_t, 2> kForwardTokens = {
+    v1::ForwardRequest::kInputsFieldNumber,
+    v1::ModelInputs::kTokensFieldNumber};
+constexpr std::array<uint32_t, 2> kTypedInputs = {
+    inference::ModelInferRequest::kInputsFieldNumber,
+    inference::ModelInferRequest::InferInputTensor::kContentsFieldNumber};
 constexpr std::array<uint32_t, 1> kRawInputs = {
     inference::ModelInferRequest::kRawInputContentsFieldNumber};
 constexpr std::array<uint32_t, 2> kMatMulY = {v1::MatMulResponse::kYFieldNumber,
@@ -49,12 +55,14 @@ const WirePath& LargeField(const v1::ForwardRequest*) {
   static constexpr WirePath kPath = {
       .fields = kForwardFeatures,
       .rival_depth = 1,
-      .rival = v1::ModelInputs::kTokensFieldNumber};
+      .rival = v1::ModelInputs::kTokensFieldNumber,
+      .numbers = kForwardTokens};
   return kPath;
 }
 
 const WirePath& LargeField(const inference::ModelInferRequest*) {
-  static constexpr WirePath kPath = {.fields = kRawInputs, .repeated = true};
+  static constexpr WirePath kPath = {
+      .fields = kRawInputs, .repeated = true, .numbers = kTypedInputs};
   return kPath;
 }
 

@@ -55,6 +55,8 @@ struct WirePath {
   // `rival` of `fields[rival_depth]`, a message or string. 0: there is none.
   size_t rival_depth = 0;
   uint32_t rival = 0;
+  // To a message of repeated numbers, which may be many (beside.h).
+  absl::Span<const uint32_t> numbers = {};
 };
 
 struct WireParts {

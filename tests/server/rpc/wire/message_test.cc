@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "server/rpc/wire/beside.h"
 
 namespace octet::rpc {
 namespace {
@@ -76,6 +77,74 @@ TEST(WireMessage, NamesTheMessageThatCannotBeParsed) {
   EXPECT_TRUE(absl::IsInvalidArgument(status));
   EXPECT_NE(status.ToString().find("octet.v1.ForwardRequest"),
             std::string::npos);
+}
+
+template <typename Request>
+absl::Status Parsed(const std::string& bytes) {
+  grpc::ByteBuffer buffer = Sliced(bytes, 1 << 20);
+  return Received<Request>().Parse(&buffer);
+}
+
+std::string Repeated(const std::string& field) {
+  std::string bytes;
+  while (bytes.size() <= kMostBeside) bytes += field;
+  return bytes;
+}
+
+std::string Nested(uint32_t field, const std::string& message) {
+  std::string bytes;
+  AppendVarint(TagOf(field), &bytes);
+  AppendVarint(message.size(), &bytes);
+  return bytes + message;
+}
+
+TEST(WireMessage, ManySmallObjectsAreRefusedBeforeTheyAreMade) {
+  using Infer = inference::ModelInferRequest;
+  const std::string group = "\x7b\x7c";  // an unknown one, of nothing
+  for (const uint32_t field :
+       {Infer::kInputsFieldNumber, Infer::kOutputsFieldNumber,
+        Infer::kParametersFieldNumber, Infer::kRawInputContentsFieldNumber}) {
+    const absl::Status many = Parsed<Infer>(Repeated(Nested(field, "")));
+    EXPECT_TRUE(absl::IsInvalidArgument(many)) << field;
+    EXPECT_NE(many.ToString().find("beside"), std::string::npos) << many;
+  }
+  for (const uint32_t field :
+       {Infer::kInputsFieldNumber, Infer::kOutputsFieldNumber,
+        Infer::kParametersFieldNumber}) {
+    EXPECT_FALSE(Parsed<Infer>(Nested(field, Repeated(group))).ok()) << field;
+  }
+  // The contents of an input: strings, of which nothing is made.
+  EXPECT_FALSE(
+      Parsed<Infer>(Nested(5, Nested(5, Repeated(Nested(8, ""))))).ok());
+  EXPECT_FALSE(Parsed<Infer>(Nested(5, Nested(5, Repeated(group)))).ok());
+  EXPECT_FALSE(Parsed<v1::MatMulRequest>(Repeated(group)).ok());
+  EXPECT_FALSE(Parsed<v1::MatMulRequest>(Nested(3, Repeated(group))).ok());
+  EXPECT_FALSE(
+      Parsed<v1::ForwardRequest>(Nested(2, Nested(1, Repeated(group)))).ok());
+}
+
+TEST(WireMessage, TensorsAndNumbersMayBeMany) {
+  constexpr int kMany = 3 * kMostBeside;
+  v1::ForwardRequest tokens;
+  inference::ModelInferRequest infer;
+  auto* contents = infer.add_inputs()->mutable_contents();
+  for (int i = 0; i < kMany; ++i) {
+    tokens.mutable_inputs()->mutable_tokens()->add_ids(i);
+    contents->add_fp32_contents(1.5F);
+  }
+  EXPECT_TRUE(Parsed<v1::ForwardRequest>(tokens.SerializeAsString()).ok());
+  infer.add_raw_input_contents(std::string(kMany, 'x'));
+  EXPECT_TRUE(
+      Parsed<inference::ModelInferRequest>(infer.SerializeAsString()).ok());
+  // Not packed, as old clients send them.
+  const std::string ids = Repeated(std::string("\x08\x07", 2));
+  EXPECT_TRUE(
+      Parsed<v1::ForwardRequest>(
+          Nested(v1::ForwardRequest::kInputsFieldNumber, Nested(1, ids)))
+          .ok());
+  v1::StreamMatMulRequest x;
+  x.mutable_request()->mutable_x()->set_data(std::string(kMany, 'x'));
+  EXPECT_TRUE(Parsed<v1::StreamMatMulRequest>(x.SerializeAsString()).ok());
 }
 
 TEST(WireMessage, AnEmptyBufferIsTheEmptyMessage) {
