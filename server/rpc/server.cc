@@ -56,7 +56,7 @@ constexpr size_t kFileQueue = 1024;
 // flight is a bound that is met before this one.
 constexpr size_t kReadWorkers = 2;
 constexpr size_t kReadQueue = size_t{1} << 16;
-// Threads that may wait for a client that reads a bundle.
+// Threads that may wait for a client that reads a bundle (kSendPatience).
 constexpr size_t kTransferWorkers = 8;
 constexpr size_t kTransferQueue = 64;
 

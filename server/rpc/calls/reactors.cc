@@ -1,5 +1,7 @@
 #include "server/rpc/calls/reactors.h"
 
+#include <grpc/grpc.h>
+
 #include <optional>
 #include <utility>
 
@@ -266,6 +268,21 @@ void Enqueue(const RpcScope& scope, grpc::CallbackServerContext* context,
   };
   const absl::Status admitted = scope.edge().queue->Submit(std::move(item));
   if (!admitted.ok()) refuse(RetryAfter(kQueueRetryDelay, admitted));
+}
+
+absl::Status NotTaken(absl::Duration patience) {
+  return absl::AbortedError(model::StrCat(
+      "the client did not take the next message within ",
+      absl::FormatDuration(patience), ": read it while it comes"));
+}
+
+void EndAtOnce(const absl::Status& status,
+               grpc::CallbackServerContext* context) {
+  // A Finish would wait behind what is not read.
+  const grpc::Status ended = ToGrpcStatus(status);
+  grpc_call_cancel_with_status(
+      context->c_call(), static_cast<grpc_status_code>(ended.error_code()),
+      ended.error_message().c_str(), nullptr);
 }
 
 grpc::ServerUnaryReactor* Reply(const Edge& edge, std::string_view method,

@@ -48,11 +48,15 @@ struct CallGate;
 // requests to be worked off.
 inline constexpr absl::Duration kQueueRetryDelay = absl::Milliseconds(100);
 
+// How long a worker waits for a client that takes nothing (Outbox::Send).
+inline constexpr absl::Duration kSendPatience = absl::Seconds(60);
+
 // Where a service's calls run and are counted.
 struct Edge {
   telemetry::Metrics* metrics;
   serving::WorkQueue* queue;
   CallGate* gate;
+  absl::Duration patience = kSendPatience;
 };
 
 class RpcScope;
@@ -169,6 +173,14 @@ void Enqueue(const RpcScope& scope, grpc::CallbackServerContext* context,
              std::function<void(const Call&)> work,
              const std::function<void(const absl::Status&)>& refuse);
 
+// What a client is told that did not take the next message in time.
+absl::Status NotTaken(absl::Duration patience);
+
+// Tells the client so, past what it does not read; what is being written fails.
+// The call is not finished yet.
+void EndAtOnce(const absl::Status& status,
+               grpc::CallbackServerContext* context);
+
 using UnaryWork = std::function<absl::Status(const Call&)>;
 
 grpc::ServerUnaryReactor* Reply(const Edge& edge, std::string_view method,
@@ -280,14 +292,25 @@ class Outbox final : public grpc::ServerWriteReactor<Response> {
   // As Offer, unless something was offered before.
   void OfferFirst(Response message) { Put(std::move(message), /*first=*/true); }
 
-  // Blocks until earlier messages are written; false once the client is gone.
+  // Blocks until earlier messages are written; false once the client is gone,
+  // or took none of them for the edge's patience: workers are few. Its call
+  // ends with ABORTED then, whatever Close says.
   // NOLINTNEXTLINE(performance-unnecessary-value-param): slices have no move.
   bool Send(Response message) {
     {
       absl::MutexLock lock(&mutex_);
-      mutex_.Await(absl::Condition(this, &Outbox::IdleOrGone));
-      if (gone_) return false;
-      waiting_ = std::move(message);
+      if (mutex_.AwaitWithTimeout(absl::Condition(this, &Outbox::IdleOrGone),
+                                  scope_.edge().patience)) {
+        if (gone_) return false;
+        waiting_ = std::move(message);
+      } else {
+        gone_ = true;
+        aborted_ = NotTaken(scope_.edge().patience);
+      }
+    }
+    if (!aborted_.ok()) {
+      EndAtOnce(aborted_, &scope_.context());
+      return false;
     }
     Advance();
     return true;
@@ -297,7 +320,7 @@ class Outbox final : public grpc::ServerWriteReactor<Response> {
     {
       absl::MutexLock lock(&mutex_);
       if (end_) return;
-      end_ = status;
+      end_ = aborted_.ok() ? status : aborted_;
     }
     Advance();
   }
@@ -369,6 +392,7 @@ class Outbox final : public grpc::ServerWriteReactor<Response> {
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool gone_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status aborted_;  // written and read by who sends and closes
 };
 
 }  // namespace octet::rpc
