@@ -230,6 +230,13 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ModelRegistry::Find(
   return table_.Find(id, version, draws ? Draw() : 0);
 }
 
+absl::StatusOr<std::shared_ptr<const LoadedModel>> ModelRegistry::FindReady(
+    std::string_view id, std::optional<int64_t> version) const {
+  const std::shared_lock lock(mutex_);
+  auto found = table_.Find(id, version, 0);
+  return version || !found.ok() ? found : table_.Primary(id);
+}
+
 absl::StatusOr<std::shared_ptr<const LoadedModel>> ModelRegistry::FindPrimary(
     std::string_view id, std::optional<int64_t> version) const {
   const std::shared_lock lock(mutex_);

@@ -134,6 +134,10 @@ class ModelRegistry {
   // load it, or when no version has a share.
   absl::StatusOr<std::shared_ptr<const LoadedModel>> Find(
       std::string_view id, std::optional<int64_t> version = std::nullopt) const;
+  // Whether Find answers, drawing nothing: what FindPrimary gives, or Find's
+  // error.
+  absl::StatusOr<std::shared_ptr<const LoadedModel>> FindReady(
+      std::string_view id, std::optional<int64_t> version = std::nullopt) const;
   // To describe a model rather than to use it: without `version`, the one with
   // the largest share.
   absl::StatusOr<std::shared_ptr<const LoadedModel>> FindPrimary(

@@ -286,6 +286,18 @@ def test_overload_is_said_at_once_and_is_not_ill_health(start_server):
         assert stats.inference_stats.success.count == 16 - len(refused)
 
 
+def test_a_model_that_no_request_finds_is_not_ready(oip, prepared):
+    prepared.load("waiting", "checkpoints/mlp", traffic_share=0.0)
+    assert not oip.is_model_ready("waiting")
+    assert not oip.is_model_ready("waiting.fc1")
+    assert oip.is_model_ready("waiting", "1")
+    with fails(StatusCode.FAILED_PRECONDITION, "traffic share"):
+        oip.infer("waiting", [tensor("x", np.ones((2, 48), np.float32))])
+    prepared.load("waiting", "bundles/mlp-int8", traffic_share=1.0)
+    assert oip.is_model_ready("waiting")
+    oip.unload_model("waiting")
+
+
 def test_versions_are_told_apart(oip, prepared):
     x = [tensor("x", np.ones((2, 48), np.float32))]
     prepared.load("twice", "checkpoints/mlp")

@@ -95,7 +95,9 @@ ServerUnaryReactor* ControlCalls::ModelReady(
   return Probe(shared_->edge, "GRPCInferenceService/ModelReady", context,
                request, response, [&]() -> absl::Status {
                  const absl::Status found =
-                     Find(request->name(), request->version()).status();
+                     Resolve(*shared_->backend->models, request->name(),
+                             request->version(), Purpose::kAsk)
+                         .status();
                  response->set_ready(found.ok() && Ready());
                  return absl::IsInvalidArgument(found) ? found
                                                        : absl::OkStatus();

@@ -96,6 +96,20 @@ void FillParameters(const Served& served, inference::ModelConfig* config) {
   set("layers", absl::StrJoin(layers, ","));
 }
 
+absl::StatusOr<std::shared_ptr<const serving::LoadedModel>> Find(
+    const serving::ModelRegistry& models, std::string_view id,
+    std::optional<int64_t> version, Purpose purpose) {
+  switch (purpose) {
+    case Purpose::kUse:
+      return models.Find(id, version);
+    case Purpose::kAsk:
+      return models.FindReady(id, version);
+    case Purpose::kDescribe:
+      break;
+  }
+  return models.FindPrimary(id, version);
+}
+
 }  // namespace
 
 std::string Served::name() const {
@@ -114,9 +128,7 @@ absl::StatusOr<Served> Resolve(const serving::ModelRegistry& models,
   const size_t dot = name.find('.');
   Served served;
   const std::string_view id = name.substr(0, dot);
-  ASSIGN_OR_RETURN(served.model, purpose == Purpose::kUse
-                                     ? models.Find(id, wanted)
-                                     : models.FindPrimary(id, wanted));
+  ASSIGN_OR_RETURN(served.model, Find(models, id, wanted, purpose));
   if (dot == std::string_view::npos) return served;
   served.layer = name.substr(dot + 1);
   RETURN_IF_ERROR(served.model->model().FindLinear(served.layer).status());

@@ -48,6 +48,7 @@ struct Served {
 
 enum class Purpose : uint8_t {
   kUse,       // without a version, one is drawn by traffic shares
+  kAsk,       // whether kUse finds one, drawing nothing
   kDescribe,  // without a version, the one with the largest share
 };
 

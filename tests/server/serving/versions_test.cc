@@ -106,10 +106,13 @@ TEST_F(Versions, OneWithoutAShareIsReachedByItsNumberAlone) {
   EXPECT_THAT(Message(nobody), HasSubstr("loaded are versions: 1"));
   EXPECT_FLOAT_EQ(Ask(*registry, 1), 4.5);
   EXPECT_EQ((*registry->FindPrimary("m"))->version(), 1);
+  EXPECT_EQ(registry->FindReady("m").status(), nobody);
+  EXPECT_TRUE(registry->FindReady("m", 1).ok());
   // The only one with a share has all of it.
   ASSERT_TRUE(registry->Load("m", "checkpoints/four", Share(0.1)).ok());
   EXPECT_THAT(Shares(*registry), ElementsAre(Pair(1, 0), Pair(2, 1)));
   EXPECT_FLOAT_EQ(Ask(*registry), 8.5);
+  EXPECT_EQ((*registry->FindReady("m"))->version(), 2);
 }
 
 TEST_F(Versions, OneThatIsLoadedIsNotReadAgainButTakesANewShare) {
