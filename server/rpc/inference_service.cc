@@ -33,11 +33,6 @@ using grpc::ServerBidiReactor;
 using grpc::ServerUnaryReactor;
 using ModelPtr = std::shared_ptr<const serving::LoadedModel>;
 
-// Products of at most as many multiply-adds are computed where they were
-// decoded: ten microseconds of a VNNI core, which is what waking a worker
-// takes.
-constexpr uint64_t kBriefProducts = uint64_t{1} << 20;
-
 // An error of the model about the input it was given, with the field that
 // holds the input.
 absl::Status AboutInput(std::string_view field, const absl::Status& status) {
@@ -269,7 +264,7 @@ class InferenceService final : public RawService {
     RETURN_IF_ERROR(
         wire.Expect("x", job->model->OutputBytes(fields.layer(), task.rows)));
     task.multiply_adds = job->model->MultiplyAdds(fields.layer(), values);
-    task.brief = task.multiply_adds <= kBriefProducts;
+    task.brief = task.multiply_adds <= serving::kBriefProducts;
     task.deadline = wire.deadline;
     task.cancelled = wire.cancelled;
     task.run = [this, job](const serving::Turn& turn) {

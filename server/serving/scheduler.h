@@ -54,6 +54,10 @@ struct Step {
   std::function<void(absl::StatusOr<StepResult>)> done;
 };
 
+// A task of at most as many multiply-adds is brief: ten microseconds of a VNNI
+// core, which is what waking a worker takes.
+inline constexpr uint64_t kBriefProducts = uint64_t{1} << 20;
+
 // How a task runs.
 struct Turn {
   absl::Duration queued;

@@ -195,6 +195,7 @@ class Inference : public std::enable_shared_from_this<Inference> {
     task.rows = batch_;
     task.multiply_adds = batch_ * width_ *
                          static_cast<uint64_t>(OutputsOf(*served_)[0].shape[1]);
+    task.brief = task.multiply_adds <= serving::kBriefProducts;
     task.priority = priority_;
     task.deadline = deadline_;
     task.cancelled = caller_.cancelled;
