@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -137,6 +138,7 @@ struct MatMulJob {
   CallbackServerContext* unary = nullptr;
   MatMulDone done = nullptr;
   ModelPtr model = nullptr;
+  std::optional<WireMatrix> x = std::nullopt;  // in `bytes`
   v1::DataType output_type = v1::DATA_TYPE_F32;
 };
 
@@ -149,19 +151,6 @@ struct ForwardJob {
   ModelPtr model = nullptr;
   v1::DataType output_type = v1::DATA_TYPE_F32;
 };
-
-// Values of a tensor that was not checked yet, no more than came.
-size_t ValuesOf(const v1::Tensor& x, size_t bytes) {
-  const bool wide = x.type() == v1::DATA_TYPE_F32;
-  return bytes / (wide ? sizeof(float) : sizeof(uint16_t));
-}
-
-// And its rows.
-size_t RowsOf(const v1::Tensor& x, size_t values) {
-  const bool is_matrix = x.shape_size() == 2 && x.shape(1) > 0;
-  const auto columns = is_matrix ? static_cast<uint64_t>(x.shape(1)) : 1;
-  return std::max<size_t>(1, values / columns);
-}
 
 using RawService = v1::InferenceService::WithRawCallbackMethod_MatMul<
     v1::InferenceService::WithRawCallbackMethod_StreamMatMul<
@@ -259,11 +248,14 @@ class InferenceService final : public RawService {
     serving::Task task;
     ASSIGN_OR_RETURN(task.priority, PriorityOf(fields.priority()));
     task.model = job->model;
-    const size_t values = ValuesOf(fields.x(), job->bytes.tensor().size());
-    task.rows = RowsOf(fields.x(), values);
+    ASSIGN_OR_RETURN(job->x,
+                     WireMatrix::Check("x", fields.x(), job->bytes.tensor()));
+    RETURN_IF_ERROR(job->model->CheckWidth(fields.layer(), job->x->cols()));
+    task.rows = std::max<size_t>(1, job->x->rows());
     RETURN_IF_ERROR(
         wire.Expect("x", job->model->OutputBytes(fields.layer(), task.rows)));
-    task.multiply_adds = job->model->MultiplyAdds(fields.layer(), values);
+    task.multiply_adds = job->model->MultiplyAdds(
+        fields.layer(), job->x->rows() * job->x->cols());
     task.brief = task.multiply_adds <= serving::kBriefProducts;
     task.deadline = wire.deadline;
     task.cancelled = wire.cancelled;
@@ -284,9 +276,7 @@ class InferenceService final : public RawService {
     const serving::LoadedModel& model = *job->model;
     StageTimer& timer = job->timer;
     timer.Queued(model, turn.queued);
-    ASSIGN_OR_RETURN(
-        const WireMatrix x,
-        WireMatrix::Check("x", job->fields.x(), job->bytes.tensor()));
+    const WireMatrix& x = *job->x;
     const auto fetch = [&x](size_t first, size_t count, float* to) {
       x.CopyRows(first, count, to);
       return absl::OkStatus();

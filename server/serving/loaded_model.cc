@@ -84,6 +84,18 @@ uint64_t LoadedModel::OutputBytes(std::string_view layer, size_t rows) const {
              : uint64_t{rows} * found->second->out_features * sizeof(float);
 }
 
+absl::Status LoadedModel::CheckWidth(std::string_view layer,
+                                     size_t cols) const {
+  const auto found = linears_.find(layer);
+  if (found == linears_.end() || cols == found->second->in_features) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError("x: has " + std::to_string(cols) +
+                                    " columns; layer '" + found->second->layer +
+                                    "' takes " +
+                                    std::to_string(found->second->in_features));
+}
+
 absl::Status LoadedModel::ForwardBatch(
     const model::ModelInputView& input, size_t requests,
     model::RunOptions options,
@@ -113,11 +125,7 @@ absl::StatusOr<model::ModelOutput> LoadedModel::MatMul(
                                "' has weights but is not in the graph");
   }
   const model::Linear& linear = *found->second;
-  if (x.cols != linear.in_features) {
-    return absl::InvalidArgumentError(
-        "x: has " + std::to_string(x.cols) + " columns; layer '" +
-        linear.layer + "' takes " + std::to_string(linear.in_features));
-  }
+  RETURN_IF_ERROR(CheckWidth(layer, x.cols));
   auto output = model::ModelOutput::Uninitialized(x.rows, linear.out_features);
   MatMulTimes took;
   RETURN_IF_ERROR(Multiply(*weights, x, options, output.view(), &took));

@@ -67,6 +67,9 @@ class LoadedModel : public std::enable_shared_from_this<LoadedModel> {
                        model::OutputKind output) const;
   // The same of a product of that many rows; 0 for unknown layers.
   uint64_t OutputBytes(std::string_view layer, size_t rows) const;
+  // Whether x of a product has the layer's width: INVALID_ARGUMENT as MatMul.
+  // OK for unknown layers.
+  absl::Status CheckWidth(std::string_view layer, size_t cols) const;
 
   // Runs rows of several requests, of which `requests` end here, to where each
   // has its output (Model::ForwardInto), and counts them. `times` is added the

@@ -82,7 +82,12 @@ TEST_F(Serving, MatMulIsTheLayerOfTheModel) {
   request.set_layer("fc2");
   EXPECT_THAT(MatMul(request, &response),
               Fails(StatusCode::INVALID_ARGUMENT, "x: "));
+  // Before what the answer to so many rows would take.
   request.set_layer("fc1");
+  *request.mutable_x() =
+      MakeTensor(std::vector<float>(8'000'000), 8'000'000, 1);
+  EXPECT_THAT(MatMul(request, &response),
+              Fails(StatusCode::INVALID_ARGUMENT, "x: has 1 columns"));
   std::vector<float> nan = x;
   nan[kMlpIn + 1] = std::numeric_limits<float>::quiet_NaN();
   *request.mutable_x() = MakeTensor(nan, 2, kMlpIn);
