@@ -1,5 +1,6 @@
 #include "client/cli/exit_code.h"
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/cli/format.h"
 #include "client/lib/rpc_status.h"
@@ -86,6 +87,9 @@ std::string Hint(const absl::Status& status, absl::string_view server) {
                           "client?");
     case absl::StatusCode::kResourceExhausted: {
       const auto delay = client::RetryDelay(status);
+      if (absl::StrContains(status.message(), "larger than max")) {  // gRPC's
+        return "Send less at once, or raise the server's --max-message-bytes.";
+      }
       return delay.has_value()
                  ? absl::StrCat("Try again in ", FormatSpan(*delay), ".")
                  : "";

@@ -6,8 +6,10 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "client/cli/commands.h"
 #include "client/cli/format.h"
 #include "client/cli/inputs.h"
@@ -27,7 +29,7 @@ struct InferenceArguments {
   std::string layer;
   std::string input;
   std::string output;
-  std::vector<int32_t> ids;
+  std::string ids;
   int64_t random_rows = 0;
   bool hidden_states = false;
 };
@@ -46,7 +48,7 @@ void ShowMatrix(Session& session, const client::Matrix& matrix) {
   for (int64_t r = 0; r < std::min(matrix.rows, kShownRows); ++r) {
     for (int64_t c = 0; c < std::min(matrix.columns, kShownColumns); ++c) {
       session.Print(absl::StrFormat(
-          "%10.5g",
+          " %11.5g",
           matrix.values[static_cast<size_t>(r * matrix.columns + c)]));
     }
     session.Print(matrix.columns > kShownColumns ? "  ...\n" : "\n");
@@ -68,16 +70,24 @@ absl::Status ShowOutput(Session& session, const InferenceArguments& arguments,
   });
 }
 
+// "101,7592,102": an empty item is a variable that was not set, not a token 0.
+absl::StatusOr<v1::ModelInputs> ParseIds(const std::string& text) {
+  v1::ModelInputs inputs;
+  for (const absl::string_view item : absl::StrSplit(text, ',')) {
+    int32_t id = 0;
+    if (!absl::SimpleAtoi(item, &id)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--ids: '", item, "' is no token id; expected 101,7592,102"));
+    }
+    inputs.mutable_tokens()->add_ids(id);
+  }
+  inputs.mutable_tokens()->add_lengths(inputs.tokens().ids_size());
+  return inputs;
+}
+
 absl::StatusOr<v1::ModelInputs> ForwardInputs(
     Session& session, const InferenceArguments& arguments) {
-  v1::ModelInputs inputs;
-  if (!arguments.ids.empty()) {
-    inputs.mutable_tokens()->mutable_ids()->Assign(arguments.ids.begin(),
-                                                   arguments.ids.end());
-    inputs.mutable_tokens()->add_lengths(
-        static_cast<int32_t>(arguments.ids.size()));
-    return inputs;
-  }
+  if (arguments.input.empty()) return ParseIds(arguments.ids);
   ASSIGN_OR_RETURN(const auto reader, InputReader::Open(arguments.input, [&] {
                      return session.interrupted();
                    }));
@@ -146,8 +156,7 @@ void AddInferenceCommands(CLI::App& app, Session& session) {
   CLI::App* forward = app.add_subcommand("forward", "Run a whole model");
   forward->add_option("MODEL", a->model)->required();
   CLI::Option_group* inputs = forward->add_option_group("input");
-  inputs->add_option("--ids", a->ids, "One sequence: 101,7592,102")
-      ->delimiter(',');
+  inputs->add_option("--ids", a->ids, "One sequence: 101,7592,102");
   inputs->add_option("--input", a->input,
                      "Lines {\"ids\": [...]} (- is stdin), or an .npy file of "
                      "2-D float32 features");

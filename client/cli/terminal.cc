@@ -4,14 +4,15 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <limits>
 
 #include "absl/strings/numbers.h"
 
 namespace octet::cli {
 namespace {
 
-// Layer names of known models are whole in it.
-constexpr size_t kWithoutTerminal = 100;
+// Files and pipes get everything whole.
+constexpr size_t kWithoutTerminal = std::numeric_limits<size_t>::max();
 
 }  // namespace
 

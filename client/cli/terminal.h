@@ -8,7 +8,7 @@
 namespace octet::cli {
 
 // Columns of the terminal behind `descriptor`; without a terminal, what COLUMNS
-// says, and 100 when neither does.
+// says, and no end of them when neither does.
 size_t TerminalWidth(int descriptor);
 
 bool IsTerminal(int descriptor);

@@ -95,7 +95,8 @@ def test_main_job(job, as_json):
     assert [m["name"] for m in models] == ["models/bert", "models/mlp"]
 
 
-def test_tables_fit_a_terminal(job):
+def test_tables_fit_a_terminal(job, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
     for command in (
         ("checkpoint", "list"),
         ("checkpoint", "get", "bert"),
@@ -113,6 +114,16 @@ def test_tables_fit_a_terminal(job):
         assert out.strip(), command
         longest = max(out.splitlines(), key=len)
         assert len(longest) <= 100, (command, longest)
+
+
+def test_a_pipe_gets_tables_whole(job, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    name = "of-a-calibration-whose-name-is-as-long-as-names-may-be-" + "x" * 8
+    job("calibration", "create", name, "--checkpoint", "bert")
+    header, *lines = job("calibration", "list").stdout.splitlines()
+    assert "CREATED" in header
+    assert any(name in line for line in lines)
+    job("calibration", "delete", name)
 
 
 @pytest.mark.parametrize(
