@@ -132,6 +132,23 @@ absl::StatusOr<std::optional<v1::UploadCalibrationBatchesRequest>> NextBatch(
   return request;
 }
 
+// Batches count as they come: who mends the file and sends it again would count
+// them twice.
+absl::Status AfterBatches(int64_t batches,
+                          const CalibrationArguments& arguments,
+                          const absl::Status& status) {
+  if (batches == 0) return status;
+  absl::Status result(
+      status.code(),
+      absl::StrCat(status.message(), ". What came before it, of ", batches,
+                   " batches, stays in calibration '", arguments.id,
+                   "': delete and create it again before another upload"));
+  status.ForEachPayload([&](absl::string_view type, const absl::Cord& payload) {
+    result.SetPayload(type, payload);
+  });
+  return result;
+}
+
 absl::Status Upload(Session& session, const CalibrationArguments& arguments) {
   ASSIGN_OR_RETURN(const auto reader, InputReader::Open(arguments.file, [&] {
                      return session.interrupted();
@@ -143,6 +160,7 @@ absl::Status Upload(Session& session, const CalibrationArguments& arguments) {
         absl::StrCat("no samples in ", arguments.file));
   }
   absl::StatusOr<v1::UploadCalibrationBatchesResponse> response;
+  int64_t sent = 0;
   {
     Progress progress = session.StartProgress("batches", Unit::kSteps);
     response = client::UploadCalibrationBatches(
@@ -151,8 +169,12 @@ absl::Status Upload(Session& session, const CalibrationArguments& arguments) {
           if (first.has_value()) return std::exchange(first, std::nullopt);
           return NextBatch(*reader, arguments);
         },
-        [&](int64_t done, int64_t total) { progress.Update(done, total); });
+        [&](int64_t done, int64_t total) {
+          sent = done;
+          progress.Update(done, total);
+        });
   }
+  if (!response.ok()) return AfterBatches(sent, arguments, response.status());
   return session.Show(
       response, [&](const v1::UploadCalibrationBatchesResponse& added) {
         session.Print(absl::StrFormat("added %d samples in %d batches\n",

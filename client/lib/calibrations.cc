@@ -27,7 +27,9 @@ absl::StatusOr<v1::UploadCalibrationBatchesResponse> UploadCalibrationBatches(
   for (int64_t sent = 0;; ++sent) {
     auto batch = next();
     if (!batch.ok()) {
-      call.context().TryCancel();
+      // Not cancelled: what was sent counts, whatever the server had read of
+      // it.
+      stream->WritesDone();
       stream->Finish();
       return batch.status();
     }

@@ -166,6 +166,20 @@ def test_report_is_a_page(job, tmp_path):
     assert "bert-int8" in page.read_text()
 
 
+def test_what_came_before_a_bad_line_stays_and_is_said(job, as_json, tmp_path):
+    job("calibration", "create", "bad-line", "--checkpoint", "bert")
+    path = tmp_path / "tokens.jsonl"
+    lines = ['{"ids": [1, 2, 3]}'] * 70
+    path.write_text("\n".join([*lines, '{"ids": [1,']))
+    result = job("calibration", "upload", "bad-line", path, check=False)
+    assert result.returncode == INVALID
+    assert "line 71" in result.stderr
+    assert "of 2 batches, stays in calibration 'bad-line'" in result.stderr
+    found = as_json("calibration", "get", "bad-line")
+    assert int(found["sample_count"]) == 64
+    job("calibration", "delete", "bad-line")
+
+
 def test_forward_writes_npy(job, tmp_path, directory):
     out = tmp_path / "y.npy"
     job("forward", "mlp", "--input", directory / "rows.npy", "--output", out)
@@ -335,6 +349,9 @@ def test_health_tells_the_truth(job):
         (("model", "load", "m", "bert-int8"), INVALID, "source"),
         (("forward", "nowhere", "--ids", "1"), NOT_FOUND, "nowhere"),
         (("forward", "bert", "--ids", "1,50"), INVALID, "tokens.ids[1]"),
+        (("forward", "bert", "--ids", ""), INVALID, "'' is no token id"),
+        (("forward", "bert", "--ids", "1,,2"), INVALID, "'' is no token id"),
+        (("forward", "bert", "--ids", "0x5"), INVALID, "'0x5' is no token id"),
         (("matmul", "mlp", "fc9", "--random", "1"), NOT_FOUND, "fc9"),
         (
             ("calibration", "create", "texts", "--checkpoint", "bert"),
