@@ -210,7 +210,10 @@ class Server::Impl {
     models_->set_int8_backend(options.int8_backend);
     ASSIGN_OR_RETURN(operations_,
                      quantization::Operations::Open(
-                         data_.operations(), options.max_waiting_operations));
+                         data_.operations(), options.max_waiting_operations,
+                         [this](const std::string& bundle) {
+                           return backend_->bundles.Find(bundle).ok();
+                         }));
     operation_metrics_ =
         std::make_unique<OperationMetrics>(operations_.get(), &metrics_);
     backend_->scratch = data_.scratch();

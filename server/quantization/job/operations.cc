@@ -69,7 +69,7 @@ class Operations::Impl {
     AbortQueued();
   }
 
-  absl::Status Open() {
+  absl::Status Open(const IsPublished& is_published) {
     ASSIGN_OR_RETURN(const std::vector<std::string> names,
                      bundle::ListFiles(directory_));
     for (const std::string& name : names) {
@@ -81,6 +81,7 @@ class Operations::Impl {
         fs::remove(file, ignored);
         continue;
       }
+      if (!operation->done()) EndInterrupted(is_published, *operation);
       Remember(*std::move(operation));
     }
     runner_ = std::thread([this] { RunAll(); });
@@ -153,16 +154,21 @@ class Operations::Impl {
     return directory_ / (operation.id + ".json");
   }
 
-  // Where that one was aborted cannot be saved, the next start finds it out
-  // again: a full disk keeps no server from starting.
-  void Remember(Operation operation) {
-    if (!operation.done()) {
+  // Of one that the process died with. Where that cannot be saved, the next
+  // start finds it out again: a full disk keeps no server from starting.
+  void EndInterrupted(const IsPublished& is_published, Operation& operation) {
+    if (is_published(operation.bundle)) {  // died before it could say so
+      operation.state = OperationState::kSucceeded;
+    } else {
       operation.state = OperationState::kFailed;
       operation.error = absl::AbortedError(
           "the server stopped before the operation was done");
-      operation.end_time = absl::Now();
-      SaveOperation(operation, FileOf(operation)).IgnoreError();
     }
+    operation.end_time = absl::Now();
+    SaveOperation(operation, FileOf(operation)).IgnoreError();
+  }
+
+  void Remember(Operation operation) {
     absl::MutexLock lock(&mutex_);
     const std::string id = operation.id;
     entries_[id].operation = std::move(operation);
@@ -225,9 +231,8 @@ class Operations::Impl {
     return entry.operation;
   }
 
-  // A state that cannot be saved (a full disk) still counts in memory; after a
-  // restart the operation is then ABORTED, which is true of its bundle or
-  // harmless.
+  // A state that cannot be saved (a full disk) still counts in memory; a
+  // restart judges by the bundle.
   void SetDone(OperationState state, absl::Status error, Entry& entry)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     entry.operation.state = state;
@@ -348,7 +353,7 @@ Operations::Operations(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Operations::~Operations() = default;
 
 absl::StatusOr<std::unique_ptr<Operations>> Operations::Open(
-    fs::path directory, size_t max_waiting) {
+    fs::path directory, size_t max_waiting, const IsPublished& is_published) {
   std::error_code error;
   fs::create_directories(directory, error);
   if (error) {
@@ -356,7 +361,7 @@ absl::StatusOr<std::unique_ptr<Operations>> Operations::Open(
         "cannot create '", directory.string(), "': ", error.message()));
   }
   auto impl = std::make_unique<Impl>(std::move(directory), max_waiting);
-  RETURN_IF_ERROR(impl->Open());
+  RETURN_IF_ERROR(impl->Open(is_published));
   return std::unique_ptr<Operations>(new Operations(std::move(impl)));
 }
 

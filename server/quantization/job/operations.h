@@ -2,8 +2,8 @@
 // watched, cancelled, remembered over a restart.
 //
 // Each operation is one small file, replaced atomically. One that was queued
-// or running when the process died comes back as FAILED with ABORTED; its
-// staged output is discarded.
+// or running when the process died comes back as SUCCEEDED where its bundle is
+// there, and else as FAILED with ABORTED; its staged output is discarded.
 
 #ifndef OCTET_SERVER_QUANTIZATION_JOB_OPERATIONS_H_
 #define OCTET_SERVER_QUANTIZATION_JOB_OPERATIONS_H_
@@ -56,8 +56,12 @@ class Operations {
   // Called with every change of any operation, from the thread that made it.
   using Listener = std::function<void(const Operation&)>;
 
+  // Whether a bundle of this id is published.
+  using IsPublished = std::function<bool(const std::string& bundle)>;
+
   static absl::StatusOr<std::unique_ptr<Operations>> Open(
-      std::filesystem::path directory, size_t max_waiting);
+      std::filesystem::path directory, size_t max_waiting,
+      const IsPublished& is_published);
   ~Operations();  // cancels what runs and waits for it
 
   // RESOURCE_EXHAUSTED when `max_waiting` are queued already.

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <new>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,7 +24,9 @@ class OperationsTest : public ::testing::Test {
 
   void Open(size_t max_waiting = 8) {
     operations_.reset();
-    auto opened = Operations::Open(directory_.path(), max_waiting);
+    auto opened = Operations::Open(
+        directory_.path(), max_waiting,
+        [this](const std::string& id) { return published_.contains(id); });
     ASSERT_THAT(opened, IsOk());
     operations_ = *std::move(opened);
   }
@@ -47,6 +50,7 @@ class OperationsTest : public ::testing::Test {
   std::filesystem::path LeaveRunning() const {
     Operation running;
     running.id = "20260101-000000-abcdef";
+    running.bundle = "bundle";
     running.state = OperationState::kRunning;
     running.create_time = absl::Now();
     running.end_time = absl::InfinitePast();
@@ -56,6 +60,7 @@ class OperationsTest : public ::testing::Test {
   }
 
   const TemporaryDirectory directory_;
+  std::set<std::string> published_;  // bundles
   std::unique_ptr<Operations> operations_;
 };
 
@@ -108,6 +113,21 @@ TEST_F(OperationsTest, InterruptedByACrashIsAborted) {
   EXPECT_EQ(operation.state, OperationState::kFailed);
   EXPECT_TRUE(absl::IsAborted(operation.error));
   EXPECT_LT(absl::Now() - operation.end_time, absl::Minutes(1));
+}
+
+// It died after its bundle was there and before it was said.
+TEST_F(OperationsTest, InterruptedWithItsBundlePublishedSucceeded) {
+  operations_.reset();
+  LeaveRunning();
+  published_ = {"bundle"};
+  for (int start = 0; start < 2; ++start) {
+    Open();
+    ASSERT_EQ(operations_->List().size(), 1);
+    const Operation operation = operations_->List()[0];
+    EXPECT_EQ(operation.state, OperationState::kSucceeded);
+    EXPECT_THAT(operation.error, IsOk());
+    published_.clear();  // deleted later: it stays a success
+  }
 }
 
 // What a full disk does: the file cannot be written anew.
