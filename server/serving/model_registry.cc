@@ -9,6 +9,7 @@
 #include "server/model/str_cat.h"
 #include "server/serving/split_mix.h"
 #include "server/serving/state_file.h"
+#include "spdlog/spdlog.h"
 
 namespace octet::serving {
 namespace {
@@ -192,7 +193,13 @@ absl::Status ModelRegistry::Unload(std::string_view id,
   const std::scoped_lock writer(writer_);
   ModelTable table = Snapshot();
   ASSIGN_OR_RETURN(const ModelPointers leaving, table.Remove(id, version));
-  RETURN_IF_ERROR(SaveState(state_file_, table.State()));
+  // A full disk keeps nobody from freeing memory and then the disk. The next
+  // change is saved with this one; a restart before that loads it again.
+  if (const absl::Status saved = SaveState(state_file_, table.State());
+      !saved.ok()) {
+    spdlog::warn("unloading '{}' could not be saved: {}", std::string(id),
+                 std::string(saved.message()));
+  }
   const bool gone = !table.models().contains(id);
   for (const auto& left : leaving) departures_.Begin(left);
   Publish(std::move(table));

@@ -1,11 +1,13 @@
 #include "server/serving/model_registry.h"
 
 #include <atomic>
+#include <filesystem>
 #include <fstream>
 #include <thread>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/bundle/atomic_file.h"
 #include "tests/server/serving/model_files.h"
 #include "tests/server/serving/status_message.h"
 #include "tests/server/telemetry/scrape.h"
@@ -289,6 +291,24 @@ TEST_F(RegistryTest, UnloadingLetsHoldersFinishAndTakesTheSeriesAway) {
   EXPECT_TRUE(absl::IsNotFound(registry->Find("m").status()));
   EXPECT_NEAR(Answer(**held, 1, 2), 12.5, 0.1);
   EXPECT_EQ(telemetry::Collect(metrics).CountWith("model=\"m\""), 0);
+}
+
+// What a full disk does: the state cannot be written anew.
+TEST_F(RegistryTest, WhatCannotBeSavedIsUnloadedAllTheSame) {
+  AddBundle("b");
+  const auto registry = NewRegistry();
+  ASSERT_TRUE(registry->Load("m", "bundles/b").ok());
+  const auto aside = bundle::AsideOf(state_file_);
+  std::filesystem::create_directory(aside);
+  EXPECT_FALSE(registry->Load("n", "bundles/b").ok());
+  ASSERT_EQ(registry->Unload("m"), absl::OkStatus());
+  EXPECT_TRUE(absl::IsNotFound(registry->Find("m").status()));
+  EXPECT_FALSE(registry->Uses("bundles/b"));
+  std::filesystem::remove(aside);
+  ASSERT_TRUE(registry->Load("n", "bundles/b").ok());  // saves both
+  const auto restarted = NewRegistry();
+  ASSERT_EQ(restarted->Restore(), absl::OkStatus());
+  EXPECT_TRUE(absl::IsNotFound(restarted->Find("m").status()));
 }
 
 TEST_F(RegistryTest, ALoadedBundleExportsItsBytes) {
