@@ -133,7 +133,7 @@ absl::StatusOr<Trial> TrialGroup::Try(const LayerRequest& request,
   facts.samples = fitted_;
   ASSIGN_OR_RETURN(const LayerPlan plan,
                    PlanInput(request, outliers, facts, pool_, warnings));
-  Trial trial{.request = request, .layers = {}};
+  Trial trial{.request = request, .layers = {}, .warnings = {}};
   for (size_t i = 0; i < linears_.size(); ++i) {
     const Linear& linear = *linears_[i];
     TriedLayer tried{.linear = &linear, .plan = plan, .output = {}};

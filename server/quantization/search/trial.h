@@ -39,8 +39,8 @@ struct TriedLayer {
 
 struct Trial {
   LayerRequest request;
-  std::vector<TriedLayer> layers;          // as in the group
-  std::vector<std::string> warnings = {};  // of its plan, once it was Put
+  std::vector<TriedLayer> layers;     // as in the group
+  std::vector<std::string> warnings;  // of its plan, once it was Put
 
   // Mean over layers: they take part in the model's error alike.
   double noise() const;

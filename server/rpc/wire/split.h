@@ -56,6 +56,8 @@ struct WirePath {
   size_t rival_depth = 0;
   uint32_t rival = 0;
   // To a message of repeated numbers, which may be many (beside.h).
+  // Paths that have none need not say so.
+  // NOLINTNEXTLINE(readability-redundant-member-init)
   absl::Span<const uint32_t> numbers = {};
 };
 
