@@ -5,7 +5,6 @@
 #include <cstring>
 #include <memory>
 #include <optional>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -372,33 +371,6 @@ absl::StatusOr<Calibration> ParseCalibration(absl::Span<const std::byte> file,
   ASSIGN_OR_RETURN(const std::unique_ptr<bundle::Safetensors> tensors,
                    bundle::Safetensors::Parse(file));
   return Parse(*tensors, what);
-}
-
-absl::StatusOr<CalibrationFile> CalibrationFile::Open(
-    const std::filesystem::path& file) {
-  std::string name = file.filename().string();
-  std::error_code error;
-  if (!std::filesystem::exists(file, error)) {
-    return absl::NotFoundError(
-        StrCat("calibration file '", name, "' does not exist"));
-  }
-  ASSIGN_OR_RETURN(bundle::MappedFile mapped, bundle::MappedFile::Open(file));
-  return CalibrationFile(std::move(name), std::move(mapped));
-}
-
-absl::StatusOr<Calibration> CalibrationFile::Read(Load what) const {
-  absl::StatusOr<Calibration> calibration =
-      ParseCalibration(bytes_.bytes(), what);
-  if (calibration.ok()) return calibration;
-  return absl::DataLossError(
-      StrCat("calibration file '", name_,
-             "' is damaged: ", std::string(calibration.status().message())));
-}
-
-absl::StatusOr<Calibration> LoadCalibration(const std::filesystem::path& file,
-                                            Load what) {
-  ASSIGN_OR_RETURN(const CalibrationFile opened, CalibrationFile::Open(file));
-  return opened.Read(what);
 }
 
 }  // namespace octet::quantization

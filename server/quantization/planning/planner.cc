@@ -40,7 +40,7 @@ bool AreAlike(const LayerPlan& a, const LayerPlan& b) {
          a.smoothing == b.smoothing && a.outlier_columns == b.outlier_columns;
 }
 
-// Plans every part of every group that `wanted` says yes to.
+// Plans every part of every group by `plan_part`.
 absl::Status PlanParts(
     const model::Graph& graph, const PlanRequest& request,
     const StatisticsByLayer& statistics,
@@ -69,9 +69,12 @@ absl::Status PlanParts(
 
 void WarnOfWholePlan(const model::Graph& graph, QuantizationPlan& plan) {
   for (const InputGroup& group : GroupByInput(graph)) {
-    const LayerPlan& first = plan.layers[group.front()->layer];
+    const auto plan_of = [&](const Linear* linear) -> const LayerPlan& {
+      return plan.layers.find(linear->layer)->second;
+    };
+    const LayerPlan& first = plan_of(group.front());
     if (std::all_of(group.begin(), group.end(), [&](const Linear* linear) {
-          return AreAlike(first, plan.layers[linear->layer]);
+          return AreAlike(first, plan_of(linear));
         })) {
       continue;
     }

@@ -38,7 +38,6 @@ constexpr size_t kMostRefused = 3;
 // long as that promises to be faster by more than times differ by chance.
 constexpr double kSlack = 0.85;
 constexpr double kFaster = 0.01;
-constexpr size_t kNamedLayers = 3;
 // Leaves kFewestVerified, however long they are (sample_split.h, hold_out.h).
 constexpr size_t kFewestCalibrated = 64;
 constexpr double kMicroseconds = 1e6;
@@ -301,18 +300,8 @@ class PlanSearch::Search {
   }
 
   absl::Status CannotHold() const {
-    const Harm& harm = nearest_->harm;
-    return absl::FailedPreconditionError(absl::StrFormat(
-        "no plan keeps to the budget: the best reaches a mean cosine of %.6f "
-        "(%.6f with 95 %% confidence), a worst of %.6f and a relative error of "
-        "%.6f on %d samples that calibration kept. Most of its error comes "
-        "from %s. Relax the budget, calibrate on more samples%s",
-        1.0 - harm.mean_cosine_loss, 1.0 - MostCosineLoss(harm),
-        harm.worst_cosine, std::sqrt(harm.relative_square), harm.rows,
-        LayersInTheWay(items_, nearest_->choice, kNamedLayers),
-        job_.request.float_scheme == model::Scheme::kFp32
-            ? "."
-            : ", or keep float layers in FP32."));
+    return NoPlanHolds(items_, nearest_->choice, nearest_->harm,
+                       job_.request.float_scheme);
   }
 
   absl::StatusOr<SearchResult> Result() {

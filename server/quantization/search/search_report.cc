@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "server/quantization/search/allowance.h"
 #include "server/quantization/search/candidates.h"
 #include "server/quantization/storage/budget_report.h"
 
@@ -16,6 +17,25 @@ namespace {
 
 constexpr int kPredictedPoints = 16;
 constexpr double kMicroseconds = 1e6;
+constexpr size_t kNamedLayers = 3;
+
+// "'encoder.layer.0.output.dense' (31 %), ..": those that harm most.
+std::string LayersInTheWay(const std::vector<SearchItem>& items,
+                           const std::vector<size_t>& chosen) {
+  std::vector<std::pair<double, std::string>> shares;
+  double sum = 0.0;
+  for (size_t i = 0; i < items.size(); ++i) {
+    const double harm = items[i].RelativeSquare(items[i].trials[chosen[i]]);
+    sum += harm;
+    shares.emplace_back(harm, items[i].linears.front()->layer);
+  }
+  std::sort(shares.begin(), shares.end(), std::greater<>());
+  shares.resize(std::min(shares.size(), kNamedLayers));
+  return absl::StrJoin(shares, ", ", [&](std::string* out, const auto& share) {
+    absl::StrAppendFormat(out, "'%s' (%.0f %%)", share.second,
+                          sum > 0.0 ? 100.0 * share.first / sum : 0.0);
+  });
+}
 
 // Size and speed of a plan, and its error if errors of layers just add up.
 bundle::FrontierPoint PredictedPoint(const std::vector<SearchItem>& items,
@@ -111,21 +131,20 @@ std::vector<bundle::CandidateReport> DescribeCandidates(const SearchItem& item,
   return candidates;
 }
 
-std::string LayersInTheWay(const std::vector<SearchItem>& items,
-                           const std::vector<size_t>& chosen, size_t count) {
-  std::vector<std::pair<double, std::string>> shares;
-  double sum = 0.0;
-  for (size_t i = 0; i < items.size(); ++i) {
-    const double harm = items[i].RelativeSquare(items[i].trials[chosen[i]]);
-    sum += harm;
-    shares.emplace_back(harm, items[i].linears.front()->layer);
-  }
-  std::sort(shares.begin(), shares.end(), std::greater<>());
-  shares.resize(std::min(shares.size(), count));
-  return absl::StrJoin(shares, ", ", [&](std::string* out, const auto& share) {
-    absl::StrAppendFormat(out, "'%s' (%.0f %%)", share.second,
-                          sum > 0.0 ? 100.0 * share.first / sum : 0.0);
-  });
+absl::Status NoPlanHolds(const std::vector<SearchItem>& items,
+                         const std::vector<size_t>& nearest, const Harm& harm,
+                         model::Scheme float_scheme) {
+  return absl::FailedPreconditionError(absl::StrFormat(
+      "no plan keeps to the budget: the best reaches a mean cosine of %.6f "
+      "(%.6f with 95 %% confidence), a worst of %.6f and a relative error of "
+      "%.6f on %d samples that calibration kept. Most of its error comes "
+      "from %s. Relax the budget, calibrate on more samples%s",
+      1.0 - harm.mean_cosine_loss, 1.0 - MostCosineLoss(harm),
+      harm.worst_cosine, std::sqrt(harm.relative_square), harm.rows,
+      LayersInTheWay(items, nearest),
+      float_scheme == model::Scheme::kFp32
+          ? "."
+          : ", or keep float layers in FP32."));
 }
 
 void SearchResult::AddTo(bundle::QuantizationReport& report) const {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "server/bundle/report.h"
 #include "server/quantization/planning/policy.h"
 #include "server/quantization/search/choice.h"
@@ -33,9 +34,11 @@ std::vector<bundle::CandidateReport> DescribeCandidates(const SearchItem& item,
                                                         size_t layer,
                                                         size_t chosen);
 
-// "'encoder.layer.0.output.dense' (31 %), ..", the `count` that harm most.
-std::string LayersInTheWay(const std::vector<SearchItem>& items,
-                           const std::vector<size_t>& chosen, size_t count);
+// FAILED_PRECONDITION: how near the nearest plan came, and which layers its
+// error comes from.
+absl::Status NoPlanHolds(const std::vector<SearchItem>& items,
+                         const std::vector<size_t>& nearest, const Harm& harm,
+                         model::Scheme float_scheme);
 
 }  // namespace octet::quantization
 

@@ -78,6 +78,14 @@ grpc::Status ServerTest::Upload(const std::string& id, const Files& files,
   return writer->Finish();
 }
 
+grpc::Status ServerTest::DeleteCheckpoint(const std::string& id) {
+  grpc::ClientContext context;
+  v1::DeleteCheckpointRequest request;
+  request.set_name("checkpoints/" + id);
+  google::protobuf::Empty empty;
+  return checkpoints_->DeleteCheckpoint(&context, request, &empty);
+}
+
 void ServerTest::MustUpload(const std::string& id, const Files& files) {
   v1::Checkpoint checkpoint;
   ASSERT_THAT(Upload(id, files, &checkpoint), Ok());

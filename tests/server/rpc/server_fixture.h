@@ -55,6 +55,8 @@ class ServerTest : public ::testing::Test {
                       size_t stop_after = SIZE_MAX);
   void MustUpload(const std::string& id, const Files& files);
 
+  grpc::Status DeleteCheckpoint(const std::string& id);
+
   // Quantizes and waits; returns how it ended.
   v1::Operation Quantize(const v1::QuantizeRequest& request);
   void MustLoad(const std::string& model, const std::string& source);

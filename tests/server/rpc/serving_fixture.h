@@ -98,14 +98,6 @@ class Serving : public ServerTest {
     return inference_->MatMul(&context, request, response);
   }
 
-  grpc::Status DeleteCheckpoint(const std::string& id) {
-    grpc::ClientContext context;
-    v1::DeleteCheckpointRequest request;
-    request.set_name("checkpoints/" + id);
-    google::protobuf::Empty empty;
-    return checkpoints_->DeleteCheckpoint(&context, request, &empty);
-  }
-
   std::string Download(const std::string& id) {
     grpc::ClientContext context;
     v1::DownloadBundleRequest request;

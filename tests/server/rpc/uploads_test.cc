@@ -25,14 +25,6 @@ class Uploads : public ServerTest {
     return checkpoints_->GetCheckpoint(&context, request, checkpoint);
   }
 
-  grpc::Status Delete(const std::string& id) {
-    grpc::ClientContext context;
-    v1::DeleteCheckpointRequest request;
-    request.set_name("checkpoints/" + id);
-    google::protobuf::Empty empty;
-    return checkpoints_->DeleteCheckpoint(&context, request, &empty);
-  }
-
   // One stream with exactly these messages.
   grpc::Status Send(const std::vector<v1::UploadCheckpointRequest>& messages) {
     grpc::ClientContext context;
@@ -218,8 +210,8 @@ TEST_F(Uploads, OfAVanishedClientCanBeResumed) {
 TEST_F(Uploads, CanBeAbandonedAndDeleted) {
   v1::Checkpoint checkpoint;
   EXPECT_FALSE(Upload("tiny", Mlp(), &checkpoint, 1000, 1000).ok());
-  EXPECT_THAT(Delete("tiny"), Ok());
-  EXPECT_THAT(Delete("tiny"),
+  EXPECT_THAT(DeleteCheckpoint("tiny"), Ok());
+  EXPECT_THAT(DeleteCheckpoint("tiny"),
               Fails(StatusCode::NOT_FOUND, "checkpoint 'tiny'"));
   v1::DeleteCheckpointRequest request;
   google::protobuf::Empty empty;
@@ -233,10 +225,10 @@ TEST_F(Uploads, AreDeletedWithTheirLeftovers) {
   MustUpload("tiny", Mlp());
   const auto root = directory_.path() / "checkpoints";
   std::filesystem::create_directory(root / ".staging/tiny");
-  EXPECT_THAT(Delete("tiny"), Ok());
+  EXPECT_THAT(DeleteCheckpoint("tiny"), Ok());
   EXPECT_FALSE(std::filesystem::exists(root / "tiny"));
   EXPECT_FALSE(std::filesystem::exists(root / ".staging/tiny"));
-  EXPECT_THAT(Delete("tiny"), Fails(StatusCode::NOT_FOUND, "'tiny'"));
+  EXPECT_THAT(DeleteCheckpoint("tiny"), Fails(StatusCode::NOT_FOUND, "'tiny'"));
 }
 
 // Health and reflection are called by their wire form: a field 1 of text.
